@@ -1,0 +1,110 @@
+"""One tree of errors. The docstring of a class is its default message.
+
+``retryable`` says whether the same job may succeed later without anybody's help;
+``dimse_status`` is what a DIMSE peer is answered when the error ends its request (PS3.4 B.2.3).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HipnodeError(Exception):
+    """Something went wrong inside hipnode."""
+
+    retryable: ClassVar[bool] = False
+    dimse_status: ClassVar[int] = 0xC000
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+# --- settings ---------------------------------------------------------------------------------
+
+
+class SettingsInvalid(HipnodeError):
+    """The settings file is not usable."""
+
+
+# --- input ------------------------------------------------------------------------------------
+
+
+class InputRefused(HipnodeError):
+    """The input cannot be used; sending it again will not help."""
+
+
+class NotDicom(InputRefused):
+    """The file is not a DICOM file."""
+
+
+class HeaderUnusable(InputRefused):
+    """The header lacks what is needed to identify the image, or contradicts itself."""
+
+    dimse_status = 0xA900
+
+
+class PixelsUnreadable(InputRefused):
+    """The pixel data cannot be decoded."""
+
+
+class ManifestInvalid(InputRefused):
+    """A row of the manifest cannot be used."""
+
+
+class BundleRefused(InputRefused):
+    """The model bundle is not one that this node will load."""
+
+
+class ReportRefused(InputRefused):
+    """No valid report can be made from the identity in this study without inventing data."""
+
+
+class WorkerKilled(HipnodeError):
+    """The process that decoded or read the image died or ran out of time."""
+
+    retryable = True
+
+
+# --- storage ----------------------------------------------------------------------------------
+
+
+class StorageUnavailable(HipnodeError):
+    """The database or the disk cannot be reached."""
+
+    retryable = True
+    dimse_status = 0xA700
+
+
+class DiskFull(StorageUnavailable):
+    """The disk is full, or nearer to it than the settings allow."""
+
+
+class LeaseLost(HipnodeError):
+    """The job has been given to somebody else; this result is not written."""
+
+
+class IllegalTransition(HipnodeError):
+    """The job cannot move from its present state to the one asked for."""
+
+
+class AuditBroken(HipnodeError):
+    """The audit log has been changed after it was written."""
+
+
+# --- delivery ---------------------------------------------------------------------------------
+
+
+class DestinationUnreachable(HipnodeError):
+    """The destination does not answer or does not accept an association."""
+
+    retryable = True
+
+
+class DestinationRefused(HipnodeError):
+    """The destination answered, and refused the object."""
+
+
+class DestinationBusy(DestinationRefused):
+    """The destination is out of resources for now (0xA7xx)."""
+
+    retryable = True

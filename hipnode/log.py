@@ -1,0 +1,95 @@
+"""Logs for the people who run the node. What happened to a patient's image is on the audit log.
+
+Events are past-tense names from `Event`; keys pass an allow-list, so that a patient's name, ID or
+any other header text cannot be logged: an unknown key is replaced by the key ``dropped``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+import structlog
+
+ALLOWED_KEYS: Final = frozenset(
+    "event level timestamp service pid host port ae_title peer_ae peer_address destination "
+    "job_id job_kind state attempts token result_id instance_id sop_class transfer_syntax status "
+    "reason error_type duration_ms bytes free_bytes count waiting version digest model_set device "
+    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit".split()
+)
+
+
+class Event(StrEnum):
+    """Everything that the node logs. Past tense."""
+
+    SERVICE_STARTED = "service_started"
+    SERVICE_STOPPED = "service_stopped"
+    SERVICE_DIED = "service_died"
+    STOP_REQUESTED = "stop_requested"
+    LISTENING_STARTED = "listening_started"
+    ASSOCIATION_REFUSED = "association_refused"
+    ASSOCIATION_ABORTED = "association_aborted"
+    INSTANCE_STORED = "instance_stored"
+    INSTANCE_REFUSED = "instance_refused"
+    JOB_FINISHED = "job_finished"
+    JOB_FAILED = "job_failed"
+    JOB_QUARANTINED = "job_quarantined"
+    LEASE_LOST = "lease_lost"
+    MODEL_SET_LOADED = "model_set_loaded"
+    READER_DIED = "reader_died"
+    DESTINATION_WENT_AWAY = "destination_went_away"
+    DESTINATION_CAME_BACK = "destination_came_back"
+    DELIVERY_FELL_BACK = "delivery_fell_back"
+    DISK_RAN_LOW = "disk_ran_low"
+    DATABASE_WENT_AWAY = "database_went_away"
+    DATABASE_CAME_BACK = "database_came_back"
+    SWEEP_FINISHED = "sweep_finished"
+    AUDIT_BROKEN = "audit_broken"
+    MIGRATED = "migrated"
+    RECONCILED = "reconciled"
+
+
+def _allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    dropped = [key for key in event if key not in ALLOWED_KEYS]
+    for key in dropped:
+        del event[key]
+    if dropped:
+        event["dropped"] = sorted(dropped)
+    return event
+
+
+def configure(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    style: Literal["json", "console"] = "json",
+) -> None:
+    """Send the log to standard error, as JSON lines or for a person's eye.
+
+    Libraries' own loggers are silenced below ERROR: pynetdicom prints data sets at DEBUG.
+    """
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _allow_listed,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(**context: Any) -> Any:
+    """Return a logger bound to ``context`` (a service's name, say)."""
+    return structlog.get_logger(**context)

@@ -1,0 +1,263 @@
+"""The settings: one TOML file, ``HIPNODE_…`` overrides, secrets from files; frozen once read.
+
+Unknown keys are refused and no value is ever corrected silently. ``config/hipnode.toml`` explains
+every key; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from hipnode.errors import SettingsInvalid
+
+
+def _ae_title(value: str) -> str:
+    """PS3.5 6.2, VR AE: 1 to 16 characters, no backslash or control character, not all spaces."""
+    value = value.strip()
+    if not 1 <= len(value) <= 16 or not value.isascii() or not value.isprintable() or "\\" in value:
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+ObjectKind = Literal["sr", "capture", "text", "gsps", "pdf"]
+
+
+class Part(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Match(Part):
+    """Conditions on an image: each given pattern must match (``*`` and ``?``, case ignored)."""
+
+    calling_ae: str = "*"
+    station_name: str = "*"
+    institution: str = "*"
+    modality: str = "*"
+    body_part: str = "*"
+    study_description: str = "*"
+    series_description: str = "*"
+    sop_class_uid: str = "*"
+    presentation_intent: str = "*"
+
+    def matches(self, facts: dict[str, str]) -> bool:
+        """Tell whether every pattern matches ``facts`` (a missing fact counts as empty)."""
+        return all(
+            pattern == "*" or fnmatchcase(facts.get(name, "").upper(), str(pattern).upper())
+            for name, pattern in self.model_dump().items()
+        )
+
+
+class NodeSettings(Part):
+    name: str = "hipnode"
+    ae_title: AETitle = "HIPNODE"
+    data_dir: Path = Path("hipnode-data")
+    institution: str = ""
+    timezone_offset: str = Field(default="", pattern=r"^([+-]\d{4})?$")
+
+
+class DatabaseSettings(Part):
+    url: SecretStr = SecretStr("")  # empty: SQLite in data_dir
+    url_file: Path | None = None
+
+
+class TLSSettings(Part):
+    certificate: Path
+    key: Path
+    ca: Path | None = None  # required of peers: mutual TLS
+
+
+class CallerSettings(Part):
+    ae_title: AETitle
+    addresses: tuple[str, ...] = ()  # IP addresses or networks; empty: any address
+
+
+class ListenerSettings(Part):
+    host: str = "127.0.0.1"
+    port: int = Field(default=11112, ge=0, le=65535)  # 0: any free port, printed at start
+    accept_any_called_ae: bool = False
+    callers: tuple[CallerSettings, ...] = ()
+    accept_any_caller: bool = False
+    max_associations: int = Field(default=50, ge=1)
+    max_pdu_bytes: int = Field(default=131072, ge=4096)
+    acse_timeout_s: float = Field(default=30, gt=0)
+    dimse_timeout_s: float = Field(default=60, gt=0)
+    network_timeout_s: float = Field(default=120, gt=0)
+    max_object_bytes: int = Field(default=2 * 1024**3, gt=0)
+    tls: TLSSettings | None = None
+
+
+class RuleSettings(Part):
+    """The first rule that matches decides what happens to an instance."""
+
+    match: Match = Match()
+    action: Literal["read", "keep", "discard"] = "read"
+    priority: int = Field(default=0, ge=-10, le=10)
+
+
+class QueueSettings(Part):
+    lease_s: float = Field(default=120, ge=1)
+    max_attempts: int = Field(default=5, ge=1)
+    backoff_first_s: float = Field(default=5, gt=0)
+    backoff_cap_s: float = Field(default=900, gt=0)
+    ageing_s: float = Field(default=1800, gt=0)  # waiting this long counts as one step of priority
+    poll_s: float = Field(default=0.2, gt=0)
+
+
+class WorkerSettings(Part):
+    model_set: str = "default"  # the shipped set, or the path of a model set file
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=0, ge=0)  # 0: as many as there are cores
+    job_timeout_s: float = Field(default=60, gt=0)
+    memory_limit_bytes: int = Field(default=8 * 1024**3, ge=0)  # 0: none
+    max_pixels: int = Field(default=100_000_000, gt=0)
+    minimum_age_years: float = Field(default=18, ge=0)
+    read_implants: bool = False
+
+
+class ReportSettings(Part):
+    quiet_s: float = Field(default=30, ge=0)
+    report_on_release: bool = False
+    negative: Literal["report", "audit"] = "report"
+    abstained: Literal["report", "audit"] = "report"
+    failed: Literal["report", "audit"] = "report"
+
+
+class DestinationSettings(Part):
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    host: str
+    port: int = Field(ge=1, le=65535)
+    ae_title: AETitle
+    calling_ae_title: AETitle | None = None  # default: the node's own
+    objects: tuple[ObjectKind, ...] = ("sr", "capture", "text")
+    sr_sop_classes: tuple[Literal["comprehensive-3d", "comprehensive"], ...] = (
+        "comprehensive-3d",
+        "comprehensive",
+    )
+    match: Match = Match()
+    storage_commitment: bool = False
+    tls: TLSSettings | None = None
+    timeout_s: float = Field(default=30, gt=0)
+
+
+class RetentionSettings(Part):
+    images_days: float = Field(default=14, ge=0)
+    results_days: float = Field(default=90, ge=0)
+    disk_low_bytes: int = Field(default=5 * 1024**3, ge=0)
+
+
+class HousekeeperSettings(Part):
+    sweep_s: float = Field(default=30, gt=0)
+    seal_s: float = Field(default=5, gt=0)
+    verify_hour_utc: int = Field(default=3, ge=0, le=23)
+
+
+class LogSettings(Part):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See ``config/hipnode.toml``."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="HIPNODE_", env_nested_delimiter="__"
+    )
+
+    node: NodeSettings = NodeSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    listener: ListenerSettings = ListenerSettings()
+    rules: tuple[RuleSettings, ...] = ()
+    queue: QueueSettings = QueueSettings()
+    worker: WorkerSettings = WorkerSettings()
+    report: ReportSettings = ReportSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    retention: RetentionSettings = RetentionSettings()
+    housekeeper: HousekeeperSettings = HousekeeperSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        names = [d.name for d in self.destinations]
+        if len(names) != len(set(names)):
+            raise ValueError("two destinations have the same name")
+        if self.database.url.get_secret_value() and self.database.url_file:
+            raise ValueError("database.url and database.url_file are both set")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment outranks the file (whose tables arrive as init arguments)."""
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL: as set, from the secret's file, or SQLite under ``data_dir``."""
+        if self.database.url_file:
+            return self.database.url_file.read_text(encoding="utf-8").strip()
+        set_url = self.database.url.get_secret_value()
+        return set_url or f"sqlite:///{self.node.data_dir.absolute() / 'hipnode.db'}"
+
+    def masked(self) -> dict[str, Any]:
+        """Return the effective settings with secrets masked, ready for JSON."""
+        return self.model_dump(mode="json")
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    path
+        The TOML file; None reads ``$HIPNODE_CONFIG``, and without that uses the defaults.
+
+    Raises
+    ------
+    SettingsInvalid
+        With one line per wrong key, naming the key and what is wrong with it.
+    """
+    path = path or (Path(os.environ["HIPNODE_CONFIG"]) if "HIPNODE_CONFIG" in os.environ else None)
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsInvalid(f"{path} cannot be read: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsInvalid(f"{path} is not valid TOML: {error}") from error
+    try:
+        return Settings(**table)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsInvalid("\n".join([f"{path or 'settings'} is not usable:", *lines])) from None
