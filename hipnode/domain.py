@@ -190,7 +190,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class HipROI:
-    """Where one hip is. ``score`` in [0, 1] is the localiser's own, not a probability of disease."""
+    """Where one hip is. ``score`` in [0, 1] is the localiser's own, no probability of disease."""
 
     side: Side
     box: Box
