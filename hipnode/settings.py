@@ -128,7 +128,8 @@ class QueueSettings(Part):
 class WorkerSettings(Part):
     model_set: str = "default"  # the shipped set, or the path of a model set file
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(default=0, ge=0)  # 0: as many as there are cores
+    processes: int = Field(default=1, ge=1)  # images read side by side
+    threads: int = Field(default=0, ge=0)  # per process; 0: the cores shared out
     job_timeout_s: float = Field(default=60, gt=0)
     memory_limit_bytes: int = Field(default=8 * 1024**3, ge=0)  # 0: none
     max_pixels: int = Field(default=100_000_000, gt=0)
