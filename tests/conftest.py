@@ -1,0 +1,135 @@
+"""Fixtures that every folder of tests shares. Servers start at first use and end with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hipnode.settings import Settings
+from tests.archive import Orthanc
+from tests.peers import Process, require, start_on_free_ports
+from tests.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def _orthanc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    server = Orthanc(tmp_path_factory.mktemp("orthanc"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def orthanc(_orthanc_server: Orthanc) -> Orthanc:
+    """The session's Orthanc, running and empty; a test may stop it and start it again."""
+    _orthanc_server.start()
+    _orthanc_server.clear()
+    return _orthanc_server
+
+
+@pytest.fixture
+def new_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """A function that starts a further Orthanc, with settings of its own as keywords."""
+    servers: list[Orthanc] = []
+
+    def start(**options: Any) -> Orthanc:
+        servers.append(Orthanc(tmp_path / f"orthanc-{len(servers)}", **options))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[Postgres]:
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(_postgres_server: Postgres) -> Postgres:
+    """The session's PostgreSQL server, running; a test may stop it and start it again."""
+    _postgres_server.start()
+    return _postgres_server
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database, for tests of the migrations."""
+    name = postgres.create()
+    yield postgres.url(name)
+    postgres.start()
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(_postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with hipnode's tables: migrated once, cloned for each test."""
+    from hipnode.storage import Store
+
+    name = _postgres_server.create()
+    settings = Settings.model_validate(
+        {
+            "node": {"data_dir": tmp_path_factory.mktemp("template")},
+            "database": {"url": _postgres_server.url(name)},
+        }
+    )
+    Store.open(settings, migrate=True).close()
+    return name
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, _migrated_template: str) -> Iterator[str]:
+    """The URL of a database of this test's own that has hipnode's tables."""
+    name = postgres.create(template=_migrated_template)
+    yield postgres.url(name)
+    postgres.start()
+    postgres.drop(name)
+
+
+class StoreSCP:
+    """dcmtk's ``storescp``: takes what it is sent into `folder`."""
+
+    def __init__(self, process: Process, ae_title: str, port: int, folder: Path) -> None:
+        self.process = process
+        self.ae_title = ae_title
+        self.host = "127.0.0.1"
+        self.port = port
+        self.folder = folder
+
+    def received(self) -> list[Path]:
+        """Return the files it has taken so far, oldest first."""
+        return sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+@pytest.fixture
+def storescp(tmp_path: Path) -> Iterator[Callable[..., StoreSCP]]:
+    """A function that starts dcmtk's ``storescp``; its options are given as arguments."""
+    program = require("storescp", "dcmtk")
+    started: list[StoreSCP] = []
+
+    def start(*options: str, ae_title: str = "STORESCP", port: int = 0) -> StoreSCP:
+        folder = tmp_path / f"storescp-{len(started)}"
+        folder.mkdir()
+
+        def launch(port: int) -> StoreSCP:
+            command = [program, "-v", "-aet", ae_title, "-od", str(folder), *options, str(port)]
+            process = Process(command, tmp_path / f"{folder.name}.log")
+            process.wait_listening(port)
+            return StoreSCP(process, ae_title, port, folder)
+
+        started.append(launch(port) if port else start_on_free_ports(launch, 1))
+        return started[-1]
+
+    yield start
+    for peer in started:
+        peer.process.stop()
