@@ -6,6 +6,7 @@ every key; a test holds the two together.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from fnmatch import fnmatchcase
@@ -230,6 +231,10 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, Any]:
         """Return the effective settings with secrets masked, ready for JSON."""
         return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """Return the sha256 of the effective settings: the audit log tells when they changed."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 def load(path: Path | None = None) -> Settings:

@@ -1,0 +1,5 @@
+"""``python -m hipnode``."""
+
+from hipnode.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""The command line: commands of a few lines that parse, call and print.
+
+Nothing heavy is imported until a command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hipnode import DISCLAIMER, __version__
+from hipnode.cli import node, look
+from hipnode.errors import HipnodeError
+
+app = typer.Typer(
+    name="hipnode",
+    help=f"A DICOM node that reads hip radiographs and reports to the PACS. {DISCLAIMER}.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hipnode {__version__} - {DISCLAIMER}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+) -> None:
+    """Nothing to do before a command."""
+
+
+app.command("serve")(node.serve)
+app.command("listen")(node.listen)
+app.command("work")(node.work)
+app.command("deliver")(node.deliver)
+app.command("housekeep")(node.housekeep)
+
+
+def main() -> None:
+    """Run the command line: exit status 1 for an error, 2 for wrong usage or wrong settings."""
+    try:
+        app()
+    except HipnodeError as error:
+        typer.echo(f"hipnode: {error}", err=True)
+        sys.exit(2 if type(error).__name__ == "SettingsInvalid" else 1)

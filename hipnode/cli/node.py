@@ -1,0 +1,117 @@
+"""``hipnode serve`` and each service alone."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hipnode.settings import Settings
+    from hipnode.storage import Store
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The settings file; default: $HIPNODE_CONFIG."),
+]
+SupervisedOption = Annotated[
+    bool, typer.Option("--supervised", hidden=True, help="Stop when standard input ends.")
+]
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run the whole node: listener, worker, courier and housekeeper."""
+    from hipnode import log, settings
+    from hipnode.services import supervisor
+    from hipnode.storage import Store
+
+    effective = settings.load(config)
+    log.configure(effective.log.level, effective.log.format)
+    Store.open(effective, migrate=True).close()  # once, before four services would race to do it
+    arguments = ("--config", str(config)) if config else ()
+    grace_s = effective.worker.job_timeout_s + 10
+    sys.exit(supervisor.serve(arguments, _stop_on_signals(), grace_s))
+
+
+def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Take images in (C-STORE) and queue them."""
+    from hipnode.services import listener
+
+    def run(settings: Settings, store: Store, stop: threading.Event) -> None:
+        def ready(port: int) -> None:
+            where = f"{settings.listener.host}:{port} as {settings.node.ae_title}"
+            typer.echo(f"hipnode: listening on {where}")
+            sys.stdout.flush()
+
+        listener.serve(settings, store, stop, ready)
+
+    _run("listener", config, supervised, run)
+
+
+def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Read queued images and make reports."""
+    from hipnode.services import worker
+
+    _run("worker", config, supervised, worker.run)
+
+
+def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Send reports to their destinations."""
+    from hipnode.services import courier
+
+    _run("courier", config, supervised, courier.run)
+
+
+def housekeep(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Expire leases, seal and verify the audit log, retire old files."""
+    from hipnode.services import housekeeper
+
+    _run("housekeeper", config, supervised, housekeeper.run)
+
+
+Service = Callable[["Settings", "Store", threading.Event], None]
+
+
+def _run(name: str, config: Path | None, supervised: bool, service: Service) -> None:
+    from hipnode import __version__, log, settings
+    from hipnode.domain import AuditEvent, AuditRecord
+    from hipnode.storage import Store
+
+    effective = settings.load(config)
+    log.configure(effective.log.level, effective.log.format)
+    stop = _stop_on_signals()
+    if supervised:
+        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    logger = log.get_logger(service=name)
+    store = Store.open(effective, migrate=not supervised)
+    try:
+        detail = {"service": name, "version": __version__, "settings": effective.digest()}
+        actor = getpass.getuser()
+        store.audit.append(AuditRecord(AuditEvent.SERVICE_STARTED, actor=actor, detail=detail))
+        logger.info(log.Event.SERVICE_STARTED, pid=os.getpid(), version=__version__)
+        service(effective, store, stop)
+        store.audit.append(AuditRecord(AuditEvent.SERVICE_STOPPED, actor=actor, detail=detail))
+        logger.info(log.Event.SERVICE_STOPPED, pid=os.getpid())
+    finally:
+        store.close()
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    """Stop when the supervisor is gone, however it went: its end of our input closes with it."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stop.set()

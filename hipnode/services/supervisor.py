@@ -1,0 +1,106 @@
+"""All services as one: starts them, restarts what dies, stops them cleanly.
+
+Each service is a process of its own, so that one that dies takes nothing else with it. A service
+knows that its supervisor is gone when its standard input ends, and then stops by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from hipnode.log import Event, get_logger
+
+SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+USAGE_ERROR: Final = 2
+"""The exit status of a service that cannot run with these settings: starting it again is no use."""
+RESTART_FIRST_S: Final = 1.0
+RESTART_CAP_S: Final = 60.0
+
+
+@dataclass
+class _Service:
+    """One service and when it may be started again."""
+
+    command: str
+    arguments: tuple[str, ...]
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    started_s: float = 0.0
+    start_at_s: float = 0.0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "hipnode", self.command, "--supervised", *self.arguments],
+            stdin=subprocess.PIPE,
+        )
+        self.started_s = time.monotonic()
+
+    def died(self) -> int | None:
+        """Return the exit status if the service has just died, and plan its restart."""
+        status = self.process.poll() if self.process else None
+        if self.process is None or status is None:
+            return None
+        if time.monotonic() - self.started_s > RESTART_CAP_S:
+            self.deaths = 0
+        wait_s = min(RESTART_CAP_S, RESTART_FIRST_S * 2**self.deaths)
+        self.start_at_s = time.monotonic() + wait_s
+        self.deaths += 1
+        self.process = None
+        return status
+
+
+def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> int:
+    """Run every service until ``stop`` is set.
+
+    Parameters
+    ----------
+    arguments
+        Command-line arguments that every service gets (``--config FILE``).
+    stop
+        Set it to stop: each service finishes or hands back its current job.
+    grace_s
+        How long a service may take for that before it is killed.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or the status of a service that cannot run with these settings.
+    """
+    log = get_logger(service="supervisor")
+    services = [_Service(command, arguments) for command in SERVICES]
+    outcome = 0
+    try:
+        while not stop.is_set():
+            for service in services:
+                status = service.died()
+                if status == USAGE_ERROR:
+                    outcome = USAGE_ERROR
+                    stop.set()
+                elif status is not None:
+                    log.error(Event.SERVICE_DIED, worker=service.command, exit_code=status)
+                if service.process is None and time.monotonic() >= service.start_at_s:
+                    if stop.is_set():
+                        break
+                    service.start()
+            stop.wait(0.2)
+    finally:
+        _stop([s.process for s in services if s.process], grace_s)
+    return outcome
+
+
+def _stop(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    deadline_s = time.monotonic() + grace_s
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
