@@ -1,0 +1,86 @@
+# hipnode: one verb, one job. `make` alone lists them.
+# Needs Python 3.11 or newer, make and a C compiler; the rest is installed into .venv (and, for the
+# tests, from Debian's packages where that is allowed).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The CPU build of PyTorch: pinned, so that no other requirement can bring the CUDA build with it.
+# Where the package index has no CPU build, name one that has: make test TORCH_FROM='--index-url URL'
+TORCH := torch==2.13.0
+TORCH_FROM ?=
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+.PHONY: help
+help:  ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.runs  ## Set up, then see a radiograph go in and a report come out
+	$(BIN)/hipnode demo
+
+.PHONY: setup
+setup: $(VENV)/.tests peers  ## Install all that the tests need, and run nothing
+
+.PHONY: test
+test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for a part)
+	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(VENV)/.tests  ## Formatting, lint, types and the rules of who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.tests  ## Format the code and mend what lint can mend by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup  ## Measure against the peers, side by side (minutes)
+	$(BIN)/python -m pytest tests/bench -s $(PYTEST_ARGS)
+
+.PHONY: serve
+serve: $(VENV)/.runs  ## Run a node with config/hipnode.toml, until Ctrl-C
+	$(BIN)/hipnode serve --config config/hipnode.toml
+
+.PHONY: peers
+peers:  ## Install the programs that the tests talk to, or name them
+	@scripts/test-peers
+
+.PHONY: wheel
+wheel: $(VENV)/.runs  ## Build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+.PHONY: clean
+clean:  ## Remove everything that these verbs have made
+	rm -rf $(VENV) build dist artefacts demo-out tests/browser/node_modules
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# --- files that say that a step is done; each is made anew when what it depends on has changed -------
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "hipnode needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "no venv module (Debian: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runs: pyproject.toml | $(VENV)/bin/python
+	@echo "installing hipnode into $(VENV)"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
+	@echo "installing hipnode, PyTorch (CPU) and the test tools into $(VENV)"
+	$(PIP) $(TORCH_FROM) '$(TORCH)'
+	$(PIP) -e '.[test,train]' '$(TORCH)'
+	@touch $@ $(VENV)/.runs
