@@ -1,0 +1,79 @@
+"""``config/hipnode.toml`` is the settings' manual: complete, loadable, and true about defaults."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from hipnode.settings import Settings, load
+from tests.peers import ROOT
+
+FILE = ROOT / "config" / "hipnode.toml"
+TEXT = FILE.read_text(encoding="utf-8")
+_EXAMPLE = re.compile(r"^# (\[+[\w.]+\]+|\w+ = \S.*)$", re.MULTILINE)
+
+
+def _part(annotation: Any) -> type[BaseModel] | None:
+    """Return the table that an annotation speaks of: plain, optional, or an array of tables."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, types.UnionType):
+        return next((part for arg in get_args(annotation) if (part := _part(arg))), None)
+    return None
+
+
+def _keys(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        part = _part(field.annotation)
+        if part:
+            yield from _keys(part, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+def _live_lines() -> Iterator[tuple[str, str, str]]:
+    """Yield table, key and line of every setting that is not commented out."""
+    table = ""
+    for line in TEXT.splitlines():
+        if header := re.match(r"\[+([\w.]+)\]+", line):
+            table = header[1]
+        elif key := re.match(r"(\w+) *=", line):
+            yield table, key[1], line
+
+
+def test_the_file_holds_the_defaults_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HIPNODE_CONFIG", raising=False)
+    assert load(FILE) == Settings()
+
+
+def test_its_examples_load_too(tmp_path: Path) -> None:
+    path = tmp_path / "examples.toml"
+    path.write_text(_EXAMPLE.sub(r"\1", TEXT), encoding="utf-8")
+    loaded = load(path)
+    assert loaded.destinations
+    assert loaded.listener.callers
+    assert loaded.listener.tls
+    assert loaded.rules
+
+
+@pytest.mark.parametrize("key", sorted(set(_keys(Settings))), ids=".".join)
+def test_every_setting_is_in_the_file(key: tuple[str, ...]) -> None:
+    table: Any = tomllib.loads(_EXAMPLE.sub(r"\1", TEXT))
+    for name in key[:-1]:
+        table = table.get(name, {}) if isinstance(table, dict) else table[0].get(name, {})
+    table = table[0] if isinstance(table, list) else table
+    in_prose = re.search(rf"^# .*`{key[-1]}`", TEXT, re.MULTILINE)
+    assert key[-1] in table or in_prose, f"config/hipnode.toml does not explain {'.'.join(key)}"
+
+
+@pytest.mark.parametrize(("table", "key", "line"), list(_live_lines()), ids=lambda value: str(value)[:30])
+def test_every_live_setting_has_a_word_of_explanation(table: str, key: str, line: str) -> None:
+    comment = line.partition("#")[2].strip()
+    assert len(comment.split()) >= 3, f"[{table}] {key} is not explained"
