@@ -73,7 +73,9 @@ def test_every_setting_is_in_the_file(key: tuple[str, ...]) -> None:
     assert key[-1] in table or in_prose, f"config/hipnode.toml does not explain {'.'.join(key)}"
 
 
-@pytest.mark.parametrize(("table", "key", "line"), list(_live_lines()), ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("table", "key", "line"), list(_live_lines()), ids=lambda value: str(value)[:30]
+)
 def test_every_live_setting_has_a_word_of_explanation(table: str, key: str, line: str) -> None:
     comment = line.partition("#")[2].strip()
     assert len(comment.split()) >= 3, f"[{table}] {key} is not explained"
