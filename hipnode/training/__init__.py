@@ -1,0 +1,1 @@
+"""Training and evaluation: recipes, manifests, a plain loop, the papers' statistics."""

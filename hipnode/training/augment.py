@@ -1,0 +1,199 @@
+"""Augmentation of a whole batch at once, on the device that holds it.
+
+Every draw comes from one generator that the loop seeds with (seed, epoch, step): a resumed run
+sees the same images. The ranges are a frozen table that recipes set; none of them is hidden here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor
+from torch.nn import functional
+
+
+class Augmentation(BaseModel):
+    """How far an image may be changed; 0 switches a change off.
+
+    References
+    ----------
+    Murphy 2022, Methods: flips, grey-scale inversion of half the images, random shifts, rotation
+    within 10 degrees. Gale 2017, 3.1: translations, rotations, shears, histogram matching. The
+    contrast curve, noise, blur and shutters are for the step from the phantom to real images.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rotate_deg: float = Field(default=10, ge=0, le=180)
+    shift: float = Field(default=0.06, ge=0, le=0.5)  # of the side
+    scale: float = Field(default=0.12, ge=0, le=0.9)  # zoom in [1 / (1 + scale), 1 + scale]
+    aspect: float = Field(default=0.06, ge=0, le=0.5)
+    shear: float = Field(default=0.06, ge=0, le=0.5)
+    flip: float = Field(default=0, ge=0, le=1)  # probability of a mirror image
+    invert: float = Field(default=0, ge=0, le=1)  # probability
+    curve: float = Field(default=0.5, ge=0, le=1)  # strength of a random monotone contrast curve
+    shading: float = Field(default=0.3, ge=0, le=1)  # strength of a smooth additive field
+    noise: float = Field(default=0.05, ge=0, le=0.5)  # largest standard deviation
+    blur_px: float = Field(default=1.2, ge=0, le=8)  # largest Gaussian sigma
+    sharpen: float = Field(default=0.8, ge=0, le=4)  # largest unsharp weight
+    shutter: float = Field(default=0.3, ge=0, le=1)  # probability of a collimated or bright edge
+    erase: float = Field(default=0.3, ge=0, le=1)  # probability of a marker or tube
+
+
+def augment(
+    images: Tensor, masks: Tensor | None, how: Augmentation, generator: Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Change a batch at random.
+
+    Parameters
+    ----------
+    images
+        (n, 1, s, s) float32 in [0, 1], bright bone.
+    masks
+        (n, 1, s, s) float32 in [0, 1] that moves along, or None.
+    how
+        The ranges.
+    generator
+        Where all randomness comes from; on the CPU.
+
+    Returns
+    -------
+    images, masks
+        New tensors of the same shapes; images in [0, 1].
+    """
+    grid = _geometry(len(images), how, generator).to(images.device)
+    field = functional.affine_grid(grid, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(
+        images, field, padding_mode="border" if how.shutter == 0 else "zeros", align_corners=False
+    )
+    if masks is not None:
+        masks = functional.grid_sample(masks, field, align_corners=False)
+    moved = _curve(moved, how.curve, generator)
+    moved = _shade(moved, how.shading, generator)
+    moved = _focus(moved, how, generator)
+    moved = _noise(moved, how.noise, generator)
+    moved = _shutter(moved, how.shutter, generator)
+    moved = _erase(moved, how.erase, generator)
+    inverted = _chance(len(moved), how.invert, generator).to(moved.device)
+    return torch.where(inverted, 1 - moved, moved).clamp(0, 1), masks
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def _chance(n: int, probability: float, generator: Generator) -> Tensor:
+    return (torch.rand(n, generator=generator) < probability).view(n, 1, 1, 1)
+
+
+def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:
+    """Return (n, 2, 3) affine maps from output to input, in the grid's coordinates."""
+    angle = _uniform(n, -how.rotate_deg, how.rotate_deg, generator) * math.pi / 180
+    zoom = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.scale))
+    stretch = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.aspect))
+    shear = _uniform(n, -how.shear, how.shear, generator)
+    mirror = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    # rotation, shear, anisotropic zoom and mirror, multiplied out
+    matrix = torch.stack(
+        [
+            mirror * zoom * stretch * cos,
+            zoom / stretch * (shear * cos - sin),
+            2 * _uniform(n, -how.shift, how.shift, generator),
+            mirror * zoom * stretch * sin,
+            zoom / stretch * (shear * sin + cos),
+            2 * _uniform(n, -how.shift, how.shift, generator),
+        ],
+        1,
+    )
+    return matrix.view(n, 2, 3)
+
+
+def _curve(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Apply a random monotone curve: nine steps of random height, summed and scaled to [0, 1]."""
+    n, knots = len(images), 8
+    steps = torch.exp(torch.randn(n, knots, generator=generator) * strength * 0.8)
+    gamma = torch.exp(torch.randn(n, 1, generator=generator) * strength * 0.8)
+    values = functional.pad(steps.cumsum(1), (1, 0))
+    values = (values / values[:, -1:]) ** gamma  # (n, knots + 1), from 0 to 1
+    values = values.to(images.device)
+    position = images.flatten(1).clamp(0, 1) * knots
+    below = position.floor().long().clamp(max=knots - 1)
+    low, high = values.gather(1, below), values.gather(1, below + 1)
+    return (low + (high - low) * (position - below)).view_as(images)
+
+
+def _shade(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    coarse = torch.randn(len(images), 1, 3, 3, generator=generator) * strength * 0.3
+    field = functional.interpolate(
+        coarse.to(images.device), images.shape[2:], mode="bicubic", align_corners=True
+    )
+    return images + field * images.clamp(0, 1)
+
+
+def _focus(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
+    """Blur some images, sharpen others (radiographs come out of their maker's edge filter)."""
+    if how.blur_px == 0 and how.sharpen == 0:
+        return images
+    n = len(images)
+    sigma = _uniform(n, 0.3, max(how.blur_px, 0.31), generator)
+    reach = torch.arange(-4.0, 5.0)
+    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.device)
+    rows = images.transpose(0, 1)  # (1, n, s, s): one group per image
+    soft = functional.conv2d(rows, kernel.view(n, 1, 9, 1), padding=(4, 0), groups=n)
+    soft = functional.conv2d(soft, kernel.view(n, 1, 1, 9), padding=(0, 4), groups=n)
+    soft = soft.transpose(0, 1)
+    weight = _uniform(n, -1, how.sharpen, generator)  # below 0: towards the blurred image
+    weight = torch.where(torch.rand(n, generator=generator) < 0.4, torch.zeros(n), weight)
+    return images + weight.view(n, 1, 1, 1).to(images.device) * (images - soft)
+
+
+def _noise(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    n, _, rows, columns = images.shape
+    level = _uniform(n, 0, strength, generator) * torch.rand(n, generator=generator)
+    fine = torch.randn(n, 1, rows, columns, generator=generator)
+    grain = torch.randn(n, 1, rows // 2, columns // 2, generator=generator)
+    grain = functional.interpolate(grain, (rows, columns), mode="bilinear", align_corners=False)
+    mix = torch.rand(n, 1, 1, 1, generator=generator)
+    added = level.view(n, 1, 1, 1) * (mix * fine + (1 - mix) * 1.5 * grain)
+    return images + added.to(images.device)
+
+
+def _shutter(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Cover one edge with black, or with the white of unexposed or overexposed film."""
+    n, _, rows, columns = images.shape
+    used = torch.rand(n, generator=generator) < probability
+    edge = torch.randint(0, 4, (n,), generator=generator)
+    reach = _uniform(n, 0, 0.16, generator)
+    level = (torch.rand(n, generator=generator) < 0.25).float().view(n, 1, 1, 1)
+    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
+    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
+    reach = torch.where(used, reach, torch.full((n,), -1.0)).view(n, 1, 1, 1)
+    edge = edge.view(n, 1, 1, 1)
+    distance = torch.where(
+        edge < 2,
+        torch.where(edge == 0, down, 1 - down).expand(n, 1, rows, columns),
+        torch.where(edge == 2, along, 1 - along).expand(n, 1, rows, columns),
+    )
+    covered = (distance < reach).to(images.device)
+    return torch.where(covered, level.to(images.device).expand_as(images), images)
+
+
+def _erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Lay a marker or a piece of tubing (a bright or dark rectangle) over some images."""
+    n, _, rows, columns = images.shape
+    used = torch.rand(n, generator=generator) < probability
+    top, left = (_uniform(n, 0, 0.95, generator) for _ in range(2))
+    height, width = (_uniform(n, 0.01, 0.14, generator) for _ in range(2))
+    height = torch.where(used, height, torch.zeros(n))
+    level = torch.rand(n, generator=generator)
+    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
+    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
+    top, left, height, width, level = (
+        value.view(n, 1, 1, 1) for value in (top, left, height, width, level)
+    )
+    covered = (down >= top) & (down < top + height) & (along >= left) & (along < left + width)
+    return torch.where(covered.to(images.device), level.to(images.device).expand_as(images), images)

@@ -1,0 +1,79 @@
+"""The papers' printed intervals, from the papers' printed counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("statsmodels")
+pytest.importorskip("sklearn")
+
+from hipnode.training import statistics as st
+
+MURPHY = np.array([[304, 1, 15], [12, 169, 14], [13, 6, 198]])  # Table 1: (actual, predicted)
+LABELS = ("no_fracture", "trochanteric", "intracapsular")
+
+
+def test_murphy_kappa() -> None:
+    kappa = st.kappa(MURPHY)
+    assert (round(kappa.value, 2), round(kappa.low, 2), round(kappa.high, 2)) == (0.87, 0.84, 0.90)
+
+
+def test_murphy_accuracy() -> None:
+    assert round(st.accuracy(MURPHY).value, 2) == 0.92
+
+
+@pytest.mark.parametrize(
+    ("label", "precision", "recall", "f1"),
+    [
+        ("no_fracture", (0.92, 0.89, 0.95), (0.95, 0.92, 0.97), 0.94),
+        ("trochanteric", (0.96, 0.92, 0.98), (0.87, 0.81, 0.91), 0.91),
+        ("intracapsular", (0.87, 0.82, 0.91), (0.91, 0.87, 0.95), 0.89),
+    ],
+)
+def test_murphy_table_1(
+    label: str, precision: tuple[float, ...], recall: tuple[float, ...], f1: float
+) -> None:
+    found = st.per_class(MURPHY, LABELS)[LABELS.index(label)]
+    for estimate, printed in ((found.precision, precision), (found.recall, recall)):
+        assert (estimate.value, estimate.low, estimate.high) == pytest.approx(printed, abs=0.0051)
+    assert found.f1 == pytest.approx(f1, abs=0.0051)
+
+
+def test_gale_recall_at_high_sensitivity() -> None:
+    """Table 3: 0.95 (92-97) of 348 fractures."""
+    recall = st.proportion(331, 348)
+    assert (round(recall.value, 2), round(recall.low, 2), round(recall.high, 2)) == (
+        0.95,
+        0.92,
+        0.97,
+    )
+
+
+def test_auc_interval_draws_patients() -> None:
+    """Ten copies of each patient's image must not make the interval narrower."""
+    rng = np.random.default_rng(0)
+    positive = np.arange(60) % 2 == 0
+    score = positive + rng.normal(0, 1.2, 60)
+    once = st.auc(positive, score, [str(i) for i in range(60)])
+    often = st.auc(
+        np.repeat(positive, 10),
+        np.repeat(score, 10),
+        [str(i) for i in range(60) for _ in range(10)],
+    )
+    assert often.value == pytest.approx(once.value)
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.05)
+
+
+def test_coverage_curve_ends_at_plain_accuracy() -> None:
+    rng = np.random.default_rng(1)
+    p = rng.dirichlet([1, 1, 1], 200)
+    actual = np.array([rng.choice(3, p=row) for row in p])
+    coverage, accuracy = st.coverage_curve(p, actual)
+    assert coverage[-1] == 1
+    assert accuracy[-1] == pytest.approx((p.argmax(1) == actual).mean())
+    assert accuracy[:40].mean() > accuracy[-1]
+
+
+def test_precision_falls_with_prevalence() -> None:
+    assert st.at_prevalence(0.95, 0.97, 0.5) > st.at_prevalence(0.95, 0.97, 0.05)
