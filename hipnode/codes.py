@@ -1,0 +1,164 @@
+"""Every coded concept and fixed UID that hipnode writes, once, each with its source.
+
+*VSAC* is the value set "Hip fracture" (2.16.840.1.113883.3.464.1003.113.12.1037) or "Osteoporosis"
+(…12.1038); *PS3.16* the DICOM Content Mapping Resource; *local* our own scheme, ``99HIPNODE``,
+used only where no published code says the same thing.
+
+References
+----------
+PS3.16 Annexes B and C (context groups), PS3.3 8.2 (code sequences), PS3.5 B.2 (UIDs from UUIDs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import NAMESPACE_DNS, UUID, uuid5
+
+from hipnode import __version__
+
+NAMESPACE: Final[UUID] = uuid5(NAMESPACE_DNS, "hipnode")
+"""The namespace of every UUIDv5 that hipnode derives."""
+
+
+def derive_uid(*parts: str) -> str:
+    """Return the UID of ``parts``: the same parts, the same UID; other parts, another.
+
+    Returns
+    -------
+    str
+        ``2.25.`` and a UUIDv5 as a decimal number.
+
+    References
+    ----------
+    PS3.5 B.2, UUID Derived UID.
+    """
+    return f"2.25.{uuid5(NAMESPACE, chr(0).join(parts)).int}"
+
+
+IMPLEMENTATION_CLASS_UID: Final = derive_uid("implementation", "1")
+IMPLEMENTATION_VERSION_NAME: Final = f"HIPNODE_{__version__}"[:16]
+LOCAL_SCHEME: Final = "99HIPNODE"
+LOCAL_SCHEME_UID: Final = derive_uid("coding scheme", LOCAL_SCHEME)
+MANUFACTURER: Final = "hipnode"
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A code of a published or the local scheme. ``source`` says where it was verified."""
+
+    value: str
+    scheme: str
+    meaning: str
+    source: str = field(compare=False, repr=False)
+
+
+def _local(value: str, meaning: str) -> Concept:
+    return Concept(value, LOCAL_SCHEME, meaning, "local")
+
+
+# --- the frame of a report --------------------------------------------------------------------
+
+LANGUAGE: Final = Concept(
+    "121049", "DCM", "Language of Content Item and Descendants", "PS3.16 TID 1204"
+)
+ENGLISH: Final = Concept("en", "RFC5646", "English", "PS3.16 CID 5000")
+DEVICE: Final = Concept("121007", "DCM", "Device", "PS3.16 CID 270")
+IMAGING_PROCEDURE: Final = Concept("363679005", "SCT", "Imaging procedure", "PS3.16 CID 100")
+COMMENT: Final = Concept("121106", "DCM", "Comment", "PS3.16 TID 1500")
+IMPRESSION: Final = Concept("121073", "DCM", "Impression", "PS3.16 CID 3001")
+QUALITATIVE_EVALUATIONS: Final = Concept(
+    "C0034375", "UMLS", "Qualitative Evaluations", "PS3.16 TID 1500 row 12"
+)
+ILLUSTRATION: Final = Concept("121200", "DCM", "Illustration of ROI", "PS3.16 TID 1410 row 9")
+IMAGE_QUALITY: Final = Concept("111101", "DCM", "Image Quality", "PS3.16 TID 4006")
+QUALITY_UNUSABLE: Final = Concept(
+    "111235", "DCM", "Unusable - Quality renders image unusable", "PS3.16 CID 6044"
+)
+QUALITY_MET: Final = Concept(
+    "111237", "DCM", "Usable - Meets the quality control standard", "PS3.16 CID 6044"
+)
+PERCENT: Final = Concept("%", "UCUM", "percent", "PS3.16 CID 7181")
+ARTIFICIAL_INTELLIGENCE: Final = Concept(
+    "123110", "DCM", "Artificial Intelligence", "PS3.16 CID 7162"
+)
+PRESENT: Final = Concept("52101004", "SCT", "Present", "PS3.16 CID 240")
+ABSENT: Final = Concept("272519000", "SCT", "Absent", "PS3.16 CID 240")
+UNDETERMINED: Final = Concept("373068000", "SCT", "Undetermined", "PS3.16 CID 240")
+DIAGNOSTIC_REPORT: Final = Concept("18748-4", "LN", "Diagnostic imaging report", "PS3.16 CID 7000")
+FINDINGS_SECTION: Final = Concept("121070", "DCM", "Findings", "PS3.16 CID 7001")
+FINDING: Final = Concept("121071", "DCM", "Finding", "PS3.16 TID 1500, TID 2002")
+IMPRESSIONS_SECTION: Final = Concept("121072", "DCM", "Impressions", "PS3.16 CID 7001")
+SOURCE_IMAGE: Final = Concept(
+    "121322", "DCM", "Source of Image for Image Processing Operation", "PS3.16 CID 7202"
+)
+CLASS_ACTIVATION: Final = Concept("130402", "DCM", "Class activation", "PS3.16 CID 217")
+ACQUISITION_EQUIPMENT: Final = Concept("109101", "DCM", "Acquisition Equipment", "PS3.16 CID 7005")
+PROCESSING_EQUIPMENT: Final = Concept("109102", "DCM", "Processing Equipment", "PS3.16 CID 7005")
+
+# --- where ------------------------------------------------------------------------------------
+
+PROXIMAL_FEMUR: Final = Concept("310651003", "SCT", "Proximal Femur", "pydicom, PS3.16 CID 4031")
+RIGHT: Final = Concept("24028007", "SCT", "Right", "PS3.16 CID 244")
+LEFT: Final = Concept("7771000", "SCT", "Left", "PS3.16 CID 244")
+
+# --- what: fracture ---------------------------------------------------------------------------
+
+HIP_FRACTURE: Final = Concept(
+    "263225007", "SCT", "Fracture of proximal end of femur", "VSAC …1037, 2020-2022"
+)
+HIP_FRACTURE_DOUBTFUL: Final = _local("FX_DOUBTFUL", "Hip fracture indeterminate")
+HIP_FRACTURE_ABSENT: Final = _local("FX_NOT_DETECTED", "No hip fracture detected")
+FEMORAL_NECK: Final = Concept("5913000", "SCT", "Fracture of neck of femur", "VSAC …1037")
+SUBCAPITAL: Final = Concept("263226008", "SCT", "Subcapital fracture of femur", "VSAC …1037")
+MIDCERVICAL: Final = Concept("263227004", "SCT", "Midcervical fracture of femur", "VSAC …1037")
+BASICERVICAL: Final = Concept("263228009", "SCT", "Basicervical fracture of femur", "VSAC …1037")
+TROCHANTERIC: Final = Concept("445875009", "SCT", "Trochanteric fracture of femur", "VSAC …1037")
+INTERTROCHANTERIC: Final = Concept(
+    "127287001", "SCT", "Intertrochanteric fracture of femur", "VSAC …1037"
+)
+PERTROCHANTERIC: Final = Concept(
+    "208562000", "SCT", "Pertrochanteric fracture of femur", "VSAC …1037"
+)
+SUBTROCHANTERIC: Final = Concept(
+    "263229001", "SCT", "Subtrochanteric fracture of femur", "VSAC …1037"
+)
+INTRACAPSULAR: Final = _local("FX_INTRACAPSULAR", "Intracapsular fracture of proximal femur")
+"""SNOMED CT has it only as *closed* (20100009), which a radiograph does not tell."""
+
+# --- what: bone -------------------------------------------------------------------------------
+
+OSTEOPOROSIS: Final = Concept("64859006", "SCT", "Osteoporosis", "VSAC …1038, 2020-2022")
+OSTEOPENIA: Final = _local("OP_OSTEOPENIA", "Osteopenia")
+OSTEOPOROSIS_DOUBTFUL: Final = _local("OP_DOUBTFUL", "Osteoporosis indeterminate")
+OSTEOPOROSIS_ABSENT: Final = _local("OP_NOT_DETECTED", "No sign of osteoporosis detected")
+FRACTURE_RISK: Final = _local("FX_RISK", "Raised risk of hip fracture")
+FRACTURE_RISK_DOUBTFUL: Final = _local("FX_RISK_DOUBT", "Risk of hip fracture indeterminate")
+FRACTURE_RISK_ABSENT: Final = _local("FX_RISK_NO", "Risk of hip fracture not raised")
+
+
+def probability(code: str, meaning: str) -> Concept:
+    """Return the concept name of one model's probability: no published code names its classes."""
+    return _local(f"P_{code}".upper().replace(" ", "_")[:16], meaning[:64])
+
+
+# --- what was not assessed, and why -----------------------------------------------------------
+
+IMAGE_NOT_ASSESSED: Final = _local("IMG_NOT_ASSESSED", "Image not assessed")
+RIGHT_HIP_NOT_ASSESSED: Final = _local("HIP_R_NOT_ASSD", "RIGHT hip not assessed")
+LEFT_HIP_NOT_ASSESSED: Final = _local("HIP_L_NOT_ASSD", "LEFT hip not assessed")
+
+REASONS: Final[dict[str, Concept]] = {
+    "not_frontal": _local("NA_NOT_FRONTAL", "not a frontal view of the pelvis or hip"),
+    "not_a_radiograph": _local("NA_NO_RADIOGRAPH", "not a radiograph"),
+    "child": _local("NA_CHILD", "patient younger than the model is made for"),
+    "implant": _local("NA_IMPLANT", "implant or other metal at the hip"),
+    "unreadable": _local("NA_UNREADABLE", "image quality too poor"),
+    "too_small": _local("NA_TOO_SMALL", "image too small"),
+    "hip_not_found": _local("NA_NO_HIP", "no complete hip found"),
+    "side_unknown": _local("NA_SIDE_UNKNOWN", "right or left side not known"),
+    "out_of_distribution": _local("NA_UNUSUAL", "image unlike those the model is made for"),
+    "too_uncertain": _local("NA_UNCERTAIN", "model too uncertain"),
+    "failed": _local("NA_FAILED", "technical failure"),
+}
+"""By `hipnode.domain.AbstentionReason`, and ``failed``; the meaning is what people read."""

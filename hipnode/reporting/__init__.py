@@ -1,0 +1,21 @@
+"""Reports that every viewer shows and every validator passes. Pure: no disk, clock or settings."""
+
+from __future__ import annotations
+
+from hipnode.reporting.build import build
+from hipnode.reporting.drawing import draw, heatmap_png
+from hipnode.reporting.identity import mend_identity
+from hipnode.reporting.request import BuiltObject, NodeIdentity, ReportRequest, SourceImage
+from hipnode.reporting.words import plain_text
+
+__all__ = [
+    "BuiltObject",
+    "NodeIdentity",
+    "ReportRequest",
+    "SourceImage",
+    "build",
+    "draw",
+    "heatmap_png",
+    "mend_identity",
+    "plain_text",
+]

@@ -1,0 +1,94 @@
+"""What the structured documents (TID 1500 and Basic Text) have in common.
+
+References
+----------
+PS3.3 C.17.2 (SR Document General): flags, evidence, predecessors, referenced requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+
+from hipnode.domain import ResultKind
+from hipnode.reporting.envelope import (
+    Study,
+    coding_scheme,
+    envelope,
+    predecessors_of,
+    references,
+    seal,
+    series_uid,
+)
+from hipnode.reporting.request import fingerprint
+
+
+def document(
+    study: Study,
+    kind: ResultKind,
+    sop_class_uid: str,
+    root: Dataset,
+    shown: Sequence[Dataset] = (),
+) -> Dataset:
+    """Return a document of the study around a content tree.
+
+    Parameters
+    ----------
+    root
+        The root content item: a CONTAINER.
+    shown
+        Objects other than the images that the tree refers to.
+    """
+    request = study.request
+    out = envelope(study, kind, sop_class_uid, fingerprint(request), request.version)
+    out.CodingSchemeIdentificationSequence = [coding_scheme()]
+    out.ReferencedPerformedProcedureStepSequence = []
+    out.PerformedProcedureCodeSequence = []
+    out.CompletionFlag = "COMPLETE"
+    out.VerificationFlag = "UNVERIFIED"
+    out.PreliminaryFlag = "PRELIMINARY"
+    if requests := _requests(study):
+        out.ReferencedRequestSequence = requests
+    out.CurrentRequestedProcedureEvidenceSequence = references(
+        dict.fromkeys(
+            (image.SeriesInstanceUID, image.SOPClassUID, image.SOPInstanceUID)
+            for image in (*study.images, *shown)
+        ),
+        study.first.StudyInstanceUID,
+    )
+    if before := predecessors_of(study, kind, sop_class_uid):
+        out.PredecessorDocumentsSequence = references(
+            [
+                (series_uid(study, p.kind, p.sop_class_uid, p.version), p.sop_class_uid,
+                 p.sop_instance_uid)
+                for p in before
+            ],
+            study.first.StudyInstanceUID,
+        )  # fmt: skip
+    for element in root:
+        out[element.tag] = element
+    return seal(study, out)
+
+
+def _requests(study: Study) -> list[Dataset]:
+    """Return the requests that the study fulfils (PS3.3 C.17.2, Referenced Request Sequence)."""
+    items: list[Dataset] = []
+    for image in study.images:
+        for asked in image.get("RequestAttributesSequence", []):
+            item = Dataset()
+            item.StudyInstanceUID = image.StudyInstanceUID
+            item.ReferencedStudySequence = []
+            item.AccessionNumber = asked.get("AccessionNumber") or image.AccessionNumber
+            item.PlacerOrderNumberImagingServiceRequest = asked.get(
+                "PlacerOrderNumberImagingServiceRequest", ""
+            )
+            item.FillerOrderNumberImagingServiceRequest = asked.get(
+                "FillerOrderNumberImagingServiceRequest", ""
+            )
+            item.RequestedProcedureID = asked.get("RequestedProcedureID", "")
+            item.RequestedProcedureDescription = asked.get("RequestedProcedureDescription", "")
+            item.RequestedProcedureCodeSequence = asked.get("RequestedProcedureCodeSequence", [])
+            if item not in items:
+                items.append(item)
+    return items

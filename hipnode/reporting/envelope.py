@@ -1,0 +1,314 @@
+"""What every object that leaves the node has in common: patient, study, series, equipment, UIDs.
+
+References
+----------
+PS3.3 A.35.13 (Comprehensive 3D SR), A.8.1 (SC), A.35.1 (Basic Text SR), A.33.1 (GSPS), A.45.1
+(Encapsulated PDF): the modules. C.12.1 (SOP Common), C.7.5.1 (General Equipment).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, TEXT_VR_DELIMS
+
+from hipnode import DISCLAIMER, codes
+from hipnode.codes import Concept
+from hipnode.domain import ModelRef, Result, ResultKind
+from hipnode.errors import ReportRefused
+from hipnode.reporting.identity import Mender
+from hipnode.reporting.request import ReportRequest
+from hipnode.reporting.words import ascii_text, models_of
+
+_STUDY = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",
+    "OtherPatientIDsSequence", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
+    "IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence", "PatientAge",
+    "PatientSize", "PatientWeight",
+)  # fmt: skip
+DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
+_SERIES = {
+    # kind: modality, series number, description, in that order of trust
+    ResultKind.SR: ("SR", 9101, "AI measurements"),
+    ResultKind.TEXT: ("SR", 9102, "AI report"),
+    ResultKind.CAPTURE: ("OT", 9103, "AI heat map"),
+    ResultKind.GSPS: ("PR", 9104, "AI boxes"),
+    ResultKind.PDF: ("DOC", 9105, "AI report PDF"),
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Study:
+    """A request with the identities of its images mended, in the order of the sources."""
+
+    request: ReportRequest
+    images: tuple[Dataset, ...]
+    notes: tuple[str, ...]
+    declared: tuple[str, ...] = ()  # the source's character set, where all agree on a valid one
+
+    @property
+    def first(self) -> Dataset:
+        """The identity that stands for the study."""
+        return self.images[0]
+
+
+def mend_study(request: ReportRequest) -> Study:
+    """Mend the identity of every image, and check that they are of one patient and one study.
+
+    Raises
+    ------
+    ReportRefused
+        If an identity cannot be used, or the images contradict each other.
+    """
+    menders = [Mender(s.dataset, request.node.assumed_character_set) for s in request.sources]
+    images = [m.mended for m in menders]
+    for keyword in ("StudyInstanceUID", "PatientID", "IssuerOfPatientID"):
+        values = {str(image.get(keyword, "")) for image in images} - {""}
+        if len(values) > 1:
+            raise ReportRefused(f"the images of the study have {len(values)} different {keyword}")
+    for image in images:
+        for keyword in _STUDY:  # what one image lacks another may have
+            if image.get(keyword) in (None, "", []):
+                others = [i.get(keyword) for i in images if i.get(keyword) not in (None, "", [])]
+                if others:
+                    setattr(image, keyword, others[0])
+    notes = dict.fromkeys(note for m in menders for note in m.notes)
+    declared = {m.declared for m in menders}
+    return Study(request, tuple(images), tuple(notes), declared.pop() if len(declared) == 1 else ())
+
+
+def envelope(
+    study: Study, kind: ResultKind, sop_class_uid: str, identity: str, number: int = 1
+) -> Dataset:
+    """Return a new object of the study, complete but for its content.
+
+    Parameters
+    ----------
+    identity
+        A digest of all that decides the content: what the SOP Instance UID is derived from.
+    number
+        Instance Number within the series.
+
+    Notes
+    -----
+    A document has a series for each version. What is drawn of an image is the same in all of them,
+    so that a late image does not send the others' captures again.
+    """
+    request, node = study.request, study.request.node
+    out = Dataset()
+    out.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _STUDY:
+        if keyword in study.first:
+            out[keyword] = study.first[keyword]
+    modality, series_number, title = _SERIES[kind]
+    document = kind in DOCUMENTS
+    version = f" v{request.version}" if document and request.version > 1 else ""
+    out.Modality = modality
+    out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, request.version)
+    out.SeriesNumber = series_number
+    out.SeriesDescription = f"{title}{version} - {DISCLAIMER}"
+    out.Manufacturer = codes.MANUFACTURER
+    out.ManufacturerModelName = codes.MANUFACTURER
+    out.DeviceSerialNumber = node.device_uid.rsplit(".", 1)[-1]
+    out.DeviceUID = node.device_uid
+    out.SoftwareVersions = node.software_version
+    out.StationName = node.ae_title
+    if node.institution:
+        out.InstitutionName = node.institution[:64]
+    out.SOPClassUID = UID(sop_class_uid)
+    out.SOPInstanceUID = codes.derive_uid(
+        "object", kind.value, sop_class_uid, identity, str(number), study.first.to_json()
+    )
+    out.InstanceNumber = number
+    out.ContributingEquipmentSequence = _equipment(study)
+    _clock(study, out)
+    if not document:
+        del out.SeriesDate, out.SeriesTime  # of the first of the series, which is not known here
+    out.file_meta = FileMetaDataset()
+    out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    out.file_meta.ImplementationClassUID = codes.IMPLEMENTATION_CLASS_UID
+    out.file_meta.ImplementationVersionName = codes.IMPLEMENTATION_VERSION_NAME
+    out.file_meta.SourceApplicationEntityTitle = node.ae_title
+    return out
+
+
+def series_uid(study: Study, kind: ResultKind, sop_class_uid: str, version: int) -> str:
+    """Return the series that a version's objects of one kind are in, so that it can be named."""
+    node = study.request.node
+    which = f"version {version}" if kind in DOCUMENTS else f"software {node.software_version}"
+    return codes.derive_uid(
+        "series", node.device_uid, study.first.StudyInstanceUID, kind.value, sop_class_uid, which
+    )
+
+
+def predecessors_of(study: Study, kind: ResultKind, sop_class_uid: str) -> tuple[Result, ...]:
+    """Return what a document replaces: its like if there was one, else the other document."""
+    documents = [
+        p for p in study.request.predecessors if p.kind in (ResultKind.SR, ResultKind.TEXT)
+    ]
+    for alike in (
+        [p for p in documents if p.kind is kind and p.sop_class_uid == sop_class_uid],
+        [p for p in documents if p.kind is kind],
+        documents,
+    ):
+        if alike:
+            return tuple(alike)
+    return ()
+
+
+def references(items: Iterable[tuple[str, str, str]], study_instance_uid: str) -> list[Dataset]:
+    """Return a Hierarchical SOP Instance Reference (PS3.3 C.17.2.1) to objects of one study.
+
+    Parameters
+    ----------
+    items
+        Series Instance UID, SOP Class UID and SOP Instance UID of each object.
+    """
+    by_series: dict[str, list[Dataset]] = {}
+    for series, sop_class, sop_instance in items:
+        by_series.setdefault(series, []).append(reference(sop_class, sop_instance))
+    if not by_series:
+        return []
+    out = Dataset()
+    out.StudyInstanceUID = study_instance_uid
+    out.ReferencedSeriesSequence = []
+    for series, objects in by_series.items():
+        item = Dataset()
+        item.ReferencedSOPSequence = objects
+        item.SeriesInstanceUID = series
+        out.ReferencedSeriesSequence.append(item)
+    return [out]
+
+
+def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """Return a SOP Instance Reference (PS3.3 10.8)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
+
+
+def code(concept: Concept) -> Dataset:
+    """Return a code sequence item (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue = concept.value
+    item.CodingSchemeDesignator = concept.scheme
+    item.CodeMeaning = concept.meaning
+    return item
+
+
+def coding_scheme() -> Dataset:
+    """Return the declaration of the local scheme (PS3.3 C.12.1, Coding Scheme Identification)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = codes.LOCAL_SCHEME
+    item.CodingSchemeUID = codes.LOCAL_SCHEME_UID
+    item.CodingSchemeName = "hipnode"
+    item.CodingSchemeResponsibleOrganization = codes.MANUFACTURER
+    return item
+
+
+def local_now(study: Study) -> datetime:
+    """Return when the report is made, in the time zone that the object's times are in."""
+    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    if not offset:
+        return study.request.made_utc.astimezone(UTC)
+    text = str(offset)
+    minutes = int(text[1:3]) * 60 + int(text[3:5])
+    shift = timedelta(minutes=-minutes if text[0] == "-" else minutes)
+    return study.request.made_utc.astimezone(timezone(shift))
+
+
+def _clock(study: Study, out: Dataset) -> None:
+    """Set the times. The offset is stated only where the source or the site's setting states it."""
+    now = local_now(study)
+    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    if offset:
+        out.TimezoneOffsetFromUTC = offset
+    day, moment = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    for keyword in ("SeriesDate", "InstanceCreationDate", "ContentDate"):
+        setattr(out, keyword, day)
+    for keyword in ("SeriesTime", "InstanceCreationTime", "ContentTime"):
+        setattr(out, keyword, moment)
+
+
+def _equipment(study: Study) -> list[Dataset]:
+    """Return who contributed: each scanner, and each model that spoke (PS3.3 C.12.1.1.5)."""
+    items: list[Dataset] = []
+    seen = set()
+    for image in study.images:
+        scanner = Dataset()
+        for keyword in (
+            "Manufacturer", "InstitutionName", "StationName", "InstitutionalDepartmentName",
+            "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
+        ):  # fmt: skip
+            if image.get(keyword):
+                scanner[keyword] = image[keyword]
+        scanner.Manufacturer = scanner.get("Manufacturer", "") or "unknown"
+        scanner.PurposeOfReferenceCodeSequence = [code(codes.ACQUISITION_EQUIPMENT)]
+        if (key := scanner.to_json()) not in seen:
+            seen.add(key)
+            items.append(scanner)
+    items += [_algorithm(study, model) for model in models_of(study.request.sources)]
+    return items
+
+
+def _algorithm(study: Study, model: ModelRef) -> Dataset:
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code(codes.PROCESSING_EQUIPMENT)]
+    item.Manufacturer = codes.MANUFACTURER
+    item.ManufacturerModelName = ascii_text(model.name, 64)
+    item.SoftwareVersions = ascii_text(model.version, 64)
+    item.DeviceUID = codes.derive_uid("model", model.digest)
+    item.ContributionDateTime = local_now(study).strftime("%Y%m%d%H%M%S%z")
+    item.ContributionDescription = f"AI inference. {DISCLAIMER}."
+    return item
+
+
+_KEPT = frozenset(
+    f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 127, 126, 138, 148, 166, 203)
+) | {"GB18030", "ISO 2022 IR 6", "ISO 2022 IR 87", "ISO 2022 IR 149"}
+"""Character sets that every validator at hand reads; what comes in another leaves in UTF-8."""
+
+
+def seal(study: Study, out: Dataset) -> Dataset:
+    """Choose the character set (PS3.3 C.12.1.1.2) of a finished object.
+
+    Plain ASCII declares none. The source's own is kept where it can say everything, so that a PACS
+    which reads the source reads the report; else it is UTF-8.
+    """
+    texts = list(_texts(out))
+    declared = [term or "ISO 2022 IR 6" for term in study.declared]
+    if all(text.isascii() for text in texts):
+        del out.SpecificCharacterSet
+    elif _KEPT.issuperset(declared) and _says_all(declared, texts):
+        out.SpecificCharacterSet = declared
+    return out
+
+
+def _texts(dataset: Dataset) -> Iterable[str]:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _texts(item)
+        elif element.VR in CUSTOMIZABLE_CHARSET_VR and element.value:
+            yield from (str(v) for v in (element.value if element.VM > 1 else [element.value]))
+
+
+def _says_all(declared: list[str], texts: list[str]) -> bool:
+    encodings = convert_encodings(declared)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pydicom warns where it would write a question mark
+        try:
+            return all(
+                decode_bytes(encode_string(t, encodings), encodings, TEXT_VR_DELIMS) == t
+                for t in texts
+            )
+        except (UserWarning, UnicodeError, LookupError):
+            return False

@@ -1,0 +1,257 @@
+"""The measurement report: a Comprehensive 3D (or Comprehensive) SR after TID 1500.
+
+One measurement group for each finding of each hip that was read, negatives included, each with its
+region: a group without one stops OHIF. What was not assessed, and the sentences for people, stand
+in the Qualitative Evaluations.
+
+References
+----------
+PS3.16 TID 1500 (Measurement Report), TID 1410 (Planar ROI Measurements), TID 300 (Measurement),
+TID 4019 (Algorithm Identification), TID 1001 (Observation Context), TID 1004 (Device Observer);
+PS3.3 A.35.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import highdicom as hd
+import numpy as np
+from pydicom.dataset import Dataset
+
+from hipnode import DISCLAIMER, codes
+from hipnode.codes import Concept
+from hipnode.domain import Box, Finding, HipReading, ResultKind
+from hipnode.reporting.documents import document
+from hipnode.reporting.envelope import Study
+from hipnode.reporting.request import SR_CLASSES, SourceImage, SRClass, findings_of
+from hipnode.reporting.terms import (
+    HIP_NOT_ASSESSED,
+    PRESENCE,
+    SIDES,
+    TERMS,
+    UNUSABLE,
+    positive_classes,
+    probability_name,
+    reason_of,
+)
+from hipnode.reporting.words import (
+    SCOPE,
+    UNREVIEWED,
+    ascii_text,
+    headline,
+    hip_sentences,
+    image_sentence,
+    provenance,
+    threshold,
+)
+
+
+def measurement_report(
+    study: Study, sr_class: SRClass, captures: Mapping[str, Dataset]
+) -> Dataset | None:
+    """Return the SR, or None where no hip was read: an empty TID 1500 has nothing to show.
+
+    Parameters
+    ----------
+    sr_class
+        The SOP Class, by its name in the settings.
+    captures
+        The heat-map capture of an image, by the image's SOP Instance UID.
+    """
+    groups = [
+        _group(image, hip, finding, captures.get(image.SOPInstanceUID))
+        for source, image in zip(study.request.sources, study.images, strict=True)
+        for hip in source.hips
+        for finding in findings_of(hip)
+    ]
+    if not groups:
+        return None
+    report = hd.sr.MeasurementReport(
+        observation_context=_observer(study),
+        procedure_reported=concept(codes.IMAGING_PROCEDURE),
+        imaging_measurements=groups,
+    )
+    root = report[0]
+    root.ContentSequence.append(_evaluations(study))
+    _separate(root)
+    shown = [captures[i.SOPInstanceUID] for i in study.images if i.SOPInstanceUID in captures]
+    _check(study, sr_class, root, shown)
+    return document(study, ResultKind.SR, SR_CLASSES[sr_class], root, shown)
+
+
+def _check(study: Study, sr_class: SRClass, root: Dataset, shown: Sequence[Dataset]) -> None:
+    """Let highdicom check the tree's value types and references against the SOP Class."""
+    cls = hd.sr.Comprehensive3DSR if sr_class == "comprehensive-3d" else hd.sr.ComprehensiveSR
+    cls(
+        evidence=[*study.images, *shown],
+        content=root,
+        series_instance_uid="2.25.1",
+        series_number=1,
+        sop_instance_uid="2.25.2",
+        instance_number=1,
+        manufacturer=codes.MANUFACTURER,
+    )
+
+
+def concept(of: Concept) -> hd.sr.CodedConcept:
+    """Return a concept as highdicom has it."""
+    return hd.sr.CodedConcept(of.value, of.scheme, of.meaning)
+
+
+def _observer(study: Study) -> hd.sr.ObservationContext:
+    node = study.request.node
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=node.device_uid,
+        name=ascii_text(node.name, 64),
+        manufacturer_name=codes.MANUFACTURER,
+        model_name=codes.MANUFACTURER,
+        serial_number=node.device_uid.rsplit(".", 1)[-1],
+    )
+    return hd.sr.ObservationContext(
+        observer_device_context=hd.sr.ObserverContext(
+            observer_type=concept(codes.DEVICE), observer_identifying_attributes=device
+        )
+    )
+
+
+def _group(
+    image: Dataset, hip: HipReading, finding: Finding, capture: Dataset | None
+) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return TID 1410 for one finding: what, where, how sure, according to which model."""
+    terms, side = TERMS[finding.task], hip.roi.side
+    group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(
+            uid=codes.derive_uid(
+                "tracking", image.SOPInstanceUID, side, finding.task, finding.model.digest
+            ),
+            identifier=f"{side.word} hip {terms.short}",
+        ),
+        referenced_region=_region(image, hip.roi.box),
+        finding_type=concept(terms.answer(finding)),
+        finding_sites=[
+            hd.sr.FindingSite(
+                anatomic_location=concept(codes.PROXIMAL_FEMUR), laterality=concept(SIDES[side])
+            )
+        ],
+        measurements=_probabilities(hip, finding),
+        qualitative_evaluations=[
+            hd.sr.QualitativeEvaluation(
+                name=concept(terms.question), value=concept(PRESENCE[finding.decision])
+            ),
+            hd.sr.QualitativeEvaluation(
+                name=concept(codes.IMAGE_QUALITY), value=concept(codes.QUALITY_MET)
+            ),
+        ],
+    )
+    if capture is not None:
+        group[0].ContentSequence.append(
+            hd.sr.ImageContentItem(
+                name=concept(codes.ILLUSTRATION),
+                referenced_sop_class_uid=capture.SOPClassUID,
+                referenced_sop_instance_uid=capture.SOPInstanceUID,
+                relationship_type="CONTAINS",
+            )
+        )
+    return group
+
+
+def _region(image: Dataset, box: Box) -> hd.sr.ImageRegion:
+    """Return the box as a closed polyline: (column, row), (0, 0) the top-left pixel's corner.
+
+    References
+    ----------
+    PS3.3 C.18.6.1.1.
+    """
+    corners = [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
+    return hd.sr.ImageRegion(
+        graphic_type="POLYLINE",
+        graphic_data=np.array([*corners, corners[0]], dtype=np.float64),
+        source_image=hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
+    )
+
+
+def _probabilities(hip: HipReading, finding: Finding) -> list[hd.sr.Measurement]:
+    """Return P(positive), and where the model tells classes apart, the P of each of them."""
+    classes = positive_classes(finding)
+    told_apart = classes if len(classes) > 1 else {}
+    values = {"": finding.p_positive, **told_apart}
+    return [
+        hd.sr.Measurement(
+            name=concept(probability_name(finding.task, hip.roi.side, label)),
+            value=round(100.0 * p, 2),
+            unit=concept(codes.PERCENT),
+            algorithm_id=_algorithm(finding),
+        )
+        for label, p in values.items()
+    ]
+
+
+def _algorithm(finding: Finding) -> hd.sr.AlgorithmIdentification:
+    """Return TID 4019: a probability never without its thresholds and its model."""
+    point, model = finding.operating_point, finding.model
+    bounds = f"{threshold(point.doubtful_from)}, definite from {threshold(point.present_from)}"
+    parameters = [
+        f"operating point {ascii_text(point.name, 64)}: doubtful from {bounds}",
+        f"decision {finding.decision.value}",
+        f"bundle sha256 {model.digest}",
+    ]
+    if finding.covariates_used:
+        parameters.append(f"covariates {ascii_text(', '.join(finding.covariates_used))}")
+    return hd.sr.AlgorithmIdentification(
+        name=ascii_text(model.name, 64),
+        version=ascii_text(model.version, 64),
+        parameters=parameters,
+        family=concept(codes.ARTIFICIAL_INTELLIGENCE),
+    )
+
+
+def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
+    """Return TID 1500 rows 12 to 14: what was not assessed, and the sentences for people."""
+    out = hd.sr.ContainerContentItem(
+        name=concept(codes.QUALITATIVE_EVALUATIONS), relationship_type="CONTAINS"
+    )
+    sources = study.request.sources
+    items: list[hd.sr.ContentItem] = [_text(codes.COMMENT, f"{DISCLAIMER}. {headline(sources)}")]
+    items += [_text(codes.IMPRESSION, sentence) for sentence in hip_sentences(sources)]
+    for number, source in enumerate(sources, start=1):
+        items += not_assessed(source)
+        if not source.hips or len(sources) > 1 or source.notes:
+            items.append(_text(codes.COMMENT, image_sentence(source, number)))
+    items += [_text(codes.COMMENT, t) for t in (SCOPE, *provenance(study.request), UNREVIEWED)]
+    out.ContentSequence = hd.sr.ContentSequence(items)
+    return out
+
+
+def not_assessed(source: SourceImage) -> list[hd.sr.CodeContentItem]:
+    """Return the coded reasons why an image, or a hip on it, was not assessed."""
+    abstention = source.reading.abstention if source.reading else None
+    if source.reading is None or abstention is not None:
+        reason = abstention.reason if abstention else None
+        items = [_code(codes.IMAGE_NOT_ASSESSED, reason_of(reason))]
+        if reason in UNUSABLE:
+            items.append(_code(codes.IMAGE_QUALITY, codes.QUALITY_UNUSABLE))
+        return items
+    return [
+        _code(HIP_NOT_ASSESSED[hip.roi.side], reason_of(hip.abstention.reason))
+        for hip in source.hips
+        if hip.abstention is not None
+    ]
+
+
+def _text(name: Concept, text: str) -> hd.sr.TextContentItem:
+    return hd.sr.TextContentItem(name=concept(name), value=text, relationship_type="CONTAINS")
+
+
+def _code(name: Concept, value: Concept) -> hd.sr.CodeContentItem:
+    return hd.sr.CodeContentItem(
+        name=concept(name), value=concept(value), relationship_type="CONTAINS"
+    )
+
+
+def _separate(item: Dataset) -> None:
+    """Make every container SEPARATE: OHIF runs the items of a continuous one together."""
+    if item.get("ValueType") == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+    for child in item.get("ContentSequence", []):
+        _separate(child)

@@ -1,0 +1,175 @@
+"""What a report is made from, and what it is made into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
+
+from hipnode import __version__, codes
+from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind
+
+SRClass = Literal["comprehensive-3d", "comprehensive"]
+SR_CLASSES: Final[dict[SRClass, str]] = {
+    "comprehensive-3d": Comprehensive3DSRStorage,
+    "comprehensive": ComprehensiveSRStorage,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who reports: goes into the equipment, device observer and series of every object.
+
+    ``timezone_offset`` (``+0100``) is the local time of the site, ``""`` where nobody said.
+    ``assumed_character_set`` is a defined term of PS3.3 C.12.1.1.2 for text whose data set does
+    not declare one; ``""`` assumes nothing.
+    """
+
+    ae_title: str = "HIPNODE"
+    name: str = "hipnode"
+    institution: str = ""
+    software_version: str = __version__
+    timezone_offset: str = ""
+    assumed_character_set: str = ""
+
+    @property
+    def device_uid(self) -> str:
+        """The Device UID (0018,1002): the same node, the same UID."""
+        return codes.derive_uid("device", self.institution, self.name, self.ae_title)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceImage:
+    """One image of the study: its header, and what became of it.
+
+    Attributes
+    ----------
+    dataset
+        The data set as received; its Pixel Data is not used and need not be there.
+    reading
+        What was read, or None if nothing could be (then ``failure`` says why in plain English).
+    pixels
+        A view of the radiograph for the capture: (rows, columns) uint8, bright bone, any scale;
+        the boxes of the reading are scaled to it. None where the image could not be decoded.
+    sha256
+        Of the file as received: makes changed content a new UID. May be empty.
+    """
+
+    dataset: Dataset
+    reading: Reading | None = None
+    failure: str = ""
+    pixels: NDArray[np.uint8] | None = None
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.reading) == bool(self.failure):
+            raise ValueError("an image has either a reading or a failure")
+        if self.pixels is not None and (self.pixels.ndim != 2 or self.pixels.dtype != np.uint8):
+            raise ValueError("pixels for the capture are (rows, columns) uint8")
+
+    @property
+    def hips(self) -> tuple[HipReading, ...]:
+        """The hips about which something may be said: shadow findings are left out."""
+        if self.reading is None:
+            return ()
+        return tuple(h for h in self.reading.hips if h.abstention or findings_of(h))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the decoder or the reader had to mend or assume, in plain English."""
+        return self.reading.notes if self.reading is not None else ()
+
+
+def findings_of(hip: HipReading) -> tuple[Finding, ...]:
+    """Return what may be reported of a hip: shadow findings are for the audit log alone."""
+    return tuple(f for f in hip.findings if not f.shadow)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReportRequest:
+    """Everything that a report depends on; the same request makes the same bytes.
+
+    Attributes
+    ----------
+    made_utc
+        When the report is made. It is not part of the UIDs: give a repeated run of the same job
+        the same time, and it makes the same bytes.
+    version, predecessors
+        2 and up replace what was sent before: ``predecessors`` are the results of the version
+        that this one replaces.
+    sr_classes
+        One SR is made for each.
+    """
+
+    sources: tuple[SourceImage, ...]
+    node: NodeIdentity
+    made_utc: datetime
+    version: int = 1
+    predecessors: tuple[Result, ...] = ()
+    objects: frozenset[ResultKind] = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
+    sr_classes: tuple[SRClass, ...] = ("comprehensive-3d",)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("a report needs at least one image")
+        if self.made_utc.tzinfo is None:
+            raise ValueError("made_utc has no time zone")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BuiltObject:
+    """A DICOM object, ready to be stored and sent."""
+
+    kind: ResultKind
+    dataset: Dataset
+    notes: tuple[str, ...] = field(default=())  # what was mended in the identity, for the audit log
+
+    @property
+    def sop_class_uid(self) -> str:
+        """SOP Class UID (0008,0016)."""
+        return str(self.dataset.SOPClassUID)
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID (0008,0018)."""
+        return str(self.dataset.SOPInstanceUID)
+
+    def to_bytes(self) -> bytes:
+        """Return the object in the DICOM File Format (PS3.10 7)."""
+        buffer = BytesIO()
+        dcmwrite(buffer, self.dataset, enforce_file_format=True)
+        return buffer.getvalue()
+
+
+def fingerprint(request: ReportRequest, *extra: Any) -> str:
+    """Return a digest of all that decides the content of an object, except the clock."""
+    digest = sha256()
+    for source in request.sources:
+        digest.update(source_fingerprint(source))
+    node = request.node
+    predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
+    for part in (node, request.version, predecessors, *extra):
+        digest.update(repr(part).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def source_fingerprint(source: SourceImage) -> bytes:
+    """Return a digest of one image: what was received, and what became of it."""
+    digest = sha256(source.sha256.encode() + source.failure.encode())
+    digest.update(repr(source.dataset.get("SOPInstanceUID")).encode())
+    if source.reading is not None:
+        reading = source.reading
+        untimed = Reading.from_json(reading.to_json())
+        untimed.timings_ms.clear()
+        digest.update(untimed.to_json())
+    if source.pixels is not None:
+        digest.update(repr(source.pixels.shape).encode() + source.pixels.tobytes())
+    return digest.digest()

@@ -1,0 +1,257 @@
+"""What a radiologist would write, and never more certainty than the calibration gives."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from hipnode import DISCLAIMER
+from hipnode.domain import Decision, Finding, HipReading, ModelRef, Side
+from hipnode.reporting.request import ReportRequest, SourceImage, findings_of
+from hipnode.reporting.terms import (
+    TERMS,
+    leading_class,
+    positive_classes,
+    reason_of,
+    words,
+)
+
+TITLE = "AI reading of hip radiographs"
+SCOPE = (
+    "Only the proximal femur was assessed. Not assessed: pelvic ring, acetabulum, femoral shaft, "
+    "spine, soft tissue. Fractures that a radiograph does not show are not found."
+)
+UNREVIEWED = f"Not reviewed by a physician. {DISCLAIMER}."
+
+
+def ascii_text(text: str, limit: int = 400) -> str:
+    """Return ``text`` as one line of printable ASCII, so that every character set can hold it."""
+    line = " ".join(text.split())
+    kept = "".join(c if " " <= c <= "~" else "?" for c in line)
+    return kept if len(kept) <= limit else kept[: limit - 3] + "..."
+
+
+def percent(p: float, thresholds: Iterable[float] = ()) -> str:
+    """Return a probability in words, rounded as far as it stays on its side of each threshold.
+
+    >>> percent(0.966), percent(0.001), percent(0.9999), percent(0.846, [0.85])
+    ('97 %', '<1 %', '>99 %', '84.6 %')
+    """
+    bounds = [t for t in thresholds if 0.0 < t < 1.0]
+    if p < 0.005 and all(t >= 0.01 for t in bounds):
+        return "<1 %"
+    if p > 0.995 and all(t <= 0.99 for t in bounds):
+        return ">99 %"
+    for digits in range(5):
+        rounded = round(100 * p, digits)
+        if all((rounded >= round(100 * t, max(digits, 1))) == (p >= t) for t in bounds):
+            break
+    return f"{rounded:.{digits}f} %"
+
+
+def threshold(t: float) -> str:
+    """Return a threshold in words: as many digits as it has, at most three."""
+    return f"{round(100 * t, 2):g} %"
+
+
+def certainty(finding: Finding) -> str:
+    """Return the calibrated probability of a finding in words."""
+    point = finding.operating_point
+    return percent(finding.p_positive, (point.doubtful_from, point.present_from))
+
+
+def finding_sentence(finding: Finding, side: Side) -> str:
+    """Return one finding about one hip, as a sentence or two."""
+    noun = TERMS[finding.task].noun
+    point = finding.operating_point
+    p = certainty(finding)
+    if finding.decision is Decision.PRESENT:
+        kind = _type_words(finding)
+        return (
+            f"{side.word} hip: SUSPECTED {noun.upper()}, definite (AI probability {p}; definite "
+            f"from {threshold(point.present_from)}).{kind} Expert review advised."
+        )
+    if finding.decision is Decision.DOUBTFUL:
+        return (
+            f"{side.word} hip: POSSIBLE {noun.upper()}, doubtful (AI probability {p}; doubtful "
+            f"from {threshold(point.doubtful_from)}, definite from "
+            f"{threshold(point.present_from)}). Neither confirmed nor excluded; expert review "
+            "advised."
+        )
+    occult = " An occult fracture is not excluded." if noun == "fracture" else ""
+    return f"{side.word} hip: no {noun} detected (AI probability {p}).{occult}"
+
+
+def _type_words(finding: Finding) -> str:
+    leading = leading_class(finding)
+    if leading is None:
+        return ""
+    p = positive_classes(finding)[leading]
+    return f" Most likely {words(leading)} ({percent(p)})."
+
+
+def abstention_sentence(hip: HipReading) -> str:
+    """Return why nothing is said of one hip."""
+    assert hip.abstention is not None  # noqa: S101 - the caller asks only for such hips
+    return f"{hip.roi.side.word} hip: NOT ASSESSED - {reason_of(hip.abstention.reason).meaning}."
+
+
+def image_name(source: SourceImage, number: int) -> str:
+    """Return how the report calls an image: its place in the report and in the study."""
+    place = []
+    for word, keyword in (("series", "SeriesNumber"), ("image", "InstanceNumber")):
+        try:
+            value = source.dataset.get(keyword)
+        except (ValueError, TypeError):  # an IS that is no number
+            value = None
+        if value not in (None, ""):
+            place.append(f"{word} {ascii_text(str(value), 16)}")
+    return f"Image {number}" + (f" ({', '.join(place)})" if place else "")
+
+
+def image_sentence(source: SourceImage, number: int) -> str:
+    """Return what became of an image as a whole."""
+    name = image_name(source, number)
+    if source.reading is None:
+        return f"{name}: NOT ASSESSED - technical failure ({ascii_text(source.failure, 120)})."
+    if source.reading.abstention is not None:
+        return f"{name}: NOT ASSESSED - {reason_of(source.reading.abstention.reason).meaning}."
+    notes = "; ".join(ascii_text(note, 160).rstrip(".") for note in source.notes)
+    return f"{name}: read." + (f" Note: {notes}." if notes else "")
+
+
+def hip_sentences(sources: Sequence[SourceImage]) -> list[str]:
+    """Return the findings, right before left, the most serious first, each with its image.
+
+    Where several images say the same of a hip in the same words, they say it once.
+    """
+    sentences: list[str] = []
+    for side in (Side.RIGHT, Side.LEFT):
+        said: dict[str, list[int]] = {}
+        ranked = sorted(_statements(sources, side), key=lambda item: item[0])
+        for _, number, sentence in ranked:
+            said.setdefault(sentence, []).append(number)
+        for sentence, numbers in said.items():
+            sentences.append(_with_images(sentence, numbers) if len(sources) > 1 else sentence)
+    return sentences
+
+
+def _statements(sources: Sequence[SourceImage], side: Side) -> list[tuple[int, int, str]]:
+    rank = {Decision.PRESENT: 0, Decision.DOUBTFUL: 1, Decision.ABSENT: 2}
+    statements = []
+    for number, source in enumerate(sources, start=1):
+        for hip in (h for h in source.hips if h.roi.side is side):
+            if hip.abstention is not None:
+                statements.append((3, number, abstention_sentence(hip)))
+            for finding in findings_of(hip):
+                sentence = finding_sentence(finding, side)
+                statements.append((rank[finding.decision], number, sentence))
+    return statements
+
+
+def _with_images(sentence: str, numbers: Sequence[int]) -> str:
+    side, rest = sentence.split(" hip: ", 1)
+    which = ", ".join(str(n) for n in numbers)
+    return f"{side} hip (image{'s' if len(numbers) > 1 else ''} {which}): {rest}"
+
+
+def headline(sources: Sequence[SourceImage]) -> str:
+    """Return the whole report in one line: the first that anybody reads."""
+    by_decision: dict[tuple[Decision, str], set[Side]] = {}
+    abstained: set[Side] = set()
+    for hip in (h for s in sources for h in s.hips):
+        if hip.abstention is not None:
+            abstained.add(hip.roi.side)
+        for f in findings_of(hip):
+            by_decision.setdefault((f.decision, TERMS[f.task].noun), set()).add(hip.roi.side)
+    parts = []
+    for decision, form in (
+        (Decision.PRESENT, "suspected {} {}"),
+        (Decision.DOUBTFUL, "possible {} {}"),
+        (Decision.ABSENT, "no {} detected {}"),
+    ):
+        for (of, noun), sides in by_decision.items():
+            if of is decision:
+                parts.append(form.format(noun, _sides(sides)))
+    if abstained:
+        parts.append(f"not assessed {_sides(abstained)}")
+    text = "; ".join(parts) or "no hip was assessed"
+    return text[0].upper() + text[1:] + "."
+
+
+def _sides(sides: set[Side]) -> str:
+    return " and ".join(s.word for s in (Side.RIGHT, Side.LEFT) if s in sides)
+
+
+def models_of(sources: Sequence[SourceImage]) -> dict[ModelRef, Finding]:
+    """Return each model that spoke, with one of its findings (for its operating point)."""
+    models: dict[ModelRef, Finding] = {}
+    for source in sources:
+        for hip in source.hips:
+            for finding in findings_of(hip):
+                models.setdefault(finding.model, finding)
+    return models
+
+
+def provenance(request: ReportRequest) -> list[str]:
+    """Return who said it, with which model and thresholds, and when."""
+    lines = []
+    for model, finding in models_of(request.sources).items():
+        point = finding.operating_point
+        lines.append(
+            f"Model {model.name} {model.version} ({model.digest[:12]}), operating point "
+            f"{point.name}: doubtful from {threshold(point.doubtful_from)}, definite from "
+            f"{threshold(point.present_from)}. {ascii_text(model.card, 160)}"
+        )
+    node = request.node
+    replaces = f" Version {request.version}: replaces the report sent before." * bool(
+        request.predecessors
+    )
+    lines.append(
+        f"Made by {ascii_text(node.name, 64)} {node.software_version} ({node.ae_title}) on "
+        f"{_moment(request)}.{replaces}"
+    )
+    return [ascii_text(line) for line in lines]
+
+
+def _moment(request: ReportRequest) -> str:
+    offset = request.node.timezone_offset
+    if not offset:
+        return request.made_utc.strftime("%Y-%m-%d %H:%M UTC")
+    sign = -1 if offset[0] == "-" else 1
+    shift = sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5]))
+    return (request.made_utc + shift).strftime(f"%Y-%m-%d %H:%M {offset}")
+
+
+def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
+    """Return the report as (heading, sentence), in the order of reading."""
+    sources = request.sources
+    lines = [("Impression", headline(sources))]
+    lines += [("Finding", sentence) for sentence in hip_sentences(sources)]
+    images = [image_sentence(s, n) for n, s in enumerate(sources, start=1)]
+    if len(sources) == 1 and sources[0].hips and not sources[0].notes:
+        images = []
+    lines += [("Image", sentence) for sentence in images]
+    lines.append(("Scope", SCOPE))
+    lines += [("Origin", line) for line in provenance(request)]
+    lines.append(("Status", UNREVIEWED))
+    return lines
+
+
+def plain_text(request: ReportRequest, width: int = 96) -> str:
+    """Return the report as plain text: about ten lines of English, no name of a patient.
+
+    Parameters
+    ----------
+    request
+        What is reported.
+    width
+        Where lines are folded, in characters.
+    """
+    heading = f"{TITLE} - {DISCLAIMER}"
+    folded = [
+        textwrap.fill(text, width, initial_indent="", subsequent_indent="    ")
+        for _, text in report_lines(request)
+    ]
+    return "\n".join([heading, *folded]) + "\n"
