@@ -1,0 +1,100 @@
+"""``hipnode models``: what the node reads with, and taking in or giving away bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and export model bundles.")
+
+SetOption = Annotated[
+    str, typer.Option("--set", help="A shipped model set's name, or a model set file.")
+]
+Bundle = Annotated[str, typer.Argument(help="A bundle's folder, or a role of the model set.")]
+
+
+def _folder(bundle: str, model_set: str) -> Path:
+    from hipnode.nets import Role
+    from hipnode.nets.modelset import pins
+
+    return pins(model_set)[Role(bundle)][0] if bundle in list(Role) else Path(bundle)
+
+
+@app.command("list")
+def list_(model_set: SetOption = "default") -> None:
+    """Show the models of a set: role, name, version, digest, size."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hipnode.nets.bundle import METADATA, verify
+    from hipnode.nets.modelset import pins
+    from hipnode.nets.spec import read_spec
+
+    table = Table("role", "model", "version", "network", "MB", "sha256", box=None)
+    for role, (folder, pinned) in sorted(pins(model_set).items()):
+        files, digest = verify(folder)
+        spec = read_spec(files[METADATA], digest)
+        size = sum(len(content) for content in files.values()) / 1e6
+        mark = digest[:16] if digest == pinned else f"{digest[:16]} (NOT THE PINNED ONE)"
+        table.add_row(role, spec.name, spec.version, spec.network, f"{size:.1f}", mark)
+    Console(width=140).print(table)
+
+
+@app.command()
+def show(bundle: Bundle, model_set: SetOption = "default") -> None:
+    """Print a bundle's model card and what the node knows of it, as JSON."""
+    import dataclasses
+    import json
+
+    from hipnode.nets.bundle import CARD, METADATA, verify
+    from hipnode.nets.spec import read_spec
+
+    files, digest = verify(_folder(bundle, model_set))
+    spec = read_spec(files[METADATA], digest)
+    typer.echo(files[CARD].decode())
+    typer.echo(json.dumps(dataclasses.asdict(spec), indent=2))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder or a role; empty: all.")] = "",
+    model_set: SetOption = "default",
+    device: Annotated[str, typer.Option(help="cpu, cuda or torch-cpu")] = "cpu",
+) -> None:
+    """Check digests, load, and run the golden input."""
+    from hipnode.nets import load_bundle, load_model_set
+
+    if bundle:
+        spec = load_bundle(_folder(bundle, model_set), device=device, threads=1).spec
+        typer.echo(f"{spec.name} {spec.version}: good, sha256 {spec.digest}")
+        return
+    loaded = load_model_set(model_set, device=device, threads=1)  # type: ignore[arg-type]
+    for role, model in loaded.models.items():
+        typer.echo(f"{role}: {model.spec.name} {model.spec.version}: good")
+    typer.echo(f"model set {loaded.name}: good, sha256 {loaded.digest}")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A bundle's folder or ZIP file.")],
+    shelf: Annotated[Path, typer.Option("--to", help="The folder to put it into.")],
+) -> None:
+    """Take a bundle in, if it verifies, loads and gives its golden output."""
+    from hipnode.nets.archive import import_bundle
+
+    model = import_bundle(source, shelf)
+    typer.echo(f"{model.path}\nsha256 = {model.spec.digest}")
+
+
+@app.command()
+def export(
+    bundle: Bundle,
+    archive: Annotated[Path, typer.Argument(help="The ZIP file to write.")],
+    model_set: SetOption = "default",
+) -> None:
+    """Write a bundle as one ZIP file."""
+    from hipnode.nets.archive import export_bundle
+
+    typer.echo(f"sha256 = {export_bundle(_folder(bundle, model_set), archive)}")
