@@ -112,7 +112,7 @@ def fit(
     plan, how
         Optimisation and augmentation.
     standardise
-        The last step of the preprocessing, on a batch in [0, 1].
+        The preprocessing that serving does, on a batch in [0, 1].
     folder
         Where ``last.pt`` (resume) and ``best.pt`` (the averaged weights) are written.
     resume
@@ -239,11 +239,12 @@ def _epoch(
         seed = (plan.seed * 1_000_003 + epoch) * 100_003 + step * 101 + state.rank
         torch.manual_seed(seed)  # dropout
         generator = torch.Generator().manual_seed(seed)
-        images, targets = _load(samples, mine, plan, state.device)
+        images, targets = _load(samples, mine, plan)
         masks = targets if targets.ndim == 4 else None
         images, masks = augment(images, masks, how, generator)
         targets = targets if masks is None else masks
-        images = standardise(images).contiguous(memory_format=torch.channels_last)
+        images = standardise(images).to(state.device, memory_format=torch.channels_last)
+        targets = targets.to(state.device)
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(epoch * len(indices) + step, total, plan)
         with torch.autocast(state.device.type, torch.bfloat16, enabled=plan.bf16):
@@ -258,12 +259,10 @@ def _epoch(
     return float(np.mean(losses))
 
 
-def _load(
-    samples: Samples, chosen: Iterable[int], plan: Plan, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _load(samples: Samples, chosen: Iterable[int], plan: Plan) -> tuple[Tensor, Tensor]:
     order = np.asarray(list(chosen))
-    images = to_unit(samples.images[order]).to(device)
-    targets = torch.from_numpy(np.ascontiguousarray(samples.targets[order])).to(device)
+    images = to_unit(samples.images[order])
+    targets = torch.from_numpy(np.ascontiguousarray(samples.targets[order]))
     if targets.ndim == 3:
         targets = targets[:, None].float() / (255 if targets.dtype == torch.uint8 else 1)
     if plan.size_px and plan.size_px != images.shape[-1]:

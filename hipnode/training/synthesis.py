@@ -181,4 +181,5 @@ def _margin(
     dense = np.exp(-(((np.abs(side) - 2.2 * width) / (1.5 * width)) ** 2))
     lucent = rng.random() < 0.75
     change = (-strength if lucent else 0.6 * strength) * gap + rng.uniform(0, 0.7) * dense
-    return image + (contrast * change * reach**8).astype(np.float32)
+    changed: NDArray[np.float32] = image + (contrast * change * reach**8).astype(np.float32)
+    return changed
