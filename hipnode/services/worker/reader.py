@@ -1,25 +1,28 @@
-"""The process in which foreign bytes are decoded and the models run.
+"""What runs in a reading process: foreign bytes are decoded, and the models run, only there.
 
-A file that kills the decoder or the model kills this process and costs one attempt of one job;
-the worker starts another. Everything here runs in the child: the worker's own process never
-touches pixels, and the child never touches the database.
+A file that kills the decoder or the model kills this process and costs one attempt of one job.
+The worker's own process never touches pixels, and this one never touches the database.
 """
 
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
 from hipnode import imaging, nets, reading, reporting
-from hipnode.domain import Header, Reading
+from hipnode.domain import Abstention, AbstentionReason, Header, Reading, ResultKind
+from hipnode.errors import PixelsUnreadable
 
-_VIEW_PX = 1600
+VIEW_PX: Final = 1600
 """The longer edge of a heat map's picture: sharp on a screen, and small on the wire."""
 
 
@@ -28,21 +31,144 @@ class ReaderSpec:
     """What a reading process needs to know."""
 
     model_set: str
-    device: str
+    device: Literal["auto", "cpu", "cuda"]
     threads: int
     memory_limit_bytes: int
     max_pixels: int
     policy: reading.ReadPolicy
 
 
-_spec: ReaderSpec
-_models: nets.ModelSet
+@dataclass(frozen=True)
+class Source:
+    """One image of a study for its report: where it lies and what became of it."""
+
+    path: Path
+    sha256: str
+    reading: Reading | None
+    failure: str = ""
 
 
-def start(spec: ReaderSpec) -> None:
-    """Load the models once. Runs first in each reading process."""
-    global _spec, _models  # noqa: PLW0603 - the state of a process that does one thing
+@dataclass(frozen=True)
+class BuiltFile:
+    """One DICOM object of a report, as bytes."""
+
+    kind: ResultKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def _models(spec: ReaderSpec) -> nets.ModelSet:
+    """Load the models, once in the life of the process."""
     if spec.memory_limit_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (spec.memory_limit_bytes,) * 2)
-    _spec = spec
-    _models = nets.load_model_set(spec.model_set, device=spec.device, threads=spec.threads)
+    return nets.load_model_set(spec.model_set, device=spec.device, threads=spec.threads)
+
+
+def warm(spec: ReaderSpec) -> tuple[str, str]:
+    """Load the models and return the set's name and digest.
+
+    Raises
+    ------
+    BundleRefused
+        If the set, or a bundle in it, is not what it says it is.
+    """
+    models = _models(spec)
+    return models.name, models.digest
+
+
+def read_image(spec: ReaderSpec, path: Path) -> Reading:
+    """Read one image. Pixels that cannot be decoded make an abstention, not an error.
+
+    Raises
+    ------
+    NotDicom, HeaderUnusable
+        If the file cannot even be identified.
+    """
+    models = _models(spec)
+    began_s = time.perf_counter()
+    try:
+        header, radiograph = imaging.load(path, max_pixels=spec.max_pixels)
+    except PixelsUnreadable as error:
+        header = imaging.read_header(path)
+        return _unreadable(header, models, str(error))
+    decoded_s = time.perf_counter()
+    _remember_view(path, radiograph.pixels)
+    result = reading.read(header, radiograph, models, spec.policy)
+    timings = {
+        "decode": round((decoded_s - began_s) * 1000, 1),
+        "read": round((time.perf_counter() - decoded_s) * 1000, 1),
+    }
+    return replace(result, timings_ms=timings)
+
+
+def _unreadable(header: Header, models: nets.ModelSet, why: str) -> Reading:
+    return Reading(
+        sop_instance_uid=header.sop_instance_uid,
+        rows=0,
+        columns=0,
+        model_set=models.name,
+        model_set_digest=models.digest,
+        abstention=Abstention(AbstentionReason.UNREADABLE, why),
+    )
+
+
+_views: dict[Path, NDArray[np.uint8]] = {}
+
+
+def _remember_view(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Keep the pictures of the last few images: the report usually follows the reading closely."""
+    scale = min(1.0, VIEW_PX / max(pixels.shape))
+    size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
+    view = np.rint(imaging.resample(pixels, size).clip(0, 1) * 255).astype(np.uint8)
+    while len(_views) >= 8:
+        _views.pop(next(iter(_views)))
+    _views[path] = view
+    return view
+
+
+def _view(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
+    if path in _views:
+        return _views[path]
+    try:
+        _, radiograph = imaging.load(path, max_pixels=spec.max_pixels)
+    except PixelsUnreadable:
+        return None
+    return _remember_view(path, radiograph.pixels)
+
+
+def build_report(
+    spec: ReaderSpec,
+    sources: tuple[Source, ...],
+    request: Callable[[tuple[reporting.SourceImage, ...]], reporting.ReportRequest],
+) -> list[BuiltFile]:
+    """Make the objects of one report.
+
+    Parameters
+    ----------
+    spec
+        For decoding the pictures again, where this process has not just read them.
+    sources
+        The images of the study.
+    request
+        Makes the request from the images: a partial `reporting.ReportRequest`.
+
+    Raises
+    ------
+    ReportRefused
+        If the study's identity cannot be carried over without inventing something.
+    """
+    images = tuple(source_image(spec, source) for source in sources)
+    return [
+        BuiltFile(b.kind, b.sop_class_uid, b.sop_instance_uid, b.to_bytes(), b.notes)
+        for b in reporting.build(request(images))
+    ]
+
+
+def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
+    """Return one image as `reporting` wants it: its header, its reading, its picture."""
+    dataset = pydicom.dcmread(source.path, stop_before_pixels=True, force=True)
+    pixels = _view(spec, source.path) if source.reading is not None else None
+    return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.sha256)

@@ -1,0 +1,35 @@
+"""Pixels and headers: from a DICOM file to a `Radiograph`, and on to a network's input.
+
+numpy, Pillow and pydicom only; no torch, no settings, no database.
+"""
+
+from hipnode.imaging.decode import MAX_PIXELS, decode, load
+from hipnode.imaging.header import open_dicom, read_header
+from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
+from hipnode.imaging.picture import load_picture
+from hipnode.imaging.preprocess import (
+    PreprocessSpec,
+    crop,
+    pad_to_square,
+    percentiles,
+    preprocess,
+    resample,
+    square_around,
+)
+
+__all__ = [
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "PreprocessSpec",
+    "crop",
+    "decode",
+    "load",
+    "load_picture",
+    "open_dicom",
+    "pad_to_square",
+    "percentiles",
+    "preprocess",
+    "read_header",
+    "resample",
+    "square_around",
+]

@@ -1,0 +1,151 @@
+"""The header of a data set as `Header`: every value total, nothing that a bad file can break."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from hipnode.domain import Header
+from hipnode.errors import HeaderUnusable, NotDicom
+
+_AGE: Final = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$", re.IGNORECASE)
+_YEARS_PER: Final = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+_DATE: Final = re.compile(r"^(\d{4})\.?(\d{2})\.?(\d{2})$")
+_UID: Final = re.compile(r"^[0-9.]{1,64}$")
+
+_TEXT: Final = {
+    "transfer_syntax_uid": "",
+    "modality": "Modality",
+    "patient_id": "PatientID",
+    "issuer_of_patient_id": "IssuerOfPatientID",
+    "accession_number": "AccessionNumber",
+    "study_description": "StudyDescription",
+    "series_description": "SeriesDescription",
+    "station_name": "StationName",
+    "institution": "InstitutionName",
+    "manufacturer": "Manufacturer",
+    "body_part": "BodyPartExamined",
+    "view_position": "ViewPosition",
+    "patient_sex": "PatientSex",
+    "presentation_intent": "PresentationIntentType",
+    "device_serial": "DeviceSerialNumber",
+}
+
+
+def open_dicom(path: Path, *, pixels: bool) -> pydicom.FileDataset:
+    """Read a DICOM file, with or without its pixel data; a missing file meta is forgiven.
+
+    Raises
+    ------
+    NotDicom
+        If the file is not DICOM, or breaks off before its header ends.
+    """
+    try:
+        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
+    except OSError as error:
+        raise NotDicom(f"The file cannot be read: {error.strerror or error}.") from error
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+        raise NotDicom(f"The file is not readable as DICOM: {type(error).__name__}.") from error
+    if len(dataset) == 0:
+        raise NotDicom
+    return dataset
+
+
+def read_header(source: Path | Dataset) -> Header:
+    """Return what rules, gates and the audit log need to know of an image.
+
+    Parameters
+    ----------
+    source
+        A DICOM file, or a data set that has been read already.
+
+    Raises
+    ------
+    NotDicom
+        If the file is not DICOM.
+    HeaderUnusable
+        If one of the UIDs that identify the image is missing or not a UID (PS3.5 9.1).
+    """
+    dataset = open_dicom(source, pixels=False) if isinstance(source, Path) else source
+    uids = {
+        "sop_class_uid": _uid(dataset, "SOPClassUID"),
+        "sop_instance_uid": _uid(dataset, "SOPInstanceUID"),
+        "study_instance_uid": _uid(dataset, "StudyInstanceUID"),
+    }
+    meta = getattr(dataset, "file_meta", None)
+    text = {field: _text(dataset, keyword) for field, keyword in _TEXT.items() if keyword}
+    text["transfer_syntax_uid"] = _text(meta, "TransferSyntaxUID") if meta is not None else ""
+    return Header(
+        **uids,
+        **text,
+        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        laterality=(_text(dataset, "ImageLaterality") or _text(dataset, "Laterality")).upper()[:1],
+        patient_orientation=_many(dataset, "PatientOrientation"),
+        image_type=_many(dataset, "ImageType"),
+        age_years=_age_years(dataset),
+        size_m=_number(dataset, "PatientSize", 0.2, 2.8),
+        weight_kg=_number(dataset, "PatientWeight", 0.5, 500),
+    )
+
+
+def _value(dataset: Any, keyword: str) -> Any:
+    """Return an attribute's value, or None where it is absent or its bytes cannot be converted."""
+    try:
+        return dataset.get(keyword)
+    except (ValueError, TypeError, KeyError, NotImplementedError, LookupError, OverflowError):
+        return None
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    value = _value(dataset, keyword)
+    if value is None:
+        return ""
+    if isinstance(value, (list, pydicom.multival.MultiValue)):
+        value = value[0] if len(value) else ""
+    return str(value).replace("\0", "").strip()
+
+
+def _many(dataset: Any, keyword: str) -> tuple[str, ...]:
+    value = _value(dataset, keyword)
+    if value is None or value == "":
+        return ()
+    values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
+    return tuple(str(v).strip() for v in values)
+
+
+def _uid(dataset: Any, keyword: str) -> str:
+    value = _text(dataset, keyword)
+    if not _UID.match(value):
+        what = "has no" if not value else "has an unusable"
+        raise HeaderUnusable(f"The image {what} {keyword}.")
+    return value
+
+
+def _number(dataset: Any, keyword: str, low: float, high: float) -> float | None:
+    try:
+        number = float(_text(dataset, keyword))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and low <= number <= high else None
+
+
+def _age_years(dataset: Any) -> float | None:
+    """Return the age from Patient's Age (PS3.5 6.2, VR AS), else from birth and study dates."""
+    if match := _AGE.match(_text(dataset, "PatientAge")):
+        return int(match[1]) * _YEARS_PER[match[2].upper()]
+    born = _DATE.match(_text(dataset, "PatientBirthDate"))
+    taken = _DATE.match(_text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate"))
+    if born is None or taken is None:
+        return None
+    years = _decimal_year(taken) - _decimal_year(born)
+    return years if 0 <= years <= 125 else None
+
+
+def _decimal_year(match: re.Match[str]) -> float:
+    return int(match[1]) + (int(match[2]) - 1) / 12 + (int(match[3]) - 1) / 365.25
