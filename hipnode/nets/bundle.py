@@ -188,7 +188,10 @@ def check_tensors(content: bytes, name: str) -> dict[str, Any]:
             if entry["dtype"] not in {"F16", "F32"}:
                 raise BundleRefused(f"{name}: the tensor {tensor!r} has type {entry['dtype']}")
             width = 2 if entry["dtype"] == "F16" else 4
-            if not 0 <= start <= end <= len(content) or end - start != elements * width:
+            if (
+                not 0 <= start <= end <= len(content) - 8 - length
+                or end - start != elements * width
+            ):
                 raise BundleRefused(f"{name}: the tensor {tensor!r} lies outside the file")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BundleRefused(f"{name} has a malformed header") from None
