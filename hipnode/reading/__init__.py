@@ -1,0 +1,19 @@
+"""Reading one radiograph: values in, values out. No database, socket, clock, settings or log."""
+
+from hipnode.reading.chain import read, turn_box_back
+from hipnode.reading.classify import findings, preprocessing, run
+from hipnode.reading.gates import ReadPolicy, upright_quarter_turns
+from hipnode.reading.localise import Candidate, candidates, hips
+
+__all__ = [
+    "Candidate",
+    "ReadPolicy",
+    "candidates",
+    "findings",
+    "hips",
+    "preprocessing",
+    "read",
+    "run",
+    "turn_box_back",
+    "upright_quarter_turns",
+]

@@ -1,0 +1,151 @@
+"""From a region of a radiograph to calibrated probabilities, a decision and a saliency map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Decision, Finding, HipROI, Saliency, Side, Task
+from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
+from hipnode.nets import BundleSpec, LoadedModel, Role
+
+TASKS: Final = {
+    Role.FRACTURE: Task.HIP_FRACTURE,
+    Role.OSTEOPOROSIS: Task.OSTEOPOROSIS,
+    Role.RISK: Task.FRACTURE_RISK,
+}
+_MAP_PX: Final = 64
+"""Saliency is sampled at this many points across the crop before the box is cut out of it."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a classifier gave for a few regions."""
+
+    probabilities: Array  # (n, classes), calibrated, rows sum to 1
+    p_positive: Array  # (n,)
+    cam: Array | None  # (n, classes, h, w)
+
+
+def preprocessing(spec: BundleSpec) -> PreprocessSpec:
+    """Return how the model's input is prepared."""
+    scaling: Literal["unit", "zscore", "zclip"]
+    match spec.preprocessing.get("scaling", "zscore"):
+        case "unit":
+            scaling = "unit"
+        case "zclip":
+            scaling = "zclip"
+        case _:
+            scaling = "zscore"
+    numbers = {k: v for k, v in spec.preprocessing.items() if k != "scaling"}
+    return PreprocessSpec(**numbers, scaling=scaling)  # type: ignore[arg-type]
+
+
+def mirrored(side: Side, spec: PreprocessSpec) -> bool:
+    """Tell whether this hip is mirrored before the network sees it."""
+    return spec.flip_left_to_right and side is Side.LEFT
+
+
+def run(model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]) -> Scores:
+    """Run a classifier on regions of one image; None stands for the whole image.
+
+    Parameters
+    ----------
+    model
+        A classifier: it has the output ``logits`` (n, classes).
+    pixels
+        (rows, columns) float32 in [0, 1].
+    rois
+        The regions, in the pixels of the image.
+    """
+    how = preprocessing(model.spec)
+    batch = np.stack(
+        [
+            preprocess(pixels, how)
+            if roi is None
+            else preprocess(pixels, how, roi.box, mirror=mirrored(roi.side, how))
+            for roi in rois
+        ]
+    )
+    outputs = model.engine.run(batch)
+    scaled = outputs["logits"].astype(np.float64) / model.spec.temperature
+    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    p = exponents / exponents.sum(axis=1, keepdims=True)
+    positive = p[:, list(model.spec.positive_indices)].sum(axis=1).clip(0, 1)
+    return Scores(p.astype(np.float32), positive.astype(np.float32), outputs.get("cam"))
+
+
+def probabilities(
+    model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]
+) -> tuple[Array, Array]:
+    """Return ``(n, classes)`` probabilities and ``(n,)`` P(positive)."""
+    scores = run(model, pixels, rois)
+    return scores.probabilities, scores.p_positive
+
+
+def findings(
+    model: LoadedModel, pixels: Array, rois: Sequence[HipROI], *, shadow: bool = False
+) -> list[Finding]:
+    """Return one finding for each hip.
+
+    References
+    ----------
+    Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
+    """
+    scores = run(model, pixels, rois)
+    return [_finding(model, scores, i, roi, shadow) for i, roi in enumerate(rois)]
+
+
+def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI, shadow: bool) -> Finding:
+    spec = model.spec
+    p = scores.probabilities[i]
+    decision = spec.operating_point.decide(float(scores.p_positive[i]))
+    positive = list(spec.positive_indices)
+    negative = [j for j in range(len(spec.labels)) if j not in positive]
+    # The class that is named agrees with the decision: argmax alone might contradict it.
+    choice = negative if decision is Decision.ABSENT and negative else positive
+    label = max(choice, key=lambda j: float(p[j]))
+    shown = max(positive, key=lambda j: float(p[j]))
+    how = preprocessing(spec)
+    return Finding(
+        task=TASKS[spec.role],
+        probabilities={name: round(float(v), 6) for name, v in zip(spec.labels, p, strict=True)},
+        label=spec.labels[label],
+        p_positive=round(float(scores.p_positive[i]), 6),
+        decision=decision,
+        operating_point=spec.operating_point,
+        model=spec.ref,
+        saliency=None if scores.cam is None else _saliency(scores.cam[i, shown], roi, how),
+        shadow=shadow,
+    )
+
+
+def _saliency(cam: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
+    """Return the map over the ROI's box, un-mirrored: positive evidence only, its maximum 1.
+
+    Parameters
+    ----------
+    cam
+        (h, w) class activation over the square crop that the network saw.
+    """
+    evidence = np.maximum(cam, 0)
+    evidence = evidence / max(float(evidence.max()), 1e-9)
+    if mirrored(roi.side, how):
+        evidence = evidence[:, ::-1]
+    fine = resample(np.ascontiguousarray(evidence, dtype=np.float32), (_MAP_PX, _MAP_PX))
+    x0, y0, side_px = square_around(roi.box, how.crop_margin)
+    left, right = _span(roi.box.x0 - x0, roi.box.x1 - x0, side_px)
+    top, bottom = _span(roi.box.y0 - y0, roi.box.y1 - y0, side_px)
+    cut = np.clip(fine[top:bottom:2, left:right:2], 0, 1)
+    return tuple(tuple(round(float(v), 3) for v in row) for row in cut)
+
+
+def _span(start: int, stop: int, side_px: int) -> tuple[int, int]:
+    first = min(_MAP_PX - 1, round(start / side_px * _MAP_PX))
+    return first, max(first + 1, round(stop / side_px * _MAP_PX))

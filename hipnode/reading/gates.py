@@ -1,0 +1,80 @@
+"""What is not to be read at all: decided from the header first, then by the frontal gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph
+from hipnode.nets import LoadedModel
+from hipnode.reading.classify import probabilities
+
+RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
+"""Modalities whose images are projection radiographs (PS3.3 C.7.3.1.1.1)."""
+_LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
+"""View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
+_SMALLEST_PX: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """What the site wants to be read.
+
+    ``minimum_age_years``: below it nothing is assessed (growth plates look like fractures).
+    ``read_implants``: classify hips with metal too, which the models have not learned.
+    """
+
+    minimum_age_years: float = 18.0
+    read_implants: bool = False
+
+
+def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:
+    """Return why the image is not read, as far as header and size tell; None to go on."""
+    if header.modality and header.modality.upper() not in RADIOGRAPHY:
+        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"Modality {header.modality[:16]}")
+    if header.age_years is not None and header.age_years < policy.minimum_age_years:
+        return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if header.view_position.upper() in _LATERAL:
+        return Abstention(AbstentionReason.NOT_FRONTAL, f"View Position {header.view_position}")
+    if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
+        size = f"{radiograph.rows} x {radiograph.columns} pixels"
+        return Abstention(AbstentionReason.TOO_SMALL, size)
+    return None
+
+
+def upright_quarter_turns(
+    pixels: NDArray[np.float32], gate: LoadedModel
+) -> tuple[int | None, float]:
+    """Find the turn that makes the image an upright frontal pelvis.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) float32 in [0, 1].
+    gate
+        The frontal gate.
+
+    Returns
+    -------
+    turns
+        How often `numpy.rot90` has to turn the image (0 first, then 1, 3, 2); None if the gate
+        accepts no turn.
+    p_frontal
+        The probability for that turn, or for the image as stored if none is accepted.
+    """
+    accepted_from = gate.spec.operating_point.present_from
+    as_stored = _p_frontal(pixels, gate)
+    if as_stored >= accepted_from:
+        return 0, as_stored
+    turned = {k: _p_frontal(np.rot90(pixels, k), gate) for k in (1, 3, 2)}
+    best = max(turned, key=lambda k: turned[k])
+    if turned[best] >= accepted_from:
+        return best, turned[best]
+    return None, as_stored
+
+
+def _p_frontal(pixels: NDArray[np.float32], gate: LoadedModel) -> float:
+    return float(probabilities(gate, pixels, [None])[1][0])
