@@ -73,6 +73,20 @@ class Header:
     image_type: tuple[str, ...] = ()
     device_serial: str = ""
 
+    def facts(self, calling_ae: str) -> dict[str, str]:
+        """Return what the settings' rules can match on."""
+        return {
+            "calling_ae": calling_ae,
+            "station_name": self.station_name,
+            "institution": self.institution,
+            "modality": self.modality,
+            "body_part": self.body_part,
+            "study_description": self.study_description,
+            "series_description": self.series_description,
+            "sop_class_uid": self.sop_class_uid,
+            "presentation_intent": self.presentation_intent,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
-from hipnode.reporting.request import BuiltObject, NodeIdentity, ReportRequest, SourceImage
+from hipnode.reporting.request import (
+    SR_CLASSES,
+    BuiltObject,
+    NodeIdentity,
+    ReportRequest,
+    SourceImage,
+    SRClass,
+)
 from hipnode.reporting.words import plain_text
 
 __all__ = [
+    "SR_CLASSES",
     "BuiltObject",
     "NodeIdentity",
     "ReportRequest",
+    "SRClass",
     "SourceImage",
     "build",
     "draw",

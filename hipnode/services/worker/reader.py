@@ -6,6 +6,7 @@ The worker's own process never touches pixels, and this one never touches the da
 
 from __future__ import annotations
 
+import hashlib
 import resource
 import time
 from collections.abc import Callable
@@ -57,6 +58,11 @@ class BuiltFile:
     sop_instance_uid: str
     data: bytes
     notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,96 @@
+"""What becomes of a study: whether it is reported, as which objects, and where they go. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from hipnode import reporting
+from hipnode.domain import Decision, Instance, Reading, ResultKind
+from hipnode.services.worker.reader import BuiltFile
+from hipnode.settings import DestinationSettings, ReportSettings
+
+DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
+
+
+class StudyOutcome(StrEnum):
+    """The sum of a study's readings; the settings have a rule for each but the first."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    ABSTAINED = "abstained"
+    FAILED = "failed"
+
+
+def outcome_of(readings: Iterable[Reading | str]) -> StudyOutcome:
+    """Return the outcome of a study.
+
+    Parameters
+    ----------
+    readings
+        Of each image: its reading, or why it has none.
+    """
+    readings = list(readings)
+    findings = [
+        finding
+        for reading in readings
+        if isinstance(reading, Reading)
+        for hip in reading.hips
+        for finding in hip.findings
+        if not finding.shadow
+    ]
+    if any(finding.decision is not Decision.ABSENT for finding in findings):
+        return StudyOutcome.POSITIVE
+    if any(isinstance(reading, str) for reading in readings):
+        return StudyOutcome.FAILED
+    return StudyOutcome.NEGATIVE if findings else StudyOutcome.ABSTAINED
+
+
+def is_reported(outcome: StudyOutcome, rules: ReportSettings) -> bool:
+    """Tell whether the settings want a report; a positive study always gets one."""
+    if outcome is StudyOutcome.POSITIVE:
+        return True
+    return bool(getattr(rules, outcome.value) == "report")
+
+
+def destinations_of(
+    instances: Sequence[Instance], destinations: Sequence[DestinationSettings]
+) -> list[DestinationSettings]:
+    """Return the destinations whose rule matches any image of the study."""
+    facts = [instance.header.facts(instance.calling_ae) for instance in instances]
+    return [d for d in destinations if any(d.match.matches(f) for f in facts)]
+
+
+def objects_for(destinations: Sequence[DestinationSettings]) -> frozenset[ResultKind]:
+    """Return the kinds of object to make; without a destination, those that a viewer wants."""
+    wanted = frozenset(ResultKind(kind) for d in destinations for kind in d.objects)
+    return wanted or DEFAULT_OBJECTS
+
+
+def sr_classes_for(destinations: Sequence[DestinationSettings]) -> tuple[reporting.SRClass, ...]:
+    """Return the SOP classes in which an SR is made: every one that a destination may need."""
+    classes = tuple(dict.fromkeys(c for d in destinations for c in d.sr_sop_classes))
+    return classes or ("comprehensive-3d",)
+
+
+def receivers(
+    built: BuiltFile, all_built: Sequence[BuiltFile], destinations: Sequence[DestinationSettings]
+) -> tuple[str, ...]:
+    """Return who gets an object: those whose profile asks for it, and whose first SR class it is.
+
+    An SR in another class than a destination's first waits on disk, for the courier to fall back
+    to. A study without measurements has a text where a profile asks for an SR.
+    """
+    measured = any(b.kind is ResultKind.SR for b in all_built)
+
+    def wants(destination: DestinationSettings) -> bool:
+        match built.kind:
+            case ResultKind.SR:
+                first = reporting.SR_CLASSES[destination.sr_sop_classes[0]]
+                return "sr" in destination.objects and built.sop_class_uid == first
+            case ResultKind.TEXT if not measured and "sr" in destination.objects:
+                return True
+            case kind:
+                return kind.value in destination.objects
+
+    return tuple(d.name for d in destinations if wants(d))

@@ -1,0 +1,164 @@
+"""The worker's loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+from hipnode import reading, reporting
+from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
+from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
+from hipnode.log import Event, get_logger
+from hipnode.services.worker import reader, reports
+from hipnode.services.worker.pool import ReaderPool
+from hipnode.settings import Settings
+from hipnode.storage import NewResult, Store, dispatcher_for
+
+
+def run(settings: Settings, store: Store, stop: threading.Event) -> None:
+    """Read images and make reports until ``stop`` is set; a running job is finished first.
+
+    Raises
+    ------
+    BundleRefused
+        If the model set cannot be loaded: nothing is read with anything else.
+    """
+    worker = Worker(settings, store)
+    try:
+        worker.warm()
+        dispatcher_for(store).run(
+            (JobKind.READ, JobKind.REPORT),
+            worker.handle,
+            stop,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            threads=settings.worker.processes,
+        )
+    finally:
+        worker.close()
+
+
+def reader_spec(settings: Settings) -> reader.ReaderSpec:
+    """Return what the settings say to a reading process."""
+    worker = settings.worker
+    shared_out = max(1, (os.cpu_count() or 1) // worker.processes)
+    return reader.ReaderSpec(
+        model_set=worker.model_set,
+        device=worker.device,
+        threads=worker.threads or shared_out,
+        memory_limit_bytes=worker.memory_limit_bytes,
+        max_pixels=worker.max_pixels,
+        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants),
+    )
+
+
+def node_identity(settings: Settings) -> reporting.NodeIdentity:
+    """Return who reports."""
+    node = settings.node
+    return reporting.NodeIdentity(
+        ae_title=node.ae_title,
+        name=node.name,
+        institution=node.institution,
+        timezone_offset=node.timezone_offset,
+    )
+
+
+class Worker:
+    """Handles one job at a time per thread; the heavy part runs in a reading process."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._spec = reader_spec(settings)
+        self._pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
+        self._log = get_logger(service="worker")
+
+    def warm(self) -> None:
+        """Load the models in a reading process, and put on the audit log which they are."""
+        name, digest = self._pool.call(reader.warm, self._spec)
+        detail = {"model_set": name, "digest": digest}
+        self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
+        self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
+
+    def close(self) -> None:
+        """End the reading processes."""
+        self._pool.close()
+
+    def handle(self, job: Job) -> None:
+        """Do one job, whatever comes of it; an error is the job's, never the worker's."""
+        began_s = time.perf_counter()
+        log = self._log.bind(job_id=job.id, job_kind=job.kind)
+        try:
+            if job.kind is JobKind.READ:
+                self._read(job)
+            else:
+                self._report(job)
+            took_ms = round((time.perf_counter() - began_s) * 1000)
+            log.info(Event.JOB_FINISHED, duration_ms=took_ms)
+        except LeaseLost:
+            log.warning(Event.LEASE_LOST)
+        except StorageUnavailable as error:
+            # Nothing can be written now; the lease runs out and the job is done again.
+            log.error(Event.JOB_FAILED, reason=str(error))
+        except HipnodeError as error:
+            self._failed(job, str(error), retryable=error.retryable)
+        except Exception as error:
+            log.error(Event.JOB_FAILED, error_type=type(error).__name__, exc_info=True)
+            self._failed(job, f"unexpected {type(error).__name__}", retryable=True)
+
+    def _failed(self, job: Job, why: str, *, retryable: bool) -> None:
+        if retryable:
+            state = self._store.ledger.retry(job, why)
+        else:
+            self._store.ledger.quarantine(job, why)
+            state = None
+        self._log.warning(Event.JOB_FAILED, job_id=job.id, state=state, reason=why)
+
+    def _read(self, job: Job) -> None:
+        instance = self._store.ledger.instance(job.instance_id or 0)
+        path = self._store.files.path(instance.path)
+        made = self._pool.call(reader.read_image, self._spec, path)
+        self._store.ledger.finish_read(job, made)
+
+    def _report(self, job: Job) -> None:
+        ledger = self._store.ledger
+        images = ledger.readings(job.study_instance_uid, job.model_set)
+        outcome = reports.outcome_of(found for _, found in images)
+        if not reports.is_reported(outcome, self._settings.report):
+            ledger.finish_report(job, [], reason=f"{outcome}: for the audit log only")
+            return
+        instances = [instance for instance, _ in images]
+        destinations = reports.destinations_of(instances, self._settings.destinations)
+        request = partial(
+            reporting.ReportRequest,
+            node=node_identity(self._settings),
+            made_utc=datetime.now(UTC),
+            version=job.version or 1,
+            predecessors=tuple(ledger.predecessors(job)),
+            objects=reports.objects_for(destinations),
+            sr_classes=reports.sr_classes_for(destinations),
+        )
+        sources = tuple(self._source(instance, found) for instance, found in images)
+        built = self._pool.call(reader.build_report, self._spec, sources, request)
+        results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
+        ledger.finish_report(job, results)
+
+    def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
+        path = self._store.files.path(instance.path)
+        if isinstance(found, Reading):
+            return reader.Source(path, instance.sha256, found)
+        return reader.Source(path, instance.sha256, None, found or "The image could not be read.")
+
+    def _store_result(self, built: reader.BuiltFile, receivers: tuple[str, ...]) -> NewResult:
+        path = self._store.files.write_result(built.sop_instance_uid, built.data)
+        return NewResult(
+            kind=built.kind,
+            sop_class_uid=built.sop_class_uid,
+            sop_instance_uid=built.sop_instance_uid,
+            path=path,
+            sha256=built.sha256,
+            destinations=receivers,
+        )
