@@ -6,7 +6,7 @@ builds what this list names; a test holds the two together.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,7 +30,7 @@ class Classifier(Arguments):
     """What most classifiers take."""
 
     in_channels: int = Field(default=1, ge=1, le=4)
-    classes: int = Field(ge=2, le=16)
+    classes: int = Field(default=2, ge=2, le=16)
 
 
 class GoogLeNet(Classifier):
@@ -38,6 +38,39 @@ class GoogLeNet(Classifier):
 
     width: float = Field(default=1.0, ge=0.125, le=2)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+
+
+class ResNet(Classifier):
+    """Yamamoto 2020 and DXA 2023."""
+
+    depth: Literal[18, 34, 50]
+    covariates: int = Field(default=0, ge=0, le=64)
+
+
+class EfficientNet(Classifier):
+    """Yamamoto 2020."""
+
+    size: Literal["b0", "b1", "b2", "b3", "b4"]
+    covariates: int = Field(default=0, ge=0, le=64)
+
+
+class DenseNet172(Arguments):
+    """Gale 2017; a reconstruction that meets the printed numbers."""
+
+    in_channels: int = Field(default=1, ge=1, le=4)
+
+
+class VGG16(Classifier):
+    """Jang 2022 and DXA 2023."""
+
+    non_local: bool = True
+
+
+class ViTSmall(Classifier):
+    """DXA 2023."""
+
+    size_px: int = Field(default=224, ge=32, le=1024, multiple_of=16)
+    covariates: int = Field(default=0, ge=0, le=64)
 
 
 class UNetLocaliser(Arguments):
@@ -56,6 +89,11 @@ ARGUMENTS: Final[dict[str, type[Arguments]]] = {
     "gale_template": GaleTemplate,
     "googlenet": GoogLeNet,
     "unet_localiser": UNetLocaliser,
+    "resnet": ResNet,
+    "efficientnet": EfficientNet,
+    "densenet172": DenseNet172,
+    "vgg16": VGG16,
+    "vit_small": ViTSmall,
 }
 """Every network by name."""
 

@@ -8,14 +8,21 @@ from typing import Any, Final
 from torch import nn
 
 from hipnode.nets import registry
+from hipnode.nets.architectures.attention import VGG16, ViTSmall
 from hipnode.nets.architectures.gale import GaleTemplate
 from hipnode.nets.architectures.googlenet import GoogLeNet
+from hipnode.nets.architectures.pooled import DenseNet172, EfficientNet, ResNet
 from hipnode.nets.architectures.unet import UNetLocaliser
 
 BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "gale_template": GaleTemplate,
     "googlenet": GoogLeNet,
     "unet_localiser": UNetLocaliser,
+    "resnet": ResNet,
+    "efficientnet": EfficientNet,
+    "densenet172": DenseNet172,
+    "vgg16": VGG16,
+    "vit_small": ViTSmall,
 }
 """What `hipnode.nets.registry` names, as classes."""
 

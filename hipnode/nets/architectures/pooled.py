@@ -1,0 +1,177 @@
+"""Classifiers over global average pooling: the class activation map comes out of the same pass.
+
+References
+----------
+Yamamoto 2020, 2.6 (ResNet18, ResNet34, EfficientNet b3 and b4, with a two-layer perceptron for the
+clinical covariates); DXA 2023, "Integration of clinical data"; Gale 2017, 3.1 (DenseNet).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.networks.nets.densenet import DenseNet
+from monai.networks.nets.efficientnet import EfficientNetBN
+from monai.networks.nets.resnet import resnet18, resnet34, resnet50
+from torch import Tensor, nn
+from torch.nn import functional
+
+_RESNETS: dict[int, Any] = {18: resnet18, 34: resnet34, 50: resnet50}
+_COVARIATE_FEATURES = 16
+
+
+class PooledClassifier(nn.Module):
+    """A feature map, its mean over the image, one linear layer; covariates join before it.
+
+    Parameters
+    ----------
+    features
+        (n, channels, h, w) to a map of ``width`` channels.
+    width
+        Channels of that map.
+    classes
+        Of the output.
+    covariates
+        How many numbers about the patient come along; 0 for the image alone.
+    dropout
+        Before the linear layer.
+    """
+
+    def __init__(
+        self, features: nn.Module, width: int, classes: int, covariates: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.width = width
+        extra = _COVARIATE_FEATURES if covariates else 0
+        self.clinical = (
+            nn.Sequential(
+                nn.Linear(covariates, extra), nn.ReLU(), nn.Linear(extra, extra), nn.ReLU()
+            )
+            if covariates
+            else None
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(width + extra, classes)
+
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``logits`` (n, classes), ``cam`` (n, classes, h, w), ``embedding`` (n, width)."""
+        found = self.features(x)
+        embedding = found.mean((2, 3))
+        joined = embedding
+        if self.clinical is not None:
+            if covariates is None:
+                raise ValueError("this network needs covariates beside the image")
+            joined = torch.cat([embedding, self.clinical(covariates)], 1)
+        weight = self.score.weight[:, : self.width, None, None]
+        return {
+            "logits": self.score(self.dropout(joined)),
+            "cam": functional.conv2d(found, weight),
+            "embedding": embedding,
+        }
+
+
+class _ResNetFeatures(nn.Module):
+    def __init__(self, depth: int, in_channels: int) -> None:
+        super().__init__()
+        # MONAI's default first stride of 1 would cost four times the work.
+        net = _RESNETS[depth](
+            spatial_dims=2,
+            n_input_channels=in_channels,
+            num_classes=2,
+            conv1_t_stride=2,
+            bias_downsample=False,
+        )
+        self.width = int(net.fc.in_features)
+        self.stem = nn.Sequential(net.conv1, net.bn1, nn.ReLU(inplace=True), net.maxpool)
+        self.layers = nn.Sequential(net.layer1, net.layer2, net.layer3, net.layer4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(self.stem(x))
+        return found
+
+
+class ResNet(PooledClassifier):
+    """MONAI's ResNet in two dimensions."""
+
+    def __init__(
+        self, depth: int, in_channels: int = 1, classes: int = 2, covariates: int = 0
+    ) -> None:
+        features = _ResNetFeatures(depth, in_channels)
+        super().__init__(features, features.width, classes, covariates, 0.0)
+
+
+class _EfficientNetFeatures(nn.Module):
+    def __init__(self, size: str, in_channels: int) -> None:
+        super().__init__()
+        self.net = EfficientNetBN(
+            f"efficientnet-{size}", pretrained=False, spatial_dims=2, in_channels=in_channels
+        )
+        self.width = int(self.net._fc.in_features)  # noqa: SLF001 (MONAI has no other way)
+        del self.net._fc  # noqa: SLF001
+
+    def forward(self, x: Tensor) -> Tensor:
+        net = self.net
+        x = net._swish(net._bn0(net._conv_stem(net._conv_stem_padding(x))))  # noqa: SLF001
+        x = net._blocks(x)  # noqa: SLF001
+        found: Tensor = net._swish(  # noqa: SLF001
+            net._bn1(net._conv_head(net._conv_head_padding(x)))  # noqa: SLF001
+        )
+        return found
+
+
+class EfficientNet(PooledClassifier):
+    """MONAI's EfficientNet, b0 to b4."""
+
+    def __init__(
+        self, size: str, in_channels: int = 1, classes: int = 2, covariates: int = 0
+    ) -> None:
+        features = _EfficientNetFeatures(size, in_channels)
+        super().__init__(features, features.width, classes, covariates, 0.3)
+
+
+class DenseNet172(nn.Module):
+    """A DenseNet of 172 layers, 12 features a layer and 1,434,176 parameters.
+
+    The paper prints these three numbers and no block layout. Many layouts meet them; this one,
+    with MONAI's own blocks, is a **reconstruction**.
+
+    References
+    ----------
+    Gale 2017, 3.1: leak rate 0.5, dropout 0.2, a second loss on the location.
+    """
+
+    def __init__(self, in_channels: int = 1) -> None:
+        super().__init__()
+        self.net = DenseNet(
+            spatial_dims=2,
+            in_channels=in_channels,
+            out_channels=4,
+            init_features=64,
+            growth_rate=12,
+            block_config=(3, 3, 12, 12, 12, 20, 20),
+            bn_size=4,
+            act=("leakyrelu", {"negative_slope": 0.5}),
+            dropout_prob=0.2,
+        )
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the outputs for ``x`` (n, 1, 1024, 1024).
+
+        ``logits`` (n, 2): no fracture, fracture, whose softmax is the sigmoid of the network's
+        first output; ``location`` (n, 3): no fracture, intracapsular, extracapsular;
+        ``cam`` (n, 2, h', w'); ``embedding`` (n, features).
+        """
+        found = functional.leaky_relu(self.net.features(x), 0.5)
+        embedding = found.mean((2, 3))
+        head = self.net.class_layers.get_submodule("out")
+        weight: Tensor = head.get_parameter("weight")
+        scores = head(embedding)
+        fracture = functional.conv2d(found, weight[:1, :, None, None])
+        return {
+            "logits": torch.cat([torch.zeros_like(scores[:, :1]), scores[:, :1]], 1),
+            "location": scores[:, 1:],
+            "cam": torch.cat([torch.zeros_like(fracture), fracture], 1),
+            "embedding": embedding,
+        }
