@@ -10,7 +10,7 @@ import sys
 import typer
 
 from hipnode import DISCLAIMER, __version__
-from hipnode.cli import node, look
+from hipnode.cli import demo, look, node, read
 from hipnode.errors import HipnodeError
 
 app = typer.Typer(
@@ -40,6 +40,11 @@ app.command("listen")(node.listen)
 app.command("work")(node.work)
 app.command("deliver")(node.deliver)
 app.command("housekeep")(node.housekeep)
+app.command("read")(read.read)
+app.command("demo")(demo.demo)
+app.command("status")(look.status)
+app.command("requeue")(look.requeue)
+app.add_typer(look.config_app, name="config")
 
 
 def main() -> None:

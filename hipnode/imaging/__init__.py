@@ -4,7 +4,7 @@ numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.decode import MAX_PIXELS, decode, load
-from hipnode.imaging.header import open_dicom, read_header
+from hipnode.imaging.header import is_dicom, open_dicom, read_header
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -23,6 +23,7 @@ __all__ = [
     "PreprocessSpec",
     "crop",
     "decode",
+    "is_dicom",
     "load",
     "load_picture",
     "open_dicom",

@@ -38,6 +38,12 @@ _TEXT: Final = {
 }
 
 
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is in the DICOM File Format (PS3.10 7.1): 128 bytes, then ``DICM``."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
 def open_dicom(path: Path, *, pixels: bool) -> pydicom.FileDataset:
     """Read a DICOM file, with or without its pixel data; a missing file meta is forgiven.
 

@@ -51,5 +51,5 @@ class ReaderPool:
 
     def close(self) -> None:
         """End the processes; running calls are waited for."""
-        self._pool.close()
+        self._pool.close()  # type: ignore[no-untyped-call]
         self._pool.join()

@@ -20,7 +20,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from hipnode import imaging, nets, reading, reporting
-from hipnode.domain import Abstention, AbstentionReason, Header, Reading, ResultKind
+from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable
 
 VIEW_PX: Final = 1600
@@ -92,12 +92,16 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
     ------
     NotDicom, HeaderUnusable
         If the file cannot even be identified.
+    PixelsUnreadable
+        If it is a picture (PNG, JPEG) that is damaged.
     """
     models = _models(spec)
     began_s = time.perf_counter()
     try:
-        header, radiograph = imaging.load(path, max_pixels=spec.max_pixels)
+        header, radiograph = _load(spec, path)
     except PixelsUnreadable as error:
+        if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
+            raise
         header = imaging.read_header(path)
         return _unreadable(header, models, str(error))
     decoded_s = time.perf_counter()
@@ -108,6 +112,12 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
         "read": round((time.perf_counter() - decoded_s) * 1000, 1),
     }
     return replace(result, timings_ms=timings)
+
+
+def _load(spec: ReaderSpec, path: Path) -> tuple[Header, Radiograph]:
+    """Load a DICOM file, or a picture (`hipnode read` takes those too)."""
+    picture = path.suffix.lower() in imaging.PICTURE_SUFFIXES
+    return (imaging.load_picture if picture else imaging.load)(path, max_pixels=spec.max_pixels)
 
 
 def _unreadable(header: Header, models: nets.ModelSet, why: str) -> Reading:
@@ -128,7 +138,8 @@ def _remember_view(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]
     """Keep the pictures of the last few images: the report usually follows the reading closely."""
     scale = min(1.0, VIEW_PX / max(pixels.shape))
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
-    view = np.rint(imaging.resample(pixels, size).clip(0, 1) * 255).astype(np.uint8)
+    grey = np.rint(np.clip(imaging.resample(pixels, size), 0, 1) * 255)
+    view: NDArray[np.uint8] = grey.astype(np.uint8)
     while len(_views) >= 8:
         _views.pop(next(iter(_views)))
     _views[path] = view
@@ -139,7 +150,7 @@ def _view(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
     if path in _views:
         return _views[path]
     try:
-        _, radiograph = imaging.load(path, max_pixels=spec.max_pixels)
+        _, radiograph = _load(spec, path)
     except PixelsUnreadable:
         return None
     return _remember_view(path, radiograph.pixels)
@@ -175,6 +186,7 @@ def build_report(
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
     """Return one image as `reporting` wants it: its header, its reading, its picture."""
-    dataset = pydicom.dcmread(source.path, stop_before_pixels=True, force=True)
+    picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
+    dataset = pydicom.Dataset() if picture else imaging.open_dicom(source.path, pixels=False)
     pixels = _view(spec, source.path) if source.reading is not None else None
     return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.sha256)

@@ -1,0 +1,167 @@
+"""``hipnode read``: radiographs without any PACS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hipnode import DISCLAIMER
+from hipnode.cli.node import ConfigOption
+from hipnode.errors import HipnodeError
+
+if TYPE_CHECKING:
+    from hipnode.domain import HipReading, Reading
+    from hipnode.services.worker.reader import ReaderSpec
+    from hipnode.settings import Settings
+
+
+def read(
+    files: Annotated[
+        list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document a line per image.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write SR, Secondary Capture, text and heat map here."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Read radiographs: where the hips are, what the models find, and how sure they are."""
+    from hipnode import settings
+    from hipnode.services.worker import reader
+    from hipnode.services.worker.service import reader_spec
+
+    effective = settings.load(config)
+    spec = reader_spec(effective)
+    failures = 0
+    rows: list[tuple[str, str, str, str]] = []
+    for path in _expand(files):
+        try:
+            reading = reader.read_image(spec, path)
+        except HipnodeError as error:
+            failures += 1
+            if as_json:
+                typer.echo(json.dumps({"file": str(path), "error": str(error)}))
+            rows.append((path.name, "", "not read", str(error)))
+            continue
+        if as_json:
+            typer.echo(json.dumps(document(path, reading)))
+        rows.extend(table_rows(path.name, reading))
+        if out is not None:
+            _write(effective, spec, path, reading, out)
+    if not as_json:
+        print_table(rows)
+    if failures:
+        raise typer.Exit(1)
+
+
+def document(path: Path, reading: Reading) -> dict[str, Any]:
+    """Return the JSON document of one image; its keys are stable."""
+    return {
+        "file": str(path),
+        "sop_instance_uid": reading.sop_instance_uid,
+        "abstained": reading.abstention.reason.value if reading.abstention else None,
+        "detail": reading.abstention.detail if reading.abstention else "",
+        "hips": [_hip_document(hip) for hip in reading.hips],
+        "notes": list(reading.notes),
+        "model_set": reading.model_set,
+        "model_set_digest": reading.model_set_digest,
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _hip_document(hip: HipReading) -> dict[str, Any]:
+    box = hip.roi.box
+    base = {
+        "side": hip.roi.side.value,
+        "box": [box.x0, box.y0, box.x1, box.y1],
+        "abstained": hip.abstention.reason.value if hip.abstention else None,
+        "probabilities": None,
+        "decision": None,
+        "operating_point": None,
+        "findings": [],
+    }
+    findings = [
+        {
+            "task": f.task.value,
+            "label": f.label,
+            "probabilities": f.probabilities,
+            "decision": f.decision.value,
+            "operating_point": {
+                "name": f.operating_point.name,
+                "doubtful_from": f.operating_point.doubtful_from,
+                "present_from": f.operating_point.present_from,
+            },
+            "model": f.model.name,
+            "model_version": f.model.version,
+            "model_digest": f.model.digest,
+        }
+        for f in hip.findings
+    ]
+    if findings:  # the first is the fracture classifier's: what most callers want
+        first = {k: findings[0][k] for k in ("probabilities", "decision", "operating_point")}
+        return base | first | {"findings": findings}
+    return base
+
+
+def table_rows(name: str, reading: Reading) -> Iterator[tuple[str, str, str, str]]:
+    """Yield ``(file, side, finding, how sure)`` for a table that people read."""
+    if reading.abstention:
+        why = reading.abstention.reason.value.replace("_", " ")
+        yield name, "", f"not assessed: {why}", reading.abstention.detail
+    for hip in reading.hips:
+        side = hip.roi.side.word
+        if hip.abstention:
+            why = hip.abstention.reason.value.replace("_", " ")
+            yield name, side, f"not assessed: {why}", hip.abstention.detail
+        for f in hip.findings:
+            finding = f"{f.task.value.replace('_', ' ')}: {f.decision.value}"
+            if f.decision.value != "absent":
+                finding += f" ({f.label.replace('_', ' ')})"
+            yield name, side, finding, f"p = {f.p_positive:.3f}"
+
+
+def print_table(rows: list[tuple[str, str, str, str]]) -> None:
+    """Print what was found, and what it must not be used for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("image", "side", "finding", "how sure", caption=DISCLAIMER)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _expand(files: list[Path]) -> Iterator[Path]:
+    for path in files:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.is_file())
+        else:
+            yield path
+
+
+def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, out: Path) -> None:
+    import hashlib
+
+    from hipnode import imaging, reporting
+    from hipnode.services.worker import reader
+    from hipnode.services.worker.service import node_identity
+
+    out.mkdir(parents=True, exist_ok=True)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    source = reader.source_image(spec, reader.Source(path, sha256, reading))
+    request = reporting.ReportRequest((source,), node_identity(settings), datetime.now(UTC))
+    if source.pixels is not None:
+        (out / f"{path.stem}-heatmap.png").write_bytes(reporting.heatmap_png(source))
+    (out / f"{path.stem}-report.txt").write_text(reporting.plain_text(request), encoding="utf-8")
+    if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
+        return  # a picture has no identity to carry into a DICOM object, and none is invented
+    for built in reporting.build(request):
+        (out / f"{path.stem}-{built.kind}.dcm").write_bytes(built.to_bytes())
