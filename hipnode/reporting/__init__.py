@@ -5,6 +5,7 @@ from __future__ import annotations
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
+from hipnode.reporting.render import render
 from hipnode.reporting.request import (
     SR_CLASSES,
     BuiltObject,
@@ -27,4 +28,5 @@ __all__ = [
     "heatmap_png",
     "mend_identity",
     "plain_text",
+    "render",
 ]

@@ -111,7 +111,7 @@ def _style(decision: Decision | None) -> tuple[Colour, int, tuple[int, int] | No
         return _DOUBTFUL, 6, (28, 18)
     if decision is Decision.ABSENT:
         return _INK, 2, None
-    return _DIM, 3, (4, 10)
+    return _DIM, 3, (6, 12)
 
 
 def _draw_hip(image: Image.Image, hip: HipReading, scale: tuple[float, float]) -> None:

@@ -36,11 +36,11 @@ _STUDY = (
 DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
 _SERIES = {
     # kind: modality, series number, description, in that order of trust
-    ResultKind.SR: ("SR", 9101, "AI measurements"),
+    ResultKind.SR: ("SR", 9101, "AI SR"),
     ResultKind.TEXT: ("SR", 9102, "AI report"),
-    ResultKind.CAPTURE: ("OT", 9103, "AI heat map"),
-    ResultKind.GSPS: ("PR", 9104, "AI boxes"),
-    ResultKind.PDF: ("DOC", 9105, "AI report PDF"),
+    ResultKind.CAPTURE: ("OT", 9103, "AI map"),
+    ResultKind.GSPS: ("PR", 9104, "AI overlay"),
+    ResultKind.PDF: ("DOC", 9105, "AI PDF"),
 }
 
 
@@ -133,7 +133,7 @@ def envelope(
         del out.SeriesDate, out.SeriesTime  # of the first of the series, which is not known here
     out.file_meta = FileMetaDataset()
     out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out.file_meta.ImplementationClassUID = codes.IMPLEMENTATION_CLASS_UID
+    out.file_meta.ImplementationClassUID = UID(codes.IMPLEMENTATION_CLASS_UID)
     out.file_meta.ImplementationVersionName = codes.IMPLEMENTATION_VERSION_NAME
     out.file_meta.SourceApplicationEntityTitle = node.ae_title
     return out

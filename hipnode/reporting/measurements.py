@@ -71,6 +71,9 @@ def measurement_report(
         observation_context=_observer(study),
         procedure_reported=concept(codes.IMAGING_PROCEDURE),
         imaging_measurements=groups,
+        language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
+            concept(codes.ENGLISH)
+        ),
     )
     root = report[0]
     root.ContentSequence.append(_evaluations(study))
@@ -172,19 +175,28 @@ def _region(image: Dataset, box: Box) -> hd.sr.ImageRegion:
 
 
 def _probabilities(hip: HipReading, finding: Finding) -> list[hd.sr.Measurement]:
-    """Return P(positive), and where the model tells classes apart, the P of each of them."""
+    """Return P(positive), inferred from the P of each class where the model tells them apart.
+
+    A viewer writes every NUM of the group beside the box; those below the first it does not.
+    """
+    side = hip.roi.side
+    total = hd.sr.Measurement(
+        name=concept(probability_name(finding.task, side)),
+        value=round(100.0 * finding.p_positive, 2),
+        unit=concept(codes.PERCENT),
+        algorithm_id=_algorithm(finding),
+    )
     classes = positive_classes(finding)
-    told_apart = classes if len(classes) > 1 else {}
-    values = {"": finding.p_positive, **told_apart}
-    return [
-        hd.sr.Measurement(
-            name=concept(probability_name(finding.task, hip.roi.side, label)),
-            value=round(100.0 * p, 2),
-            unit=concept(codes.PERCENT),
-            algorithm_id=_algorithm(finding),
+    for label, p in classes.items() if len(classes) > 1 else ():
+        total[0].ContentSequence.append(
+            hd.sr.NumContentItem(
+                name=concept(probability_name(finding.task, side, label)),
+                value=round(100.0 * p, 2),
+                unit=concept(codes.PERCENT),
+                relationship_type="INFERRED FROM",
+            )
         )
-        for label, p in values.items()
-    ]
+    return [total]
 
 
 def _algorithm(finding: Finding) -> hd.sr.AlgorithmIdentification:

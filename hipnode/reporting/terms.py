@@ -17,6 +17,8 @@ HIP_NOT_ASSESSED: Final = {
 UNUSABLE: Final = frozenset({AbstentionReason.UNREADABLE, AbstentionReason.TOO_SMALL})
 """Reasons that are about the quality of the image (PS3.16 CID 6044)."""
 
+_INITIALS: Final = {Task.HIP_FRACTURE: "FX", Task.OSTEOPOROSIS: "OP", Task.FRACTURE_RISK: "RISK"}
+
 PRESENCE: Final = {
     Decision.PRESENT: codes.PRESENT,
     Decision.DOUBTFUL: codes.UNDETERMINED,
@@ -117,15 +119,13 @@ def leading_class(finding: Finding) -> str | None:
 def probability_name(task: Task, side: Side, label: str = "") -> Concept:
     """Return the concept name of a probability.
 
-    OHIF shows of a measurement only its code meaning and value, and clips a long one at the edge,
-    so the meaning carries the side and "AI" in about 25 characters.
+    OHIF shows of a measurement only its code meaning and value, right of the box, and clips what
+    reaches beyond the edge: "97" must not become "9". So the meaning is the side, a word and "AI".
     """
-    short = TERMS[task].short
-    what = f"- {words(label)}" if label else f"{short} AI"
-    initials = {Task.HIP_FRACTURE: "FX", Task.OSTEOPOROSIS: "OP", Task.FRACTURE_RISK: "RISK"}
-    return codes.probability(
-        f"{side.value}_{initials[task]}_{label}".strip("_"), f"{side.word} {what}"
-    )
+    initials = _INITIALS[task]
+    code = f"{side.value}_{initials}_{label}".strip("_")
+    what = f"{words(label)} {initials.lower()}" if label else initials.lower()
+    return codes.probability(code, f"{side.word} {what} AI")
 
 
 def reason_of(reason: AbstentionReason | None) -> Concept:
