@@ -39,7 +39,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="hipnode-demo-") as work, console.status("starting"):
         shown = service.run(inputs, Path(work), lambda line: console.print(f"  {line}"))
         kept = _keep(shown, out)
-    _print(console, shown, kept, out)
+    _print(shown, kept, out)
 
 
 def _keep(shown: Shown, out: Path) -> list[Path]:
@@ -60,13 +60,13 @@ def _keep(shown: Shown, out: Path) -> list[Path]:
     return kept
 
 
-def _print(console: object, shown: Shown, kept: list[Path], out: Path) -> None:
+def _print(shown: Shown, kept: list[Path], out: Path) -> None:
     from collections import Counter
 
     from hipnode.cli.read import print_table, table_rows
     from hipnode.domain import Reading
 
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for number, (instance, found) in enumerate(shown.images, start=1):
         name = instance.header.study_description or f"image {number}"
         if isinstance(found, Reading):

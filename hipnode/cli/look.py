@@ -1,4 +1,4 @@
-"""Looking at a node from outside, and giving it a push: ``status``, ``requeue``, ``config check``."""
+"""A node from outside, and a push for it: ``status``, ``requeue``, ``config check``."""
 
 from __future__ import annotations
 

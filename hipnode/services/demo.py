@@ -101,7 +101,7 @@ def run(inputs: Sequence[Path], folder: Path, progress: Callable[[str], None]) -
         raise InputRefused("There is no DICOM file to send.")
     with _service(folder / "archive", "listen", _ARCHIVE, {}) as archive:
         progress(f"an archive is listening on port {archive.port}")
-        values = {"archive_port": archive.port}
+        values: dict[str, object] = {"archive_port": archive.port}
         with _service(folder / "node", "serve", _NODE, values) as node:
             progress(f"a node is listening on port {node.port}")
             statuses = send_files(
@@ -112,7 +112,7 @@ def run(inputs: Sequence[Path], folder: Path, progress: Callable[[str], None]) -
             store = Store.open(settings.load(node.config))
             try:
                 _wait(store, progress)
-                return _shown(store, folder / "archive", archive.config)
+                return _shown(store, archive.config)
             finally:
                 store.close()
 
@@ -182,7 +182,7 @@ def _wait(store: Store, progress: Callable[[str], None]) -> None:
 _OPEN: Final = (JobState.QUEUED, JobState.CLAIMED)
 
 
-def _shown(store: Store, archive: Path, archive_config: Path) -> Shown:
+def _shown(store: Store, archive_config: Path) -> Shown:
     wanted = AuditFilter()
     entries = list(store.audit.query(wanted, actor="demo", newest_first=False))
     studies = dict.fromkeys(e.record.study_instance_uid for e in entries)
