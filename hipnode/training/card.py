@@ -26,9 +26,7 @@ class Card:
 
     def markdown(self) -> str:
         """Return the card."""
-        rows = [
-            f"| {what} | {where} | {value} |" for (what, where), value in self.figures.items()
-        ]
+        rows = [f"| {what} | {where} | {value} |" for (what, where), value in self.figures.items()]
         return "\n".join(
             [
                 f"# {self.title}",
