@@ -31,8 +31,7 @@ class Card:
             [
                 f"# {self.title}",
                 "",
-                f"**{DISCLAIMER}.** Trained on simulated radiographs (phantoms); no figure below "
-                "says that it is safe or accurate on patients.",
+                f"**{DISCLAIMER}.** No figure below says that it is accurate or safe on patients.",
                 "",
                 f"- **Follows:** {self.paper}",
                 f"- **For:** {self.purpose}",
