@@ -1,0 +1,233 @@
+"""The chain of a reading, with small engines whose every output is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hipnode.domain import AbstentionReason, Box, Decision, Header, OperatingPoint, Radiograph, Side
+from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
+from hipnode.reading import ReadPolicy, read, turn_box_back
+
+Arrays = dict[str, NDArray[np.float32]]
+SIZE = 512
+
+
+class Brightness:
+    """Logits from the mean of the input; the brighter, the more positive."""
+
+    def __init__(self, classes: int, threshold: float) -> None:
+        self._classes, self._threshold = classes, threshold
+
+    def run(self, batch: NDArray[np.float32]) -> Arrays:
+        score = (batch.mean(axis=(1, 2, 3)) - self._threshold) * 100
+        logits = np.zeros((len(batch), self._classes), np.float32)
+        logits[:, 1] = score
+        n, _, h, w = batch.shape
+        cam = np.zeros((n, self._classes, 8, 8), np.float32)
+        cam[:, 1] = batch[:, 0].reshape(n, 8, h // 8, 8, w // 8).mean(axis=(2, 4))
+        return {"logits": logits, "cam": cam}
+
+
+class TopIsBright:
+    """A frontal gate that accepts images whose top is brighter than their bottom and sides."""
+
+    def run(self, batch: NDArray[np.float32]) -> Arrays:
+        top = batch[:, 0, : batch.shape[2] // 8].mean(axis=(1, 2)) - batch.mean(axis=(1, 2, 3))
+        return {"logits": np.stack([0 * top, (top - 0.3) * 100], axis=1).astype(np.float32)}
+
+
+class Bright:
+    """A localiser that marks what is bright."""
+
+    def run(self, batch: NDArray[np.float32]) -> Arrays:
+        mask = (batch > 0.35).astype(np.float32)
+        mask[:, :, : batch.shape[2] // 8 + 2] = 0
+        return {"mask": mask}
+
+
+def model(role: Role, engine: object, *, margin: float = 0.0, flip: bool = False) -> LoadedModel:
+    labels = ("no_fracture", "intracapsular") if role is Role.FRACTURE else ("no", "yes")
+    spec = BundleSpec(
+        name=str(role),
+        version="1.0.0",
+        digest="d" * 64,
+        role=role,
+        network="test",
+        arguments={},
+        outputs=("logits",),
+        labels=labels,
+        positive_labels=labels[1:],
+        channels=1,
+        preprocessing={
+            "size_px": 128,
+            "scaling": "unit",
+            "clip_low_percent": 0.0,
+            "clip_high_percent": 100.0,
+            "crop_margin": margin,
+            "flip_left_to_right": flip,
+        },
+        covariates=(),
+        temperature=1.0,
+        operating_point=OperatingPoint("test", 0.2, 0.8),
+        card="A test.",
+        trained_on="Nothing.",
+    )
+    return LoadedModel(spec, engine, Path())  # type: ignore[arg-type]
+
+
+MODELS = ModelSet(
+    "test",
+    "e" * 64,
+    "A test.",
+    MappingProxyType(
+        {
+            Role.GATE: model(Role.GATE, TopIsBright()),
+            Role.LOCALISER: model(Role.LOCALISER, Bright()),
+            Role.METAL: model(Role.METAL, Brightness(2, 0.9)),
+            Role.FRACTURE: model(Role.FRACTURE, Brightness(2, 0.55), flip=True),
+        }
+    ),
+)
+HEADER = Header("1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4", "1.2.3", modality="DX", age_years=70)
+
+
+def pelvis(
+    left_level: float = 0.4, right_level: float = 0.6, *, only_left: bool = False
+) -> Radiograph:
+    """Two blobs with known grey levels on the image's left and right half, under a bright top."""
+    pixels = np.zeros((SIZE, SIZE), np.float32)
+    pixels[:64] = 1.0
+    blob = np.zeros((128, 128), np.float32)
+    pixels[256:384, 64:192] = blob + left_level
+    pixels[256, 64], pixels[383, 191] = 1, 0.36
+    if not only_left:
+        pixels[256:384, 320:448] = blob + right_level
+        pixels[256, 320], pixels[383, 447] = 1, 0.36
+    return Radiograph(pixels, (0.2, 0.2))
+
+
+def test_a_frontal_pelvis_has_two_hips_the_right_one_first() -> None:
+    reading = read(HEADER, pelvis(), MODELS, ReadPolicy())
+    right, left = reading.hips
+    assert (right.roi.side, left.roi.side) == (Side.RIGHT, Side.LEFT)
+    assert abs(right.roi.box.x0 - 64) <= 4
+    assert abs(left.roi.box.x1 - 448) <= 4
+    assert any("viewer's left" in note for note in reading.notes)
+    assert reading.model_set_digest == "e" * 64
+
+
+@pytest.mark.parametrize(
+    ("orientation", "first_side"), [(("L", "F"), Side.RIGHT), (("R", "F"), Side.LEFT)]
+)
+def test_patient_orientation_decides_whose_side_it_is(
+    orientation: tuple[str, ...], first_side: Side
+) -> None:
+    header = Header(**{**_fields(HEADER), "patient_orientation": orientation})
+    reading = read(header, pelvis(), MODELS, ReadPolicy())
+    on_the_left = min(reading.hips, key=lambda hip: hip.roi.box.x0)
+    assert on_the_left.roi.side is first_side
+    assert not any("viewer's left" in note for note in reading.notes)
+
+
+def _fields(header: Header) -> dict[str, object]:
+    return {name: getattr(header, name) for name in header.__slots__}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"modality": "CT"}, AbstentionReason.NOT_A_RADIOGRAPH),
+        ({"age_years": 7.0}, AbstentionReason.CHILD),
+        ({"view_position": "LL"}, AbstentionReason.NOT_FRONTAL),
+    ],
+)
+def test_the_header_alone_can_end_a_reading(
+    changes: dict[str, object], reason: AbstentionReason
+) -> None:
+    header = Header(**{**_fields(HEADER), **changes})  # type: ignore[arg-type]
+    reading = read(header, pelvis(), MODELS, ReadPolicy())
+    assert reading.abstention is not None
+    assert reading.abstention.reason is reason
+
+
+def test_what_is_not_frontal_or_too_small_is_not_read() -> None:
+    nothing = Radiograph(np.zeros((SIZE, SIZE), np.float32))
+    small = Radiograph(np.zeros((200, 200), np.float32))
+    for image, reason in (
+        (nothing, AbstentionReason.NOT_FRONTAL),
+        (small, AbstentionReason.TOO_SMALL),
+    ):
+        reading = read(HEADER, image, MODELS, ReadPolicy())
+        assert reading.abstention is not None
+        assert reading.abstention.reason is reason
+
+
+def test_a_single_hip_needs_a_laterality() -> None:
+    image = pelvis(only_left=True)
+    unknown = read(HEADER, image, MODELS, ReadPolicy())
+    assert unknown.abstention is not None
+    assert unknown.abstention.reason is AbstentionReason.SIDE_UNKNOWN
+    known = Header(**{**_fields(HEADER), "laterality": "L"})  # type: ignore[arg-type]
+    (hip,) = read(known, image, MODELS, ReadPolicy()).hips
+    assert hip.roi.side is Side.LEFT
+
+
+def test_metal_ends_the_reading_of_its_own_hip_only() -> None:
+    image = pelvis(left_level=0.97, right_level=0.6)
+    right, left = read(HEADER, image, MODELS, ReadPolicy()).hips
+    assert right.abstention is not None
+    assert right.abstention.reason is AbstentionReason.IMPLANT
+    assert left.findings
+    both = read(HEADER, image, MODELS, ReadPolicy(read_implants=True)).hips
+    assert all(hip.findings for hip in both)
+
+
+def test_decision_label_and_probabilities_agree() -> None:
+    for hip in read(HEADER, pelvis(0.4, 0.75), MODELS, ReadPolicy()).hips:
+        (finding,) = hip.findings
+        assert sum(finding.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        absent = finding.decision is Decision.ABSENT
+        assert (finding.label == "no_fracture") is absent
+        assert finding.decision is finding.operating_point.decide(finding.p_positive)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_an_image_stored_turned_is_read_upright_and_its_boxes_fit_what_is_stored(
+    turns: int,
+) -> None:
+    upright = pelvis()
+    stored = Radiograph(np.rot90(upright.pixels, -turns).copy())
+    reading = read(HEADER, stored, MODELS, ReadPolicy())
+    expected = read(HEADER, upright, MODELS, ReadPolicy())
+    assert any("turned by" in note for note in reading.notes)
+    for hip, truth in zip(reading.hips, expected.hips, strict=True):
+        box, true_box = hip.roi.box, truth.roi.box
+        crop = np.rot90(stored.pixels[box.y0 : box.y1, box.x0 : box.x1], turns)
+        true = upright.pixels[true_box.y0 : true_box.y1, true_box.x0 : true_box.x1]
+        assert abs(crop.shape[0] - true.shape[0]) <= 4
+        assert crop.mean() == pytest.approx(true.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_boxes_turn_back_exactly(turns: int) -> None:
+    stored = np.zeros((7, 11), int)
+    stored[2:4, 5:9] = 1
+    ys, xs = np.nonzero(np.rot90(stored, turns))
+    box = Box(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    assert turn_box_back(box, turns, (7, 11)) == Box(5, 2, 9, 4)
+
+
+def test_saliency_lies_where_the_evidence_is_on_either_side() -> None:
+    """The bright corner of each blob is top left in the image, mirrored for the network or not."""
+    image = pelvis(0.6, 0.6)
+    for x in (64, 320):
+        image.pixels[256:300, x : x + 44] = 1.0
+    for hip in read(HEADER, image, MODELS, ReadPolicy(read_implants=True)).hips:
+        saliency = np.array(hip.findings[0].saliency)
+        h, w = saliency.shape
+        assert saliency[: h // 3, : w // 3].mean() > saliency[h // 2 :, w // 2 :].mean() + 0.2
