@@ -43,7 +43,8 @@ class Plan(BaseModel):
     clip_norm: float = Field(default=5.0, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged weights per step
     bf16: bool = True
-    size_px: int = Field(default=0, ge=0)  # train at this size; 0: the samples' own
+    size_px: int = Field(default=0, ge=0)  # what the network sees; 0: the samples' own side
+    view: float = Field(default=1.0, gt=0.3, le=1)  # share of the stored side that it sees
     patience: int = Field(default=0, ge=0)  # epochs without a better measure; 0: never stop early
     seed: int = 0
 
@@ -242,7 +243,8 @@ def _epoch(
         images, targets = _load(samples, mine, plan)
         masks = targets if targets.ndim == 4 else None
         images, masks = augment(images, masks, how, generator)
-        targets = targets if masks is None else masks
+        images = centre(images, plan)
+        targets = targets if masks is None else centre(masks, plan)
         images = standardise(images).to(state.device, memory_format=torch.channels_last)
         targets = targets.to(state.device)
         for group in state.optimiser.param_groups:
@@ -265,12 +267,24 @@ def _load(samples: Samples, chosen: Iterable[int], plan: Plan) -> tuple[Tensor, 
     targets = torch.from_numpy(np.ascontiguousarray(samples.targets[order]))
     if targets.ndim == 3:
         targets = targets[:, None].float() / (255 if targets.dtype == torch.uint8 else 1)
-    if plan.size_px and plan.size_px != images.shape[-1]:
-        size = (plan.size_px, plan.size_px)
-        images = nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
-        if targets.ndim == 4:
-            targets = nn.functional.interpolate(targets, size, mode="bilinear", antialias=True)
+    side = round((plan.size_px or images.shape[-1] * plan.view) / plan.view)
+    if side != images.shape[-1]:
+        images = resize(images, side)
+        targets = resize(targets, side) if targets.ndim == 4 else targets
     return images, targets
+
+
+def resize(images: Tensor, side: int) -> Tensor:
+    """Return (n, 1, side, side), antialiased."""
+    return nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def centre(images: Tensor, plan: Plan) -> Tensor:
+    """Return the middle that the network sees; the rest was there to move in from outside."""
+    stored = images.shape[-1]
+    side = plan.size_px or round(stored * plan.view)
+    first = (stored - side) // 2
+    return images[..., first : first + side, first : first + side]
 
 
 def to_unit(stored: NDArray[Any]) -> Tensor:

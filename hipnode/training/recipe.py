@@ -1,0 +1,104 @@
+"""Recipes: short TOML files named after paper and system, with the paper's own settings.
+
+A recipe says what is learned and how; the manifest says from what. Where a setting stands in the
+paper, or why it differs, is in the recipe's table ``where``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hipnode.errors import InputRefused
+from hipnode.imaging.preprocess import PreprocessSpec
+from hipnode.nets import registry
+from hipnode.nets.spec import Label, Name, Scalar, Sentence
+from hipnode.training.augment import Augmentation
+from hipnode.training.loop import Plan
+
+SHIPPED: Final = Path(__file__).resolve().parent / "recipes"
+
+
+class RecipeInvalid(InputRefused):
+    """The recipe is not usable."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Part):
+    """A network of the registry."""
+
+    name: Name
+    arguments: dict[Label, Any] = {}
+
+
+class Points(_Part):
+    """What the two thresholds must reach on the validation split."""
+
+    recall: float = Field(default=0.98, gt=0, le=1)
+    precision: float = Field(default=0.98, gt=0, le=1)
+
+
+class Recipe(_Part):
+    """One system of one paper."""
+
+    name: Name
+    paper: str
+    system: str
+    role: Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"]
+    card: Sentence
+    labels: tuple[Label, ...] = Field(min_length=1)
+    positive_labels: tuple[Label, ...] = Field(min_length=1)
+    outputs: tuple[Literal["logits", "location", "cam", "mask", "embedding"], ...]
+    covariates: tuple[Label, ...] = ()
+    network: Network
+    preprocessing: dict[Label, Scalar]
+    plan: Plan = Plan()
+    augmentation: Augmentation = Augmentation()
+    operating_point: Points = Points()
+    balance: bool = True  # draw every class equally often
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    where: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        registry.validate(self.network.name, self.network.arguments)
+        _ = self.preprocess
+        return self
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The preprocessing of training and of serving."""
+        return PreprocessSpec(**self.preprocessing)  # type: ignore[arg-type]
+
+
+def read_recipe(reference: str | Path) -> Recipe:
+    """Read a recipe, by the name of a shipped one or by path.
+
+    Raises
+    ------
+    RecipeInvalid
+        With the key and what is wrong with it.
+    """
+    shipped = SHIPPED / f"{reference}.toml"
+    path = shipped if shipped.is_file() else Path(reference)
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeInvalid(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(step) for step in item['loc']) or 'recipe'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise RecipeInvalid("\n".join([f"{path} is not usable:", *lines])) from None
+    except TypeError as error:
+        raise RecipeInvalid(f"{path}, preprocessing: {error}") from None
