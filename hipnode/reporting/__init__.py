@@ -1,11 +1,11 @@
-"""Reports that every viewer shows and every validator passes. Pure: no disk, clock or settings."""
+"""Reports that every viewer shows and every validator passes. Pure: no clock, log or settings."""
 
 from __future__ import annotations
 
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
-from hipnode.reporting.render import render
+from hipnode.reporting.render import KINDS, render
 from hipnode.reporting.request import (
     SR_CLASSES,
     BuiltObject,
@@ -17,6 +17,7 @@ from hipnode.reporting.request import (
 from hipnode.reporting.words import plain_text
 
 __all__ = [
+    "KINDS",
     "SR_CLASSES",
     "BuiltObject",
     "NodeIdentity",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import capture
-from hipnode.reporting.envelope import mend_study
+from hipnode.reporting.envelope import Study, mend_study
 from hipnode.reporting.measurements import measurement_report
+from hipnode.reporting.pdf import pdf_report
+from hipnode.reporting.presentation import presentation_state
 from hipnode.reporting.request import BuiltObject, ReportRequest
 from hipnode.reporting.text_report import text_report
 
@@ -25,24 +29,39 @@ def build(request: ReportRequest) -> list[BuiltObject]:
         If the identity of the study cannot be used without inventing data.
     """
     study = mend_study(request)
-    wanted = request.objects
-    objects: list[tuple[ResultKind, Dataset]] = []
+    return [BuiltObject(kind, dataset, study.notes) for kind, dataset in _objects(study)]
+
+
+def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:
+    request, wanted = study.request, study.request.objects
     captures: dict[str, Dataset] = {}
+    if wanted & {ResultKind.CAPTURE, ResultKind.PDF}:
+        captures = _captures(study)
     if ResultKind.CAPTURE in wanted:
-        for number, (source, image) in enumerate(
-            zip(request.sources, study.images, strict=True), start=1
-        ):
-            if source.pixels is not None:
-                made = capture(study, source, image, number)
-                captures[image.SOPInstanceUID] = made
-                objects.append((ResultKind.CAPTURE, made))
-    measured = False
-    if ResultKind.SR in wanted:
-        for sr_class in request.sr_classes:
-            report = measurement_report(study, sr_class, captures)
-            if report is not None:
-                measured = True
-                objects.append((ResultKind.SR, report))
-    if ResultKind.TEXT in wanted or (ResultKind.SR in wanted and not measured):
-        objects.append((ResultKind.TEXT, text_report(study)))
-    return [BuiltObject(kind, dataset, study.notes) for kind, dataset in objects]
+        yield from ((ResultKind.CAPTURE, made) for made in captures.values())
+    shown = captures if ResultKind.CAPTURE in wanted else {}
+    reports = [
+        report
+        for sr_class in (request.sr_classes if ResultKind.SR in wanted else ())
+        if (report := measurement_report(study, sr_class, shown)) is not None
+    ]
+    yield from ((ResultKind.SR, report) for report in reports)
+    if ResultKind.TEXT in wanted or (ResultKind.SR in wanted and not reports):
+        yield ResultKind.TEXT, text_report(study)
+    if ResultKind.GSPS in wanted:
+        images = zip(request.sources, study.images, strict=True)
+        for number, (source, image) in enumerate(images, start=1):
+            if (boxes := presentation_state(study, source, image, number)) is not None:
+                yield ResultKind.GSPS, boxes
+    if ResultKind.PDF in wanted:
+        yield ResultKind.PDF, pdf_report(study, tuple(captures.values()))
+
+
+def _captures(study: Study) -> dict[str, Dataset]:
+    """Return the capture of each image that has pixels, by the image's SOP Instance UID."""
+    images = zip(study.request.sources, study.images, strict=True)
+    return {
+        image.SOPInstanceUID: capture(study, source, image, number)
+        for number, (source, image) in enumerate(images, start=1)
+        if source.pixels is not None
+    }

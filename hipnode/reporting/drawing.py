@@ -97,7 +97,8 @@ def image_offset_px(source: SourceImage) -> int:
 # --- on the image -----------------------------------------------------------------------------
 
 
-def _worst(hip: HipReading) -> Decision | None:
+def worst(hip: HipReading) -> Decision | None:
+    """Return the most serious decision about a hip; None where nothing is said of it."""
     order = (Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT)
     decisions = {f.decision for f in findings_of(hip)}
     return next((d for d in order if d in decisions), None)
@@ -118,7 +119,7 @@ def _draw_hip(image: Image.Image, hip: HipReading, scale: tuple[float, float]) -
     box = hip.roi.box
     x0, x1 = box.x0 * scale[0], box.x1 * scale[0]
     y0, y1 = box.y0 * scale[1], box.y1 * scale[1]
-    decision = _worst(hip)
+    decision = worst(hip)
     if decision in (Decision.PRESENT, Decision.DOUBTFUL):
         maps = [f.saliency for f in findings_of(hip) if f.decision is decision and f.saliency]
         if maps:
@@ -201,10 +202,11 @@ def _cells(source: SourceImage) -> list[tuple[Colour, list[str]]]:
         reason = reading.abstention.reason if reading and reading.abstention else None
         return [(_DIM, ["NOT ASSESSED", reason_of(reason).meaning])]
     ordered = sorted(source.hips, key=lambda hip: hip.roi.box.x0 + hip.roi.box.x1)
-    return [(_style(_worst(hip))[0], _hip_lines(hip)) for hip in ordered]
+    return [(_style(worst(hip))[0], hip_lines(hip)) for hip in ordered]
 
 
-def _hip_lines(hip: HipReading) -> list[str]:
+def hip_lines(hip: HipReading) -> list[str]:
+    """Return what is said of a hip in pairs of lines: what, and how sure."""
     side = hip.roi.side.value
     if hip.abstention is not None:
         return [f"{side}: NOT ASSESSED", reason_of(hip.abstention.reason).meaning]

@@ -1,48 +1,78 @@
-"""Looking at our own objects without a viewer: a capture as PNG, a structured report as text."""
+"""hipnode's own objects as a person would look at them without a viewer: a picture, or text."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
-import pydicom
+import numpy as np
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    BasicTextSRStorage,
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SecondaryCaptureImageStorage,
+)
+
+from hipnode.domain import ResultKind
+
+KINDS: Final = {
+    Comprehensive3DSRStorage: ResultKind.SR,
+    ComprehensiveSRStorage: ResultKind.SR,
+    BasicTextSRStorage: ResultKind.TEXT,
+    SecondaryCaptureImageStorage: ResultKind.CAPTURE,
+    GrayscaleSoftcopyPresentationStateStorage: ResultKind.GSPS,
+    EncapsulatedPDFStorage: ResultKind.PDF,
+}
+"""Every SOP Class that the node creates, and the kind of result it is."""
 
 
-def render(path: Path) -> tuple[str, bytes, str]:
-    """Return what a DICOM object shows.
-
-    Parameters
-    ----------
-    path
-        A Structured Report, or an image that pydicom can decode.
+def render(source: Path | bytes | Dataset) -> tuple[ResultKind, bytes, str]:
+    """Return one of hipnode's own objects to look at.
 
     Returns
     -------
-    kind, content, suffix
-        ``sr``, ``text`` or ``capture``; the bytes of a text or PNG file, and its suffix.
+    tuple
+        Its kind; a PNG, a PDF or UTF-8 text; and the suffix of a file's name for it.
+
+    Raises
+    ------
+    ValueError
+        If the object is of no SOP Class that hipnode makes.
     """
-    dataset = pydicom.dcmread(path)
-    if "ContentSequence" in dataset:
-        title = dataset.ConceptNameCodeSequence[0].CodeMeaning
-        kind = "text" if dataset.SOPClassUID == pydicom.uid.BasicTextSRStorage else "sr"
-        lines = [str(title), *_lines(dataset.ContentSequence, 1)]
-        return kind, ("\n".join(lines) + "\n").encode(), ".txt"
-    buffer = BytesIO()
-    Image.fromarray(dataset.pixel_array).save(buffer, "PNG")
-    return "capture", buffer.getvalue(), ".png"
+    if isinstance(source, bytes):
+        source = dcmread(BytesIO(source))
+    ds = source if isinstance(source, Dataset) else dcmread(source)
+    kind = KINDS.get(ds.SOPClassUID)
+    if kind is None:
+        raise ValueError(f"hipnode makes no objects of SOP Class {ds.SOPClassUID}")
+    if kind is ResultKind.CAPTURE:
+        shape = (ds.Rows, ds.Columns, 3)
+        pixels = np.frombuffer(ds.PixelData, np.uint8)[: int(np.prod(shape))].reshape(shape)
+        buffer = BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+        return kind, buffer.getvalue(), ".png"
+    if kind is ResultKind.PDF:
+        return kind, bytes(ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength]), ".pdf"
+    lines = _annotations(ds) if kind is ResultKind.GSPS else _tree(ds, 0)
+    return kind, ("\n".join(lines) + "\n").encode(), ".txt"
 
 
-def _lines(items: list[Dataset], depth: int) -> Iterator[str]:
-    """Yield one indented line per content item (PS3.3 C.17.3)."""
-    for item in items:
-        name = (
-            item.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in item else ""
-        )
-        yield "  " * depth + ": ".join(part for part in (name, _value(item)) if part)
-        yield from _lines(item.get("ContentSequence", []), depth + 1)
+def _tree(item: Dataset, depth: int) -> Iterator[str]:
+    """Yield a content tree as indented lines: concept name and value."""
+    name = item.ConceptNameCodeSequence[0].CodeMeaning
+    text = name + (f": {value}" if (value := _value(item)) else "")
+    pad = "  " * depth
+    yield from textwrap.wrap(text, 100, initial_indent=pad, subsequent_indent=pad + "    ")
+    for child in item.get("ContentSequence", []):
+        yield from _tree(child, depth + 1)
 
 
 def _value(item: Dataset) -> str:
@@ -50,18 +80,23 @@ def _value(item: Dataset) -> str:
         case "TEXT":
             return str(item.TextValue)
         case "CODE":
-            return str(item.ConceptCodeSequence[0].CodeMeaning)
+            code = item.ConceptCodeSequence[0]
+            return f"{code.CodeMeaning} ({code.CodeValue}, {code.CodingSchemeDesignator})"
         case "NUM":
             measured = item.MeasuredValueSequence[0]
             unit = measured.MeasurementUnitsCodeSequence[0].CodeValue
             return f"{measured.NumericValue} {unit}"
         case "UIDREF":
             return str(item.UID)
-        case "PNAME":
-            return str(item.PersonName)
         case "SCOORD":
-            return f"{item.GraphicType} {[round(float(v), 1) for v in item.GraphicData]}"
+            points = list(zip(item.GraphicData[::2], item.GraphicData[1::2], strict=True))
+            return " ".join(f"({x:g}, {y:g})" for x, y in points)
         case "IMAGE":
             return str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
-        case _:
-            return ""
+    return ""
+
+
+def _annotations(ds: Dataset) -> Iterator[str]:
+    for annotation in ds.GraphicAnnotationSequence:
+        for text in annotation.get("TextObjectSequence", []):
+            yield str(text.UnformattedTextValue)

@@ -1,0 +1,150 @@
+"""The boxes as a Grayscale Softcopy Presentation State, for viewers that draw it over the image.
+
+References
+----------
+PS3.3 A.33.1 (GSPS IOD), C.10.5 (Graphic Annotation), C.10.7 (Graphic Layer), C.10.4 (Displayed
+Area), C.11.8 (Softcopy VOI LUT), C.11.6 (Softcopy Presentation LUT), C.11.10 (Identification).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from pydicom.dataset import Dataset
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
+
+from hipnode import DISCLAIMER
+from hipnode.domain import Box, Decision, HipReading, ResultKind
+from hipnode.reporting.drawing import hip_lines, worst
+from hipnode.reporting.envelope import Study, envelope, reference, seal
+from hipnode.reporting.request import SourceImage, source_fingerprint
+
+_LAYER = "AI"
+_DASH_PX, _GAP_PX = 0.04, 0.025  # of the box's longer side
+
+
+def presentation_state(
+    study: Study, source: SourceImage, image: Dataset, number: int
+) -> Dataset | None:
+    """Return the boxes of one image, or None where no hip was found on it.
+
+    Parameters
+    ----------
+    source, image
+        The image, and its mended identity.
+    number
+        Its place in the report, from 1.
+    """
+    if source.reading is None or not source.hips:
+        return None
+    identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node)
+    sop_class = GrayscaleSoftcopyPresentationStateStorage
+    out = envelope(study, ResultKind.GSPS, sop_class, identity, number)
+    out.Laterality = image.get("Laterality", "")
+    out.ContentLabel = "AI_BOXES"
+    out.ContentDescription = f"AI boxes. {DISCLAIMER}."
+    out.ContentCreatorName = "hipnode"
+    out.PresentationCreationDate = out.ContentDate
+    out.PresentationCreationTime = out.ContentTime
+    del out.ContentDate, out.ContentTime
+    which = reference(image.SOPClassUID, image.SOPInstanceUID)
+    series = Dataset()
+    series.SeriesInstanceUID = image.SeriesInstanceUID
+    series.ReferencedImageSequence = [which]
+    out.ReferencedSeriesSequence = [series]
+    out.DisplayedAreaSelectionSequence = [_whole(source.reading.rows, source.reading.columns)]
+    layer = Dataset()
+    layer.GraphicLayer, layer.GraphicLayerOrder = _LAYER, 1
+    layer.GraphicLayerDescription = "AI boxes"
+    out.GraphicLayerSequence = [layer]
+    annotation = Dataset()
+    annotation.ReferencedImageSequence = [which]
+    annotation.GraphicLayer = _LAYER
+    annotation.TextObjectSequence = [*(_label(h) for h in source.hips), _disclaimer()]
+    annotation.GraphicObjectSequence = [g for h in source.hips for g in _outline(h)]
+    out.GraphicAnnotationSequence = [annotation]
+    _grey_scale(out, source.dataset)
+    return seal(study, out)
+
+
+def _whole(rows: int, columns: int) -> Dataset:
+    area = Dataset()
+    area.DisplayedAreaTopLeftHandCorner = [1, 1]
+    area.DisplayedAreaBottomRightHandCorner = [columns, rows]
+    area.PresentationSizeMode = "SCALE TO FIT"
+    area.PresentationPixelAspectRatio = [1, 1]
+    return area
+
+
+def _outline(hip: HipReading) -> list[Dataset]:
+    """Return a closed line for a definite or negative box, dashes for any other.
+
+    Coordinates are in pixels, 1 the first pixel's centre: 0.5 more than those of an SCOORD.
+    """
+    box = hip.roi.box
+    corners = [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
+    ring = [(x + 0.5, y + 0.5) for x, y in [*corners, corners[0]]]
+    if worst(hip) in (Decision.PRESENT, Decision.ABSENT):
+        return [_polyline(ring)]
+    return [_polyline(dash) for a, b in pairwise(ring) for dash in _dashes(a, b, box)]
+
+
+def _dashes(
+    start: tuple[float, float], end: tuple[float, float], box: Box
+) -> list[list[tuple[float, float]]]:
+    side = max(box.width_px, box.height_px)
+    length = abs(end[0] - start[0]) + abs(end[1] - start[1])
+    step, dash = (_DASH_PX + _GAP_PX) * side / length, _DASH_PX * side / length
+
+    def at(t: float) -> tuple[float, float]:
+        t = min(t, 1.0)
+        return start[0] + t * (end[0] - start[0]), start[1] + t * (end[1] - start[1])
+
+    return [[at(n * step), at(n * step + dash)] for n in range(int(1 / step) + 1)]
+
+
+def _polyline(points: list[tuple[float, float]]) -> Dataset:
+    graphic = Dataset()
+    graphic.GraphicAnnotationUnits = "PIXEL"
+    graphic.GraphicDimensions = 2
+    graphic.NumberOfGraphicPoints = len(points)
+    graphic.GraphicData = [c for point in points for c in point]
+    graphic.GraphicType = "POLYLINE"
+    graphic.GraphicFilled = "N"
+    return graphic
+
+
+def _label(hip: HipReading) -> Dataset:
+    text = Dataset()
+    text.AnchorPointAnnotationUnits = "PIXEL"
+    text.UnformattedTextValue = " - ".join(hip_lines(hip))
+    text.AnchorPoint = [hip.roi.box.x0 + 0.5, max(1.0, hip.roi.box.y0 - 8.0)]
+    text.AnchorPointVisibility = "N"
+    return text
+
+
+def _disclaimer() -> Dataset:
+    text = Dataset()
+    text.BoundingBoxAnnotationUnits = "DISPLAY"
+    text.UnformattedTextValue = DISCLAIMER
+    text.BoundingBoxTopLeftHandCorner = [0.0, 0.95]
+    text.BoundingBoxBottomRightHandCorner = [1.0, 1.0]
+    text.BoundingBoxTextHorizontalJustification = "CENTER"
+    return text
+
+
+def _grey_scale(out: Dataset, source: Dataset) -> None:
+    """Show the grey values as the image itself asks; nothing is chosen here."""
+    inverse = source.get("PhotometricInterpretation") == "MONOCHROME1"
+    out.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
+    slope = (source.get("RescaleSlope"), source.get("RescaleIntercept"))
+    if None not in slope:
+        out.RescaleSlope, out.RescaleIntercept = slope
+        out.RescaleType = source.get("RescaleType") or "US"
+    window = (source.get("WindowCenter"), source.get("WindowWidth"))
+    if all(value not in (None, "", []) for value in window):
+        voi = Dataset()
+        voi.WindowCenter, voi.WindowWidth = window
+        if source.get("VOILUTFunction"):
+            voi.VOILUTFunction = source.VOILUTFunction
+        out.SoftcopyVOILUTSequence = [voi]
