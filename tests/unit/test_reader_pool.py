@@ -1,0 +1,53 @@
+"""Reading processes die; the worker does not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from hipnode.errors import PixelsUnreadable, WorkerKilled
+from hipnode.services.worker.pool import ReaderPool
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die() -> None:
+    os.abort()  # what a decoder that runs off its buffer does
+
+
+def hang() -> None:
+    time.sleep(60)
+
+
+def refuse() -> None:
+    raise PixelsUnreadable("The stream is damaged.")
+
+
+@pytest.fixture
+def pool() -> Iterator[ReaderPool]:
+    pool = ReaderPool(processes=1, timeout_s=2)
+    yield pool
+    pool.close()
+
+
+def test_a_process_that_dies_costs_its_call_and_is_replaced(pool: ReaderPool) -> None:
+    assert pool.call(double, 2) == 4
+    with pytest.raises(WorkerKilled, match="died"):
+        pool.call(die)
+    assert pool.call(double, 3) == 6
+
+
+def test_a_process_that_takes_too_long_is_ended_and_replaced(pool: ReaderPool) -> None:
+    with pytest.raises(WorkerKilled, match="longer than 2 s"):
+        pool.call(hang)
+    assert pool.call(double, 4) == 8
+
+
+def test_an_error_comes_back_as_it_was_raised(pool: ReaderPool) -> None:
+    with pytest.raises(PixelsUnreadable, match="The stream is damaged"):
+        pool.call(refuse)
