@@ -196,7 +196,7 @@ def test_decision_label_and_probabilities_agree() -> None:
         assert finding.decision is finding.operating_point.decide(finding.p_positive)
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("turns", [1, 3])
 def test_an_image_stored_turned_is_read_upright_and_its_boxes_fit_what_is_stored(
     turns: int,
 ) -> None:
