@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hipnode.errors import InputRefused
-from hipnode.imaging.preprocess import PreprocessSpec
+from hipnode.imaging import PreprocessSpec
 from hipnode.nets import registry
 from hipnode.nets.spec import Label, Name, Scalar, Sentence
 from hipnode.training.augment import Augmentation

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hipnode.domain import Box
-from hipnode.imaging.preprocess import PreprocessSpec, preprocess
+from hipnode.imaging import PreprocessSpec, preprocess
 
 
 class Preprocess(Transform):
