@@ -6,7 +6,7 @@ a CPU imports those.
 
 from hipnode.nets.bundle import LoadedModel, load_bundle
 from hipnode.nets.engine import Engine
-from hipnode.nets.modelset import ModelSet, load_model_set
+from hipnode.nets.modelset import ModelSet, load_model_set, set_digest
 from hipnode.nets.onnx_engine import OnnxEngine
 from hipnode.nets.spec import BundleSpec, Role
 
@@ -19,4 +19,5 @@ __all__ = [
     "Role",
     "load_bundle",
     "load_model_set",
+    "set_digest",
 ]

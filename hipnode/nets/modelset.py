@@ -117,6 +117,17 @@ def set_file(reference: str | Path) -> Path:
     return shipped if str(reference).isidentifier() and shipped.is_file() else Path(reference)
 
 
+def set_digest(reference: str | Path = "default") -> str:
+    """Return the digest that `load_model_set` will give a set, without loading anything.
+
+    Raises
+    ------
+    BundleRefused
+        If the file is not valid.
+    """
+    return _digest(_read(set_file(reference)))
+
+
 def pins(reference: str | Path = "default") -> dict[Role, tuple[Path, str]]:
     """Return each role's bundle folder and pinned digest, without loading anything."""
     path = set_file(reference)
