@@ -1,0 +1,169 @@
+"""One association to one destination: opened when there is something to send, reused, released.
+
+References
+----------
+PS3.4 B.2, C-STORE as SCU, and Table B.2-1 with the statuses; PS3.7 Annex C, general statuses.
+PS3.8 7.1, A-ASSOCIATE.
+"""
+
+from __future__ import annotations
+
+import ssl
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+
+from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from hipnode.errors import DestinationUnreachable
+from hipnode.services.tls import client_context
+from hipnode.settings import DestinationSettings
+
+COMPREHENSIVE_3D_SR: Final = "1.2.840.10008.5.1.4.1.1.88.34"
+COMPREHENSIVE_SR: Final = "1.2.840.10008.5.1.4.1.1.88.33"
+PROPOSED: Final = (
+    COMPREHENSIVE_3D_SR,
+    COMPREHENSIVE_SR,
+    "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
+    "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
+    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
+    "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
+    "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
+)
+"""The SOP Classes that the node's results have."""
+
+_MAX_PDU_BYTES: Final = 131072
+
+
+class Answer(Enum):
+    """What a C-STORE status means for a delivery (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+
+    TAKEN = "taken"
+    CLASS_REFUSED = "class_refused"
+    BUSY = "busy"
+    REFUSED = "refused"
+
+
+_WARNINGS: Final = frozenset({0x0001, 0x0107, 0x0116})
+_DUPLICATE: Final = 0x0111  # our UIDs derive from the content: what is there is this very object
+_CLASS_NOT_SUPPORTED: Final = 0x0122
+
+
+def meaning(status: int) -> Answer:
+    """Return what the status of a C-STORE response means for the delivery.
+
+    References
+    ----------
+    PS3.4 Table B.2-1: A7xx out of resources, A9xx and Cxxx failures, Bxxx warnings.
+    PS3.7 C.5.6, duplicate SOP Instance; C.5.17 to C.5.20, SOP Class not supported.
+    """
+    if status in (0x0000, _DUPLICATE) or status in _WARNINGS or status >> 12 == 0xB:
+        return Answer.TAKEN
+    if status == _CLASS_NOT_SUPPORTED:
+        return Answer.CLASS_REFUSED
+    if status >> 8 == 0xA7:
+        return Answer.BUSY
+    return Answer.REFUSED
+
+
+class Link:
+    """An association to a destination, made again when it is gone.
+
+    Parameters
+    ----------
+    destination
+        Its settings.
+    ae_title
+        The node's own AE title, used where the destination names no other.
+    """
+
+    def __init__(self, destination: DestinationSettings, ae_title: str) -> None:
+        self._destination = destination
+        self._tls: ssl.SSLContext | None = (
+            client_context(destination.tls) if destination.tls else None
+        )
+        self._association: Association | None = None
+        self._ae = ApplicationEntity(destination.calling_ae_title or ae_title)
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._ae.connection_timeout = destination.timeout_s
+        self._ae.acse_timeout = destination.timeout_s
+        self._ae.dimse_timeout = destination.timeout_s
+        self._ae.network_timeout = destination.timeout_s
+        for uid in PROPOSED:
+            self._ae.add_requested_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+
+    @property
+    def is_open(self) -> bool:
+        return self._association is not None and bool(self._association.is_established)
+
+    def open(self) -> None:
+        """Open the association, unless it is open.
+
+        Raises
+        ------
+        DestinationUnreachable
+            If there is no connection, the association is rejected, or no context is accepted.
+        """
+        if self.is_open:
+            return
+        destination = self._destination
+        association = self._ae.associate(
+            destination.host,
+            destination.port,
+            ae_title=destination.ae_title,
+            max_pdu=_MAX_PDU_BYTES,
+            tls_args=(self._tls, destination.host) if self._tls else None,
+        )
+        if association.is_established:
+            self._association = association
+        elif association.is_rejected:
+            answer: Any = association.acceptor.primitive
+            raise DestinationUnreachable(
+                f"association rejected: result {answer.result}, source {answer.result_source}, "
+                f"reason {answer.diagnostic} (PS3.8 9.3.4)"
+            )
+        else:
+            raise DestinationUnreachable("no connection, or no answer to the association request")
+
+    def accepts(self, sop_class_uid: str) -> bool:
+        """Tell whether the open association has a presentation context for the SOP Class."""
+        return self._association is not None and any(
+            context.abstract_syntax == sop_class_uid
+            for context in self._association.accepted_contexts
+        )
+
+    def send(self, path: Path) -> int:
+        """Send the object in ``path``; return the status that the destination answers.
+
+        Raises
+        ------
+        DestinationUnreachable
+            If the association ends before the answer comes.
+        """
+        if self._association is None:
+            raise DestinationUnreachable
+        try:
+            answer: Any = self._association.send_c_store(dcmread(path))
+        except RuntimeError as error:  # it ended between two objects
+            raise DestinationUnreachable("the association was closed") from error
+        status = answer.get("Status")
+        if status is None:
+            self.close()
+            raise DestinationUnreachable("no answer to C-STORE")
+        return int(status)
+
+    def close(self) -> None:
+        """Release the association, if there is one."""
+        association, self._association = self._association, None
+        if association is not None and association.is_established:
+            association.release()
+
+
+def sop_class_name(uid: str) -> str:
+    """Return the name of a SOP Class for a log line."""
+    return str(UID(uid).name)

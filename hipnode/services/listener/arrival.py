@@ -1,0 +1,145 @@
+"""One data set on its way to disk, as it arrives, undecoded and never whole in memory.
+
+References
+----------
+PS3.10 7.1, preamble and File Meta Information. PS3.4 B.2.3, statuses of C-STORE.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
+from struct import Struct
+from typing import Any, Final
+
+from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from hipnode.services.listener.command import StoreRequest
+
+_PREFIX: Final = bytes(128) + b"DICM"
+_TAG: Final = Struct("<HH")
+_SHORT: Final = Struct("<H")
+_LONG: Final = Struct("<I")
+_MAX_PIECES: Final = 1000  # of one writev; the kernel takes 1024
+_WRITEBACK_BYTES: Final = 2 * 1024 * 1024
+_HASH_ASIDE_BYTES: Final = 64 * 1024
+_SYNC_FILE_RANGE_WRITE: Final = 2
+
+_hashers: Final = ThreadPoolExecutor(thread_name_prefix="hash")
+
+
+def file_meta(request: StoreRequest, transfer_syntax: str) -> bytes:
+    """Return what precedes the data set in a file.
+
+    It names neither time nor sender, so that the same object in the same transfer syntax makes
+    the same file, whoever sends it.
+
+    References
+    ----------
+    PS3.10 7.1 and Table 7.1-1: Explicit VR Little Endian, whatever the data set's encoding.
+    """
+    version = b"OB\0\0" + (2).to_bytes(4, "little") + b"\x00\x01"
+    elements = _TAG.pack(0x0002, 0x0001) + version
+    for element, vr, text in (
+        (0x0002, b"UI", request.sop_class_uid),
+        (0x0003, b"UI", request.sop_instance_uid),
+        (0x0010, b"UI", transfer_syntax),
+        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+    ):
+        value = text.encode("ascii")
+        value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+        elements += _TAG.pack(0x0002, element) + vr + _SHORT.pack(len(value)) + value
+    length = _TAG.pack(0x0002, 0x0000) + b"UL" + _SHORT.pack(4) + _LONG.pack(len(elements))
+    return _PREFIX + length + elements
+
+
+class Body:
+    """The bytes of a file being received: written, counted and hashed piece by piece.
+
+    Large pieces are hashed on another core while they are written and the next are received.
+
+    Parameters
+    ----------
+    descriptor
+        The open file to write to.
+    head
+        What goes before the data set.
+    """
+
+    def __init__(self, descriptor: int, head: bytes) -> None:
+        self._descriptor = descriptor
+        self._hash = sha256()
+        self._hashing: Future[None] | None = None
+        self._started = 0  # bytes that the kernel has been told to write back
+        self.size_bytes = 0
+        self.write([memoryview(head)])
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the whole file, as hexadecimal digits."""
+        self._await_hash()
+        return self._hash.hexdigest()
+
+    def write(self, pieces: list[memoryview]) -> None:
+        """Append ``pieces``. Their memory must stay unchanged until the next call has begun.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        size = sum(map(len, pieces))
+        self._await_hash()
+        if size >= _HASH_ASIDE_BYTES:
+            self._hashing = _hashers.submit(self._update, pieces)
+        else:
+            self._update(pieces)
+        for first in range(0, len(pieces), _MAX_PIECES):
+            _write_all(self._descriptor, pieces[first : first + _MAX_PIECES])
+        self.size_bytes += size
+        if self.size_bytes - self._started >= _WRITEBACK_BYTES:
+            _start_writeback(self._descriptor, self._started, self.size_bytes - self._started)
+            self._started = self.size_bytes
+
+    def _update(self, pieces: list[memoryview]) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
+
+    def _await_hash(self) -> None:
+        if self._hashing is not None:
+            self._hashing.result()
+            self._hashing = None
+
+
+def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
+    pending = [piece for piece in pieces if len(piece)]
+    while pending:
+        written = os.writev(descriptor, pending)
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if written:
+            pending[0] = pending[0][written:]
+
+
+def _load_sync_file_range() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
+
+
+_sync_file_range: Final = _load_sync_file_range()
+
+
+def _start_writeback(descriptor: int, offset: int, size: int) -> None:
+    """Have the kernel begin to write now what `fsync` would have to wait for at the end.
+
+    Only a hint (sync_file_range(2)): it promises nothing, so its failure is of no consequence.
+    """
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, offset, size, _SYNC_FILE_RANGE_WRITE)

@@ -1,0 +1,273 @@
+"""The listening socket and its associations.
+
+References
+----------
+PS3.8 7.1, A-ASSOCIATE; 7.2, A-RELEASE; 9.1.5, ARTIM timer. PS3.15 B.12, TLS.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from socketserver import BaseServer
+from typing import Any, Final, cast
+
+import pynetdicom
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request
+from hipnode.services.listener.contexts import supported
+from hipnode.services.listener.dimse import StoreDIMSE
+from hipnode.services.listener.intake import Intake, Peer
+from hipnode.services.listener.stream import StreamingDUL
+from hipnode.services.tls import server_context
+from hipnode.settings import Settings
+
+_STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
+"""The fast receive path leans on internals of this version; others get pynetdicom's own."""
+_STRANGERS: Final = 4
+"""Connections at a time from addresses that no caller has: enough to tell them why, no more."""
+
+
+class _RingingQueue(queue.Queue[Any]):
+    """A queue that rings a bell, so that one thread can wait for several of them."""
+
+    def __init__(self, bell: threading.Event) -> None:
+        super().__init__()
+        self._bell = bell
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item, block, timeout)
+        self._bell.set()
+
+
+class NodeAssociation(Association):
+    """An association as acceptor whose images take the fast path."""
+
+    def __init__(self, server: NodeServer) -> None:
+        super().__init__(server.ae, "acceptor")
+        self._server = server
+        self._forget = server.forget
+        bell = threading.Event()
+        self.dimse = self.storage = StoreDIMSE(self, server.intake, bell)
+        if server.streaming:
+            self.dul = StreamingDUL(self, self.storage)
+        self.dul.to_user_queue = _RingingQueue(bell)
+        self.dimse.msg_queue = _RingingQueue(bell)
+        self.acse_timeout = server.ae.acse_timeout  # both live in timers of the `dul`
+        self.network_timeout = server.ae.network_timeout
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end."""
+        return self.storage.peer
+
+    def run_reactor(self) -> None:
+        """Serve the association; then let the server forget it."""
+        try:
+            super().run_reactor()
+        finally:
+            self._forget(self)
+
+
+class _Handler(RequestHandler):
+    """Makes an association of a connection (what pynetdicom's does, without its deep copies)."""
+
+    server: NodeServer
+
+    def _create_association(self) -> NodeAssociation:
+        assoc = NodeAssociation(self.server)
+        assoc.name = f"AcceptorThread@{self.client_address[1]}"
+        assoc.set_socket(AssociationSocket(assoc, client_socket=self.request))
+        acceptor = assoc.acceptor
+        acceptor.maximum_length = self.ae.maximum_pdu_size
+        acceptor.ae_title = self.server.ae_title
+        acceptor.address_info = self.local
+        acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        acceptor.implementation_version_name = self.ae.implementation_version_name
+        assoc.requestor.address_info = self.remote
+        for event, handler in self.server.events:
+            assoc.bind(event, handler)
+        self.server.remember(assoc)
+        return assoc
+
+
+class NodeServer(ThreadedAssociationServer):
+    """Accepts connections, decides about associations, and hands images to the intake.
+
+    Parameters
+    ----------
+    settings
+        The node's settings.
+    intake
+        Where objects go, and what writes about associations to the audit log.
+    streaming
+        Whether to use the fast receive path; without it, pynetdicom's own is used.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be bound.
+    SettingsInvalid
+        If a caller's address or a certificate cannot be used.
+    """
+
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(
+        self, settings: Settings, intake: Intake, *, streaming: bool = _STREAMING_FITS
+    ) -> None:
+        listener = settings.listener
+        self.intake = intake
+        self.streaming = streaming
+        self.stopping = False
+        self.admission = Admission(listener, settings.node.ae_title)
+        self._limit = 2 * listener.max_associations + 8
+        self._live: set[NodeAssociation] = set()
+        self._lock = threading.Lock()
+        self._handshake_s = listener.acse_timeout_s
+        self._tls = server_context(listener.tls) if listener.tls else None
+        self.events = (
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
+            (evt.EVT_C_ECHO, self._echoed),
+        )
+        ae = ApplicationEntity(settings.node.ae_title)
+        ae.maximum_associations = 1_000_000  # `Admission` has the limit
+        ae.maximum_pdu_size = listener.max_pdu_bytes
+        ae.acse_timeout = listener.acse_timeout_s
+        ae.dimse_timeout = listener.dimse_timeout_s
+        ae.network_timeout = listener.network_timeout_s
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        super().__init__(
+            ae,
+            (listener.host, listener.port),
+            settings.node.ae_title,
+            [],
+            request_handler=_Handler,
+        )
+
+    # --- connections --------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port that is bound, also where the settings asked for any."""
+        return int(self.server_address[1])
+
+    @property
+    def established(self) -> int:
+        """How many associations are established."""
+        with self._lock:
+            return sum(assoc.is_established for assoc in self._live)
+
+    def remember(self, assoc: NodeAssociation) -> None:
+        """Count an association from the connection on."""
+        with self._lock:
+            self._live.add(assoc)
+
+    def forget(self, assoc: NodeAssociation) -> None:
+        """Count it no longer."""
+        with self._lock:
+            self._live.discard(assoc)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Tell whether a connection may stay open long enough to say what it wants.
+
+        A flood of connections that never ask for anything must not keep out those that do.
+        """
+        address = client_address[0]
+        with self._lock:
+            live = [assoc.requestor.address for assoc in self._live]
+        if len(live) >= self._limit:
+            return False
+        if self.admission.knows_address(address):
+            return True
+        return sum(not self.admission.knows_address(other) for other in live) < _STRANGERS
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Shake hands where TLS is asked for, on a thread of its own, then associate."""
+        try:
+            request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._tls:
+                request.settimeout(self._handshake_s)
+                request = self._tls.wrap_socket(request, server_side=True)
+                request.settimeout(None)
+        except (OSError, ssl.SSLError) as error:
+            self.intake.refused(
+                Peer(address=client_address[0]), "tls_handshake", type(error).__name__
+            )
+            with suppress(OSError):
+                request.close()
+            return
+        super().process_request_thread(request, client_address)
+
+    def stop(self, grace_s: float) -> None:
+        """Stop accepting, let running associations finish for ``grace_s``, then abort them."""
+        self.stopping = True
+        BaseServer.shutdown(self)  # past pynetdicom's own, which wants to be known to its AE
+        self.server_close()
+        deadline_s = time.monotonic() + grace_s
+        while self.established and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        with self._lock:
+            rest = list(self._live)
+        for assoc in rest:
+            assoc.abort()
+        for assoc in rest:
+            assoc.join(1.0)
+
+    # --- events of an association -------------------------------------------------------------
+
+    def _requested(self, event: evt.Event) -> None:
+        """Refuse the association, or register what it proposes (an exception here refuses)."""
+        assoc = _of(event)
+        proposal: Any = assoc.requestor.primitive
+        request = Request(
+            calling_ae=(proposal.calling_ae_title or "").strip(),
+            called_ae=(proposal.called_ae_title or "").strip(),
+            address=assoc.requestor.address,
+            application_context=str(proposal.application_context_name or ""),
+        )
+        assoc.storage.peer = Peer(request.calling_ae, request.called_ae, request.address)
+        refusal: Refusal | None = Refusal(Rejection.TEMPORARY_CONGESTION, "internal_error")
+        try:
+            refusal = self.admission.decide(request, self.established, stopping=self.stopping)
+            if refusal is None:
+                assoc.acceptor.supported_contexts = supported(
+                    proposal.presentation_context_definition_list
+                )
+        finally:
+            if refusal is not None:
+                assoc.acse.send_reject(*refusal.rejection.value)
+                assoc.kill()  # returns once the rejection is on its way
+                self.intake.refused(assoc.peer, refusal.detail, refusal.rejection.name.lower())
+
+    def _accepted(self, event: evt.Event) -> None:
+        self.intake.accepted(_of(event).peer)
+
+    def _released(self, event: evt.Event) -> None:
+        self.intake.released(_of(event).peer)
+
+    def _aborted(self, event: evt.Event) -> None:
+        self.intake.aborted(_of(event).peer)
+
+    def _echoed(self, event: evt.Event) -> int:
+        self.intake.echoed(_of(event).peer)
+        return 0x0000
+
+
+def _of(event: evt.Event) -> NodeAssociation:
+    return cast("NodeAssociation", event.assoc)

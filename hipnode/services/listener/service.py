@@ -1,0 +1,62 @@
+"""The listener's process: start, run until told to stop, stop cleanly."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from hipnode.log import Event, get_logger
+from hipnode.services.listener.intake import Intake
+from hipnode.services.listener.server import NodeServer
+from hipnode.settings import Settings
+from hipnode.storage import Store
+
+GRACE_S: Final = 8.0
+"""How long running associations may take to finish when the node stops."""
+
+
+def serve(
+    settings: Settings,
+    store: Store,
+    stop: threading.Event,
+    on_ready: Callable[[int], None],
+) -> None:
+    """Take images in until ``stop`` is set.
+
+    Parameters
+    ----------
+    settings
+        The node's settings.
+    store
+        Where images, rows and the audit log go.
+    stop
+        Set it to stop: no new association is accepted, running ones get `GRACE_S` to finish.
+    on_ready
+        Called with the port once associations are accepted.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be bound.
+    SettingsInvalid
+        If a caller's address or a certificate cannot be used.
+
+    References
+    ----------
+    PS3.4 Annex A, Verification; Annex B, Storage. PS3.8 section 9, DICOM Upper Layer over TCP.
+    """
+    log = get_logger(service="listener")
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it quotes what peers send
+    intake = Intake(settings, store)
+    server = NodeServer(settings, intake)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
+    thread.start()
+    try:
+        log.info(Event.LISTENING_STARTED, host=settings.listener.host, port=server.port)
+        on_ready(server.port)
+        stop.wait()
+    finally:
+        server.stop(GRACE_S)
+        thread.join()
