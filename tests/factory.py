@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -47,6 +48,7 @@ def uid(*parts: str) -> str:
     return derive_uid("test", *parts)
 
 
+@cache
 def scene(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.uint8]:
     """Return a crude AP pelvis, bright bone: (rows, columns) uint8. A shape, no phantom."""
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
@@ -74,43 +76,54 @@ def scene(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.uint8]:
 
 def header(study: str = "1", image: str = "1", **changes: Any) -> Dataset:
     """Return a DX data set without pixels. ``changes`` set attributes; None deletes one."""
+    values: dict[str, Any] = {
+        "SpecificCharacterSet": "ISO_IR 100",
+        "ImageType": ["DERIVED", "PRIMARY"],
+        "SOPClassUID": DigitalXRayImageStorageForPresentation,
+        "SOPInstanceUID": uid(study, image),
+        "StudyInstanceUID": uid(study),
+        "SeriesInstanceUID": uid(study, "series"),
+        "PatientName": "Muster^Hanna",
+        "PatientID": f"P{study}",
+        "IssuerOfPatientID": "HOSPITAL",
+        "PatientBirthDate": "19400229",
+        "PatientSex": "F",
+        "PatientAge": "086Y",
+        "StudyDate": "20261120",
+        "SeriesDate": "20261120",
+        "ContentDate": "20261120",
+        "AcquisitionDate": "20261120",
+        "StudyTime": "101500",
+        "SeriesTime": "101500",
+        "ContentTime": "101500",
+        "AcquisitionTime": "101500",
+        "AccessionNumber": f"ACC{study}"[:16],
+        "ReferringPhysicianName": "Arzt^Otto",
+        "StudyID": "S1",
+        "StudyDescription": "XR PELVIS",
+        "SeriesDescription": "AP",
+        "Modality": "DX",
+        "PresentationIntentType": "FOR PRESENTATION",
+        "Manufacturer": "ACME",
+        "ManufacturerModelName": "DR 9",
+        "StationName": "XRAY2",
+        "InstitutionName": "General Hospital",
+        "DeviceSerialNumber": "12345",
+        "SoftwareVersions": "4.2",
+        "BodyPartExamined": "PELVIS",
+        "ViewPosition": "AP",
+        "PatientOrientation": ["L", "F"],
+        "SeriesNumber": 1,
+        "InstanceNumber": int(image) if image.isdigit() else 1,
+        "LossyImageCompression": "00",
+        "BurnedInAnnotation": "NO",
+        "ImagerPixelSpacing": [0.15, 0.15],
+        "Rows": ROWS,
+        "Columns": COLUMNS,
+    }
     ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 100"
-    ds.ImageType = ["DERIVED", "PRIMARY"]
-    ds.SOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.SOPInstanceUID = uid(study, image)
-    ds.StudyInstanceUID = uid(study)
-    ds.SeriesInstanceUID = uid(study, "series")
-    ds.PatientName = "Muster^Hanna"
-    ds.PatientID = f"P{study}"
-    ds.IssuerOfPatientID = "HOSPITAL"
-    ds.PatientBirthDate = "19400229"
-    ds.PatientSex = "F"
-    ds.PatientAge = "086Y"
-    ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20261120"
-    ds.StudyTime = ds.SeriesTime = ds.ContentTime = ds.AcquisitionTime = "101500"
-    ds.AccessionNumber = f"ACC{study}"[:16]
-    ds.ReferringPhysicianName = "Arzt^Otto"
-    ds.StudyID = "S1"
-    ds.StudyDescription = "XR PELVIS"
-    ds.SeriesDescription = "AP"
-    ds.Modality = "DX"
-    ds.PresentationIntentType = "FOR PRESENTATION"
-    ds.Manufacturer = "ACME"
-    ds.ManufacturerModelName = "DR 9"
-    ds.StationName = "XRAY2"
-    ds.InstitutionName = "General Hospital"
-    ds.DeviceSerialNumber = "12345"
-    ds.SoftwareVersions = "4.2"
-    ds.BodyPartExamined = "PELVIS"
-    ds.ViewPosition = "AP"
-    ds.PatientOrientation = ["L", "F"]
-    ds.SeriesNumber = 1
-    ds.InstanceNumber = int(image) if image.isdigit() else 1
-    ds.LossyImageCompression = "00"
-    ds.BurnedInAnnotation = "NO"
-    ds.ImagerPixelSpacing = [0.15, 0.15]
-    ds.Rows, ds.Columns = ROWS, COLUMNS
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
     request = Dataset()
     request.RequestedProcedureID = "RP1"
     request.RequestedProcedureDescription = "Pelvis AP"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
+from hipnode.reporting.readback import Measured, read_back
 from hipnode.reporting.render import KINDS, render
 from hipnode.reporting.request import (
     SR_CLASSES,
@@ -20,6 +21,7 @@ __all__ = [
     "KINDS",
     "SR_CLASSES",
     "BuiltObject",
+    "Measured",
     "NodeIdentity",
     "ReportRequest",
     "SRClass",
@@ -29,5 +31,6 @@ __all__ = [
     "heatmap_png",
     "mend_identity",
     "plain_text",
+    "read_back",
     "render",
 ]

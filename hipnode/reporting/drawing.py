@@ -12,6 +12,7 @@ deficiency" (cividis), PLOS ONE 13(7) e0199239.
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from typing import Final
@@ -94,6 +95,12 @@ def image_offset_px(source: SourceImage) -> int:
     return int(_headline_strip(source, width).height)
 
 
+@cache
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font: no font of the system is needed."""
+    return ImageFont.load_default(size_px)
+
+
 # --- on the image -----------------------------------------------------------------------------
 
 
@@ -131,7 +138,7 @@ def _draw_hip(image: Image.Image, hip: HipReading, scale: tuple[float, float]) -
         for start, end in pairwise(corners):
             _line(pen, start, end, ink, thick, dashes)
     letter_px = max(28, image.width // 16)
-    font = ImageFont.load_default(letter_px)
+    font = _font(letter_px)
     up = y0 - width > letter_px * 1.1
     place = (x0, y0 - width - 2 if up else y0 + width + 2)
     pen.text(
@@ -255,12 +262,12 @@ def _fit(
     anchor: str = "la",
 ) -> None:
     """Write a line in the given size, or the largest smaller one that fits."""
-    font = ImageFont.load_default(_fitting(pen, text, size, room))
+    font = _font(_fitting(pen, text, size, room))
     pen.text(place, text, font=font, fill=colour, anchor=anchor)
 
 
 def _fitting(pen: ImageDraw.ImageDraw, text: str, size: int, room: int) -> int:
-    while size > 9 and pen.textlength(text, ImageFont.load_default(size)) > room:
+    while size > 9 and pen.textlength(text, _font(size)) > room:
         size -= 1
     return size
 
@@ -295,7 +302,7 @@ def _halved(dashes: tuple[int, int]) -> tuple[int, int]:
 
 
 def _label(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int) -> int:
-    font = ImageFont.load_default(size)
+    font = _font(size)
     pen.text(place, text, font=font, fill=_INK, anchor="lm")
     return place[0] + int(pen.textlength(text, font))
 
@@ -303,7 +310,7 @@ def _label(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: in
 def _scale(strip: Image.Image, place: tuple[int, int], size: int, room: int) -> None:
     """Draw the scale of the heat map as it looks over mid grey: 0, the bar, 1."""
     pen = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(size)
+    font = _font(size)
     words_px = int(pen.textlength("map 0  1 ", font))
     bar = room - words_px
     if bar < 40:

@@ -22,11 +22,13 @@ Orientation), C.12.1.1.2 (Specific Character Set); PS3.5 6.2 (VR), 7.4.3 (type 2
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
 
-from pydicom.charset import python_encoding
+from pydicom.charset import convert_encodings, default_encoding, python_encoding
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
@@ -71,12 +73,6 @@ _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPC
 MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64 * 3 + 2, "CS": 16, "AS": 4, "IS": 12, "DS": 16}
 """PS3.5 6.2: the most characters of a value, by VR."""
 
-_MISSPELT: Final = {
-    "UTF8": "utf-8", "UTF-8": "utf-8", "ISOIR192": "utf-8", "LATIN1": "latin-1",
-    "LATIN-1": "latin-1", "ISO88591": "latin-1", "ISO-8859-1": "latin-1", "ISO8859-1": "latin-1",
-    "ISOIR100": "latin-1", "ISOIR6": "ascii", "ASCII": "ascii", "WINDOWS-1252": "cp1252",
-    "GB2312": "gb18030",
-}  # fmt: skip
 _SEX: Final = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
 
 
@@ -97,8 +93,9 @@ class Mender:
         self.source = source
         self.notes: list[str] = []
         self.declared: tuple[str, ...] = ()
-        self._decode = self._decoder(assumed)
-        self.mended = self._mend()
+        with disable_value_validation():  # its warnings would quote the patient's data
+            self._decode = self._decoder(assumed)
+            self.mended = self._mend()
 
     def _mend(self) -> Dataset:
         out = Dataset()
@@ -233,19 +230,25 @@ class Mender:
     def _decoder(self, assumed: str) -> Callable[[str], str | None]:
         """Return how text that pydicom has read becomes the text that was meant.
 
-        pydicom reads text without a known character set as Latin-1, one character a byte; so the
-        bytes are known again.
+        pydicom knows the defined terms, their usual misspellings and Python's own names, and reads
+        everything else as Latin-1, one character a byte; so the bytes are known again.
         """
-        declared = self._raw(self.source, "SpecificCharacterSet")
-        terms = list(declared) if isinstance(declared, MultiValue) else [declared or ""]
-        terms = [str(t).strip() for t in terms]
-        if len(terms) > 1 or (terms[0] in python_encoding and terms[0] not in ("", "ISO_IR 6")):
-            self.declared = tuple(terms)
+        declared = self._raw(self.source, "SpecificCharacterSet") or ""
+        terms = [
+            str(t).strip() for t in (declared if isinstance(declared, MultiValue) else [declared])
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            used = convert_encodings(terms)
+        if used != [default_encoding]:
+            if all(term in python_encoding for term in terms):
+                self.declared = tuple(terms)
+            else:
+                self._note(
+                    "SpecificCharacterSet", "is not a defined term, but its meaning is clear"
+                )
             return lambda text: None if "\ufffd" in text else text
-        plain = terms[0].upper().replace("_", "").replace(" ", "")
-        candidates = ["ascii", *([_MISSPELT[plain]] if plain in _MISSPELT else []), "utf-8"]
-        if terms[0] not in ("", "ISO_IR 6"):
-            self._note("SpecificCharacterSet", "not a defined term")
+        candidates = ["ascii", "utf-8"]
         if assumed:
             candidates.append(python_encoding.get(assumed, "ascii"))
 

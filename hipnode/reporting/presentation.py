@@ -40,10 +40,13 @@ def presentation_state(
     identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node)
     sop_class = GrayscaleSoftcopyPresentationStateStorage
     out = envelope(study, ResultKind.GSPS, sop_class, identity, number)
-    out.Laterality = image.get("Laterality", "")
+    if "BodyPartExamined" in image:
+        out.BodyPartExamined = image.BodyPartExamined
+    if "Laterality" in image or "BodyPartExamined" not in image:
+        out.Laterality = image.get("Laterality", "")
     out.ContentLabel = "AI_BOXES"
     out.ContentDescription = f"AI boxes. {DISCLAIMER}."
-    out.ContentCreatorName = "hipnode"
+    out.ContentCreatorName = "HIPNODE^AI"
     out.PresentationCreationDate = out.ContentDate
     out.PresentationCreationTime = out.ContentTime
     del out.ContentDate, out.ContentTime

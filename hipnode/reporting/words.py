@@ -45,9 +45,10 @@ def percent(p: float, thresholds: Iterable[float] = ()) -> str:
         return ">99 %"
     for digits in range(5):
         rounded = round(100 * p, digits)
-        if all((rounded >= round(100 * t, max(digits, 1))) == (p >= t) for t in bounds):
-            break
-    return f"{rounded:.{digits}f} %"
+        apart = all((rounded >= round(100 * t, max(digits, 1))) == (p >= t) for t in bounds)
+        if apart and 0 < rounded < 100:
+            return f"{rounded:.{digits}f} %"
+    return "<0.01 %" if p < 0.5 else ">99.99 %"
 
 
 def threshold(t: float) -> str:

@@ -1,0 +1,288 @@
+"""Every study that a report is tried on: for the unit tests, the validators and the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+
+from hipnode.domain import (
+    AbstentionReason,
+    Box,
+    Decision,
+    HipReading,
+    HipROI,
+    ModelRef,
+    Reading,
+    Result,
+    ResultKind,
+    Side,
+    Task,
+)
+from hipnode.reporting import NodeIdentity, ReportRequest, SourceImage
+from tests import factory
+from tests.factory import finding, header, hip, radiograph, reading, reread, scene
+
+MADE_UTC = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
+NODE = NodeIdentity(institution="General Hospital")
+ALL_OBJECTS = frozenset(ResultKind)
+R, L = Side.RIGHT, Side.LEFT
+
+
+def source(
+    study: str,
+    read: Reading | str,
+    image: str = "1",
+    *,
+    ds: Dataset | None = None,
+    pixels: bool = True,
+) -> SourceImage:
+    """Return one image of a study: a reading, or a failure in words."""
+    dataset = reread(ds if ds is not None else header(study, image))
+    if isinstance(read, str):
+        return SourceImage(dataset, failure=read)
+    return SourceImage(dataset, read, pixels=scene() if pixels else None)
+
+
+def request(*sources: SourceImage, **changes: Any) -> ReportRequest:
+    """Return a request for every kind of object, at a fixed time."""
+    values: dict[str, Any] = {"node": NODE, "made_utc": MADE_UTC, "objects": ALL_OBJECTS}
+    return ReportRequest(sources, **{**values, **changes})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study, and what a person must be able to read in its text report."""
+
+    make: Callable[[str], ReportRequest]
+    says: tuple[str, ...]
+    measured: bool = True  # has an SR with measurements
+
+    def request(self, name: str) -> ReportRequest:
+        """Return the request; the case's name becomes part of all its UIDs."""
+        return self.make(name)
+
+
+def _hips(*hips: HipReading) -> Callable[[str], ReportRequest]:
+    return lambda name: request(source(name, reading(hips, name)))
+
+
+def _abstained(reason: AbstentionReason) -> Callable[[str], ReportRequest]:
+    return lambda name: request(source(name, reading(reason, name)))
+
+
+def _flipped(name: str) -> ReportRequest:
+    """The patient's right on the image's right, as PatientOrientation says."""
+    ds = header(name, PatientOrientation=["R", "F"])
+    hips = [hip(R, 0.97, factory.LEFT_BOX), hip(L, 0.02, factory.RIGHT_BOX)]
+    return request(source(name, reading(hips, name), ds=ds))
+
+
+def _monochrome1(name: str) -> ReportRequest:
+    ds = radiograph(name, PhotometricInterpretation="MONOCHROME1")
+    return request(source(name, reading([hip(R, 0.02), hip(L, 0.91)], name), ds=ds))
+
+
+def _several(name: str) -> ReportRequest:
+    """An AP pelvis, an AP hip of the same side, a lateral view, and one that failed."""
+    return request(
+        source(name, reading([hip(R, 0.97), hip(L, 0.02)], name, "1")),
+        source(name, reading([hip(R, 0.45, Box(300, 200, 900, 800))], name, "2"), "2"),
+        source(name, reading(AbstentionReason.NOT_FRONTAL, name, "3"), "3"),
+        source(name, "The pixel data cannot be decoded.", "4"),
+    )
+
+
+def _second(name: str) -> ReportRequest:
+    earlier = Result(
+        1, ResultKind.SR, factory.uid(name), "1.2.840.10008.5.1.4.1.1.88.34",
+        factory.uid(name, "sr 1"), "sr-1", "0" * 64, 1,
+    )  # fmt: skip
+    text = replace(
+        earlier,
+        kind=ResultKind.TEXT,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.11",
+        sop_instance_uid=factory.uid(name, "text 1"),
+    )
+    first = source(name, reading([hip(R, 0.02), hip(L, 0.03)], name))
+    late = source(name, reading([hip(R, 0.93)], name, "2"), "2")
+    return request(first, late, version=2, predecessors=(earlier, text))
+
+
+def _several_tasks(name: str) -> ReportRequest:
+    bone = finding(
+        0.71,
+        task=Task.OSTEOPOROSIS,
+        probabilities={"normal": 0.29, "osteopenia": 0.4, "osteoporosis": 0.31},
+        label="osteopenia",
+        decision=Decision.DOUBTFUL,
+        model=ModelRef("bone-density", "0.2.0", "beef" * 16, "Trained on simulated radiographs."),
+    )
+    shadow = finding(0.99, task=Task.FRACTURE_RISK, shadow=True, decision=Decision.PRESENT)
+    hips = [
+        HipReading(HipROI(R, factory.RIGHT_BOX, 0.9), (finding(0.04), bone, shadow)),
+        HipReading(HipROI(L, factory.LEFT_BOX, 0.9), (finding(0.97), replace(bone, shadow=True))),
+    ]
+    return request(source(name, reading(hips, name)))
+
+
+def _long_names(name: str) -> ReportRequest:
+    long = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Maximilian^^Dr.^Sr."
+    node = replace(NODE, name="n" * 80, institution="Hospital of " + "very " * 20)
+    model = ModelRef("m" * 64, "10.20.30", "c0de" * 16, "A card that is long. " * 19)
+    hips = [hip(R, 0.91, model=model), hip(L, 0.5, model=model)]
+    ds = header(name, PatientName=long, StudyDescription="d" * 64, StationName="s" * 16)
+    return request(source(name, reading(hips, name), ds=ds), node=node)
+
+
+CASES: Final[dict[str, Case]] = {
+    "positive-right": Case(
+        _hips(hip(R, 0.97), hip(L, 0.02)),
+        (
+            "Suspected fracture RIGHT; no fracture detected LEFT.",
+            "RIGHT hip: SUSPECTED FRACTURE, definite (AI probability 97 %; definite from 85 %).",
+            "Most likely intracapsular (82 %). Expert review advised.",
+        ),
+    ),
+    "positive-left": Case(
+        _hips(hip(R, 0.02), hip(L, 0.97, intracapsular=0.1)),
+        ("LEFT hip: SUSPECTED FRACTURE, definite", "Most likely trochanteric (87 %)"),
+    ),
+    "positive-both": Case(
+        _hips(hip(R, 0.9999), hip(L, 0.91)),
+        ("Suspected fracture RIGHT and LEFT.", "AI probability >99 %", "AI probability 91 %"),
+    ),
+    "negative": Case(
+        _hips(hip(R, 0.001), hip(L, 0.02)),
+        (
+            "No fracture detected RIGHT and LEFT.",
+            "RIGHT hip: no fracture detected (AI probability <1 %).",
+            "An occult fracture is not excluded.",
+        ),
+    ),
+    "doubtful": Case(
+        _hips(hip(R, 0.03), hip(L, 0.45)),
+        (
+            "Possible fracture LEFT; no fracture detected RIGHT.",
+            "LEFT hip: POSSIBLE FRACTURE, doubtful (AI probability 45 %",
+            "Neither confirmed nor excluded; expert review advised.",
+        ),
+    ),
+    "implant": Case(
+        _hips(hip(R, None), hip(L, 0.88)),
+        (
+            "Suspected fracture LEFT; not assessed RIGHT.",
+            "RIGHT hip: NOT ASSESSED - implant or other metal at the hip.",
+        ),
+    ),
+    "implants": Case(
+        _hips(hip(R, None), hip(L, None)), ("Not assessed RIGHT and LEFT.",), measured=False
+    ),
+    "one-hip": Case(_hips(hip(L, 0.66, Box(200, 150, 1000, 900))), ("Possible fracture LEFT.",)),
+    "child": Case(
+        _abstained(AbstentionReason.CHILD),
+        ("No hip was assessed.", "NOT ASSESSED - patient younger than the model is made for."),
+        measured=False,
+    ),
+    "unusable": Case(
+        _abstained(AbstentionReason.UNREADABLE),
+        ("NOT ASSESSED - image quality too poor.",),
+        measured=False,
+    ),
+    "failed": Case(
+        lambda name: request(source(name, "The pixel data cannot be decoded.")),
+        ("NOT ASSESSED - technical failure (The pixel data cannot be decoded.).",),
+        measured=False,
+    ),
+    "flipped": Case(_flipped, ("Suspected fracture RIGHT; no fracture detected LEFT.",)),
+    "monochrome1": Case(_monochrome1, ("Suspected fracture LEFT",)),
+    "several-images": Case(
+        _several,
+        (
+            "RIGHT hip (image 1): SUSPECTED FRACTURE",
+            "RIGHT hip (image 2): POSSIBLE FRACTURE",
+            "Image 3 (series 1, image 3): NOT ASSESSED - not a frontal view",
+            "Image 4 (series 1, image 4): NOT ASSESSED - technical failure",
+        ),
+    ),
+    "second-version": Case(
+        _second, ("Version 2: replaces the report sent before.", "RIGHT hip (image 2): SUSPECTED")
+    ),
+    "several-tasks": Case(
+        _several_tasks,
+        ("RIGHT hip: no fracture detected", "RIGHT hip: POSSIBLE LOW BONE DENSITY, doubtful"),
+    ),
+    "long-names": Case(_long_names, ("Suspected fracture RIGHT; possible fracture LEFT.",)),
+}
+
+
+# --- what hospitals send ----------------------------------------------------------------------
+
+NAMES: Final[dict[str, tuple[list[str], str]]] = {
+    "latin": (["ISO_IR 100"], "Müller^Jürgen^^^"),
+    "greek": (["ISO_IR 126"], "Διονυσιος^Αθηνα"),
+    "cyrillic": (["ISO_IR 144"], "Люкceмбypг^Анна"),  # noqa: RUF001
+    "arabic": (["ISO_IR 127"], "قباني^لنزار"),
+    "hebrew": (["ISO_IR 138"], "שרון^דבורה"),
+    "thai": (["ISO_IR 166"], "นามสกุล^ชื่อ"),
+    "japanese": (["ISO 2022 IR 6", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    "korean": (["ISO 2022 IR 6", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+    "chinese": (["GB18030"], "Wang^XiaoDong=王^小东"),
+    "chinese-gbk": (["GBK"], "Wang^XiaoDong=王^小东"),
+    "unicode": (["ISO_IR 192"], "Wang^XiaoDong=王^小東=Ώραία^Σ"),
+}
+"""Character set, and a name in it (PS3.5 Annexes H to K)."""
+
+
+def named(script: str) -> Dataset:
+    """Return a data set as it comes off the wire, with a name in this script."""
+    terms, name = NAMES[script]
+    ds = header(script, SpecificCharacterSet=terms if len(terms) > 1 else terms[0])
+    ds.PatientName = name
+    return reread(ds)
+
+
+def undeclared(name: str, encoding: str, declared: str = "") -> Dataset:
+    """Return a data set whose name is in an encoding that it does not (rightly) declare."""
+    marker = "Xname" + "x" * (len(name.encode(encoding)) - 5)
+    ds = header("undeclared", PatientName=marker, SpecificCharacterSet=declared or None)
+    ds = reread(ds)
+    raw = ds.get_item("PatientName")
+    ds._dict[raw.tag] = raw._replace(value=name.encode(encoding), length=len(name.encode(encoding)))
+    return ds
+
+
+VARIANTS: Final[dict[str, dict[str, Any]]] = {
+    "empty type 2": dict.fromkeys(
+        ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+         "ReferringPhysicianName", "StudyID", "AccessionNumber"), ""),
+    "no type 2": dict.fromkeys(
+        ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+         "ReferringPhysicianName", "StudyID", "AccessionNumber")),
+    "no equipment": dict.fromkeys(
+        ("Manufacturer", "ManufacturerModelName", "StationName", "InstitutionName",
+         "DeviceSerialNumber", "SoftwareVersions")),
+    "sex in words": {"PatientSex": "FEMALE"},
+    "sex unknown": {"PatientSex": "D"},
+    "dates with dashes": {"StudyDate": "2026-11-20", "PatientBirthDate": "1940.02.29",
+                          "StudyTime": "10:15:00"},
+    "dates impossible": {"StudyDate": "20260231", "PatientBirthDate": "19400000",
+                         "StudyTime": "256161", "PatientAge": "86"},
+    "one-valued orientation": {"PatientOrientation": "L"},
+    "no orientation": {"PatientOrientation": None},
+    "time zone": {"TimezoneOffsetFromUTC": "+0100"},
+    "accession too long": {"AccessionNumber": "A" * 20},
+    "description too long": {"StudyDescription": "XR pelvis and both hips " * 5},
+    "no request": {"RequestAttributesSequence": None},
+    "no character set": {"SpecificCharacterSet": None},
+}  # fmt: skip
+"""What is changed in `header`: attribute to value, None to delete."""
+
+
+def variant(name: str) -> ReportRequest:
+    """Return a positive study whose header has one of the faults of `VARIANTS`."""
+    ds = header(name.replace(" ", ""), **VARIANTS[name])
+    return request(source(name, reading([hip(R, 0.97), hip(L, 0.02)]), ds=ds))
