@@ -1,0 +1,10 @@
+"""Simulated radiographs of the pelvis whose truth is known to the pixel.
+
+``render(recipe, seed, index)`` makes one image; the same three give the same pixels.
+"""
+
+from hipnode.phantom.recipe import Recipe, load_recipe
+from hipnode.phantom.render import render
+from hipnode.phantom.truth import HipTruth, Phantom, Truth
+
+__all__ = ["HipTruth", "Phantom", "Recipe", "Truth", "load_recipe", "render"]

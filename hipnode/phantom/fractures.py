@@ -1,0 +1,246 @@
+"""Fractures, in the plane of the projected femur.
+
+A noisy line cuts the bone's path-length image in two; the lower piece may come from the femur
+turned outwards, and both are moved rigidly. What overlaps adds, what parts leaves a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hipnode.phantom import plane
+from hipnode.phantom.anatomy import FEMUR_GRID, Hip, Part
+from hipnode.phantom.bones import Array
+from hipnode.phantom.femur import FemurPoints
+from hipnode.phantom.projecting import Image
+
+PROXIMAL = ("head",)
+
+
+@dataclass(frozen=True, slots=True)
+class Fracture:
+    """What broke and how; all lengths in mm in the plane of the hips."""
+
+    label: str
+    subtype: str
+    displacement_mm: float
+    angle_deg: float  # of the pieces to each other; varus is positive
+    along: float  # where along the neck or the shaft
+    tilt_deg: float
+    gap_mm: float
+    turned: bool
+    fragment: bool
+    old: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bone:
+    """A femur ready for composition, in its own grid: total path and cortical path in mm."""
+
+    whole: Image
+    cortex: Image
+    points: FemurPoints
+    line: Array  # (n, 2), empty where nothing broke
+
+
+def intact(hip: Hip, cortex_times: float) -> Bone:
+    """Return the unbroken femur."""
+    part = hip.neutral
+    return Bone(part.whole, part.cortex(cortex_times), hip.points, np.zeros((0, 2)))
+
+
+def draw(label: str, rng: np.random.Generator, *, old: bool = False) -> Fracture:
+    """Draw a fracture of this class."""
+    seed = int(rng.integers(1 << 31))
+    if label == "intracapsular":
+        kind = rng.choice(["displaced", "undisplaced", "impacted"], p=[0.6, 0.22, 0.18])
+    elif label == "trochanteric":
+        kind = rng.choice(["A1", "A2", "A3"], p=[0.4, 0.42, 0.18])
+    else:
+        kind = rng.choice(["transverse", "oblique"])
+    calm = kind in ("undisplaced", "impacted") or (kind == "A1" and rng.random() < 0.45)
+    moved = 0.0 if calm else float(rng.uniform(4, 24))
+    angle = float(rng.normal(0, 2)) if calm else float(rng.normal(18, 12))
+    if kind == "impacted":
+        angle, moved = -float(rng.uniform(8, 22)), float(rng.uniform(1, 4))
+    gap = float(rng.uniform(0.7, 1.8)) if kind != "impacted" else -float(rng.uniform(1.5, 4))
+    if old:
+        moved, angle, gap, kind = moved * 0.3, angle * 0.4, -0.8, "healed"
+    tilt = {"A3": 75.0, "oblique": 35.0}.get(str(kind), 0.0) * float(rng.choice([-1, 1]))
+    return Fracture(
+        label,
+        str(kind),
+        round(moved, 2),
+        round(angle, 2),
+        float(rng.random()),
+        tilt + float(rng.normal(0, 10)),
+        gap,
+        bool(not calm and not old and rng.random() < 0.75),
+        bool(kind == "A2" or (label != "intracapsular" and rng.random() < 0.3)) and not old,
+        old,
+        seed,
+    )
+
+
+def cut(fracture: Fracture, p: FemurPoints) -> tuple[Array, Array]:
+    """Return the middle of the cut and its unit normal, pointing to the lower piece."""
+    if fracture.label == "intracapsular":
+        axis = p.neck_base - p.head
+        middle = p.head + (0.38 + 0.3 * fracture.along) * axis
+        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ axis
+    elif fracture.label == "trochanteric":
+        low = p.lesser_trochanter + np.array([4.0, -6.0 + 12 * fracture.along])
+        high = p.greater_trochanter + np.array([16.0, 14.0])
+        middle = (low + high) / 2
+        across = low - high
+        if fracture.subtype == "A3":
+            middle = middle + 0.35 * (p.shaft_near - p.neck_base)
+        normal = np.array([-across[1], across[0]])
+        normal = normal if normal[1] > 0 else -normal
+        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ normal
+    else:
+        axis = p.shaft_far - p.shaft_near
+        middle = p.shaft_near + (-0.22 + 0.35 * fracture.along) * axis
+        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ axis
+    return middle, normal / np.hypot(*normal)
+
+
+def _field(middle: Array, normal: Array, seed: int) -> tuple[Image, Image]:
+    """Return the signed distance from the ragged cut (positive below), and the place along it."""
+    x, y = plane.mm(FEMUR_GRID)
+    far = (x - middle[0]) * normal[0] + (y - middle[1]) * normal[1]
+    along = (x - middle[0]) * normal[1] - (y - middle[1]) * normal[0]
+    return (far + _ragged(along, seed)).astype(np.float32), along.astype(np.float32)
+
+
+def _ragged(along: Image | Array, seed: int) -> Array:
+    """Return by how much the cut strays from a straight line, in mm."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros(np.shape(along))
+    for wavelength, size in ((60, 2.5), (24, 1.3), (9, 0.7), (4, 0.35)):
+        phase = rng.uniform(0, 2 * np.pi)
+        out += size * rng.normal(0, 0.8) * np.sin(2 * np.pi * along / wavelength + phase)
+    return out
+
+
+def _soft_step(distance: Image, width_mm: float = 0.35) -> Image:
+    step: Image = 1 / (1 + np.exp(-np.clip(distance / width_mm, -30, 30)))
+    return step.astype(np.float32)
+
+
+def break_bone(hip: Hip, cortex_times: float, fracture: Fracture) -> Bone:
+    """Return the broken femur; the pieces' landmarks move with them."""
+    lower_part, lower_points = (
+        (hip.turned, hip.turned_points) if fracture.turned else (hip.neutral, hip.points)
+    )
+    upper_cut, lower_cut = cut(fracture, hip.points), cut(fracture, lower_points)
+    up_far, _ = _field(*upper_cut, fracture.seed)
+    low_far, _ = _field(*lower_cut, fracture.seed)
+    half = fracture.gap_mm / 2
+    upper_mask, lower_mask = _soft_step(-up_far - half), _soft_step(low_far - half)
+    upper_move, lower_move = _moves(hip, lower_points, upper_cut, lower_cut, fracture)
+    layers = []
+    for image, low_image in (
+        (hip.neutral.whole, lower_part.whole),
+        (hip.neutral.cortex(cortex_times), lower_part.cortex(cortex_times)),
+    ):
+        upper = _moved(image * upper_mask, upper_move)
+        layers.append(upper + _moved(low_image * lower_mask, lower_move))
+    whole, cortex = layers
+    if abs(fracture.displacement_mm) + abs(fracture.angle_deg) < 6:
+        whole, cortex = _subtle(hip.neutral, cortex_times, whole, cortex, fracture, up_far)
+    if fracture.gap_mm < 0:  # crushed or healed: a dense, uneven band
+        whole, cortex = _dense(whole, cortex, up_far, fracture)
+    points = _moved_points(hip.points, lower_points, upper_move, lower_move)
+    bone = Bone(whole, cortex, points, _line(upper_cut, upper_move, fracture.seed, hip))
+    return _chip(bone, fracture) if fracture.fragment else bone
+
+
+def _moves(
+    hip: Hip,
+    lower_points: FemurPoints,
+    upper_cut: tuple[Array, Array],
+    lower_cut: tuple[Array, Array],
+    fracture: Fracture,
+) -> tuple[Array, Array]:
+    """Return where the two pieces go: the head turns in its socket, the shaft rides up."""
+    share = 0.6 if fracture.label == "intracapsular" else 0.4
+    upper = plane.turn_about(-fracture.angle_deg * share, hip.points.head)
+    lower = plane.turn_about(fracture.angle_deg * (1 - share) * 0.5, lower_cut[0])
+    shaft = lower_points.shaft_near - lower_points.shaft_far
+    ride = shaft / np.hypot(*shaft) * fracture.displacement_mm * 0.8
+    ride = ride + np.array([0.6 * fracture.displacement_mm, 0.0])
+    join = plane.apply(upper, upper_cut[0]) - lower_cut[0] + ride
+    if not fracture.turned and fracture.displacement_mm == 0:
+        join = plane.apply(upper, upper_cut[0]) - lower_cut[0]
+    return upper, plane.shift(*join) @ lower
+
+
+def _moved(image: Image, move: Array) -> Image:
+    to_mm = plane.from_pixels(FEMUR_GRID)
+    matrix = np.linalg.inv(to_mm) @ np.linalg.inv(move) @ to_mm
+    return plane.resample(image, matrix, (FEMUR_GRID.rows, FEMUR_GRID.columns))
+
+
+def _subtle(
+    part: Part, times: float, whole: Image, cortex: Image, fracture: Fracture, far: Image
+) -> tuple[Image, Image]:
+    """Let an undisplaced line show through only part of the bone's depth."""
+    rng = np.random.default_rng(fracture.seed + 1)
+    show = np.float32(rng.uniform(0.35, 0.9))
+    near = np.exp(-((far / 8) ** 2)).astype(np.float32)
+    if abs(fracture.angle_deg) > 1.0:
+        return whole, cortex
+    keep = (1 - show) * near + (1 - near)
+    return part.whole * keep + whole * (1 - keep), part.cortex(times) * keep + cortex * (1 - keep)
+
+
+def _dense(whole: Image, cortex: Image, far: Image, fracture: Fracture) -> tuple[Image, Image]:
+    rng = np.random.default_rng(fracture.seed + 2)
+    width = 1.6 if not fracture.old else 3.0
+    band = np.exp(-((far / width) ** 2)).astype(np.float32)
+    return whole, np.minimum(cortex + np.float32(rng.uniform(0.08, 0.2)) * whole * band, whole)
+
+
+def _chip(bone: Bone, fracture: Fracture) -> Bone:
+    """Break the lesser trochanter off and pull it up and inwards."""
+    rng = np.random.default_rng(fracture.seed + 3)
+    x, y = plane.mm(FEMUR_GRID)
+    at = bone.points.lesser_trochanter
+    centre = at + np.array([rng.uniform(-2, 4), rng.uniform(-3, 3)])
+    off = np.hypot((x - centre[0]) / 1.0, (y - centre[1]) / 1.7) + _ragged(y + 0 * x, fracture.seed)
+    mask = _soft_step((rng.uniform(9, 14) - off).astype(np.float32))
+    pull = plane.shift(-rng.uniform(2, 9), -rng.uniform(0, 9)) @ plane.turn_about(
+        rng.uniform(-25, 5), at
+    )
+    share = np.float32(0.75)  # the piece lies at the back: the rest of the depth stays
+    whole = bone.whole * (1 - share * mask) + _moved(bone.whole * mask * share, pull)
+    cortex = bone.cortex * (1 - share * mask) + _moved(bone.cortex * mask * share, pull)
+    return replace(bone, whole=whole, cortex=cortex)
+
+
+def _moved_points(
+    upper: FemurPoints, lower: FemurPoints, upper_move: Array, lower_move: Array
+) -> FemurPoints:
+    names = [n for n in FemurPoints.__dataclass_fields__ if n not in ("head", "head_radius")]
+    values = {n: plane.apply(lower_move, getattr(lower, n)) for n in names}
+    return FemurPoints(
+        head=plane.apply(upper_move, upper.head), head_radius=upper.head_radius, **values
+    )
+
+
+def _line(cut_at: tuple[Array, Array], move: Array, seed: int, hip: Hip) -> Array:
+    """Return the cut as a polyline, where it runs through bone."""
+    middle, normal = cut_at
+    along = np.linspace(-60, 60, 121)
+    direction = np.array([normal[1], -normal[0]])
+    points = middle + along[:, None] * direction - _ragged(along, seed)[:, None] * normal
+    cell = np.linalg.inv(plane.from_pixels(FEMUR_GRID))
+    column, row = np.round(plane.apply(cell, points)).astype(int).T
+    inside = (row >= 0) & (row < FEMUR_GRID.rows) & (column >= 0) & (column < FEMUR_GRID.columns)
+    whole = hip.neutral.whole
+    bony = inside & (whole[row % whole.shape[0], column % whole.shape[1]] > 1)
+    return plane.apply(move, points[bony])

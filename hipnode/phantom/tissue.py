@@ -1,0 +1,136 @@
+"""Everything around the bones: body, thighs, fat, gas, the lumbar spine, clutter.
+
+All as path lengths in mm of water, or of compact bone for the spine, in the plane of the hips.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hipnode.phantom import plane
+from hipnode.phantom.bones import Array
+from hipnode.phantom.people import Person
+from hipnode.phantom.projecting import Grid, Image
+
+SPINE_GRID = Grid(-60.0, -195.0, 0.5, 400, 240)
+
+
+def _smooth(value: Image) -> Image:
+    t = np.clip(value, 0, 1)
+    out: Image = t * t * (3 - 2 * t)
+    return out
+
+
+def body(x: Image, y: Image, person: Person, rng: np.random.Generator) -> Image:
+    """Return the thickness of soft tissue in mm of water at (x, y) in mm."""
+    heavy = person.bmi - 25
+    depth = 205 + 7 * heavy + rng.normal(0, 10)
+    half = 178 + 5.2 * heavy + rng.normal(0, 8)
+    width = half * (1 - 0.12 * _smooth((-y - 40) / 150))
+    crotch = 82 + rng.normal(0, 8)
+    trunk = depth * np.sqrt(np.maximum(1 - (x / width) ** 2, 0))
+    trunk = trunk * (1 - _smooth((y - crotch + 30) / 55))
+    radius = 88 + 2.2 * heavy + rng.normal(0, 4)
+    gap = max(2.0, rng.normal(8, 6))
+    thighs = np.zeros_like(trunk)
+    for sign in (-1, 1):
+        slim = radius * (1 - 0.12 * _smooth((y - 60) / 200))
+        off = (x - sign * (radius + gap)) / slim
+        thighs = np.maximum(thighs, 1.9 * slim * np.sqrt(np.maximum(1 - off**2, 0)))
+    thighs = thighs * _smooth((y + 70) / 110)
+    whole = (trunk**4 + thighs**4) ** 0.25
+    fat = np.clip(14 + 2.2 * heavy, 8, 60)
+    muscle = depth * np.sqrt(np.maximum(1 - (x / (width - fat)) ** 2, 0)) * 0.09
+    clouds = plane.crop(plane.texture("clouds"), whole.shape, rng)
+    whole = whole * (0.9 + 0.02 * clouds) + muscle * (1 - _smooth((y - 40) / 120))
+    out: Image = np.maximum(whole, 0).astype(np.float32)
+    return out
+
+
+def folds(x: Image, y: Image, rng: np.random.Generator) -> Image:
+    """Return the extra thickness of skin folds and muscle edges, in mm."""
+    out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        at, slope, bend = rng.uniform(20, 130), rng.normal(0, 0.15), rng.normal(0, 0.0015)
+        sign = rng.choice([-1, 1])
+        line = y - at - slope * x - bend * x * x
+        out += np.float32(rng.uniform(2, 9)) * _smooth(sign * line / rng.uniform(2, 8) + 0.5)
+    return out
+
+
+def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
+    """Return the depth of bowel gas in mm, to be taken off the soft tissue."""
+    out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
+    for _ in range(int(rng.integers(2, 16))):
+        cx, cy = rng.normal(0, 70), rng.uniform(-190, -20)
+        if rng.random() < 0.25:
+            cx, cy = rng.normal(0, 18), rng.uniform(-80, 10)
+        a, b = rng.uniform(5, 24, 2)
+        angle, phase = rng.uniform(0, np.pi, 2)
+        u = ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) / a
+        v = (-(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)) / b
+        around = np.arctan2(v, u)
+        wobble = 1 + 0.18 * np.sin(3 * around + phase) + 0.1 * np.sin(5 * around - phase)
+        inside = np.maximum(1 - (u * u + v * v) / wobble**2, 0)
+        out += np.float32(rng.uniform(10, 45)) * np.sqrt(inside)
+    mottle = plane.crop(plane.texture("clouds"), out.shape, rng)
+    where = np.exp(-(((x - rng.normal(0, 40)) / 60) ** 2) - ((y + rng.uniform(40, 150)) / 50) ** 2)
+    out += (np.maximum(mottle - 0.3, 0) * where * rng.uniform(0, 14)).astype(np.float32)
+    return np.minimum(out, 90)
+
+
+def spine(top: tuple[float, float], dense: float, rng: np.random.Generator) -> Image:
+    """Return the lower lumbar spine in mm of compact bone, on ``SPINE_GRID``."""
+    x, y = plane.mm(SPINE_GRID)
+    out = np.zeros((SPINE_GRID.rows, SPINE_GRID.columns), dtype=np.float32)
+    bend = rng.normal(0, 1.2)
+    at = np.array([0.0, top[1] + rng.uniform(2, 12)])
+    for level in range(5):
+        tilt = bend * level + rng.normal(0, 1)
+        out += _vertebra(x, y, at, tilt, dense, level, rng)
+        step = plane.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
+        at = at + step * rng.uniform(34, 38)
+    return out
+
+
+def _vertebra(
+    x: Image, y: Image, at: Array, tilt: float, dense: float, level: int, rng: np.random.Generator
+) -> Image:
+    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    u, v = (x - at[0]) * c + (y - at[1]) * s, -(x - at[0]) * s + (y - at[1]) * c
+    high = 13.5 if level else 11.5
+    half = 23.0 + 2.5 * (np.abs(v) / high) ** 2
+    inside = 1 / (1 + np.exp(np.clip((np.abs(u) - half) / 0.7, -30, 30)))
+    inside = inside / (1 + np.exp(np.clip((np.abs(v) - high) / 0.6, -30, 30)))
+    depth = 30 * np.sqrt(np.maximum(1 - (u / 28) ** 2, 0))
+    weave = plane.crop(plane.texture("trabecular"), (x + y).shape, rng)
+    bone = inside * depth * 0.13 * dense * (1 + 0.15 * weave)
+    tall = 1.2 + 0.06 * np.sqrt(np.maximum(0, 24**2 - u * u))
+    for edge in (-high, high):  # end plates, seen a little from above or below
+        bone += 3.2 * dense * np.exp(-(((v - edge) / tall) ** 2)) * (np.abs(u) < half)
+    bone += 3.0 * np.exp(-(((np.abs(u) - half) / 0.9) ** 2)) * (np.abs(v) < high) * dense
+    ring = np.hypot((np.abs(u) - 14.5) / 4.5, (v + 3) / 6.5)
+    bone += 3.6 * dense * np.exp(-(((ring - 1) / 0.22) ** 2)) + 1.2 * dense * (ring < 1)
+    spike = np.hypot(u / (3.2 + 0.12 * v), (v - 9) / 12)
+    bone += 3.5 * dense * np.exp(-(((spike - 1) / 0.25) ** 2)) + 2.0 * dense * (spike < 1)
+    facet = np.hypot((np.abs(u) - 16) / 5, (v - 15) / 8)
+    bone += 2.6 * dense * np.exp(-(((facet - 1) / 0.35) ** 2)) + 1.6 * dense * (facet < 1)
+    if level:
+        wing = np.hypot((np.abs(u) - 36) / 13, (v + 4 + 0.1 * np.abs(u)) / 4.2)
+        bone += 1.3 * dense * (np.exp(-(((wing - 1) / 0.3) ** 2)) + (wing < 1))
+    out: Image = bone.astype(np.float32)
+    return out
+
+
+def clutter(x: Image, y: Image, rng: np.random.Generator) -> Image:
+    """Return tubing, leads, clips and seams in mm of water-like matter."""
+    out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        at, slope = rng.uniform(-160, 160), rng.normal(0, 0.5)
+        wave = rng.uniform(4, 25) * np.sin(y / rng.uniform(25, 90) + rng.uniform(0, 6))
+        off = np.abs(x - at - slope * y - wave)
+        radius = rng.uniform(1.0, 3.5)
+        wall = 2 * np.sqrt(np.maximum(radius**2 - off**2, 0))
+        hole = 2 * np.sqrt(np.maximum((0.6 * radius) ** 2 - off**2, 0))
+        out += ((wall - hole) * rng.uniform(1, 4)).astype(np.float32)
+    return out

@@ -1,0 +1,109 @@
+"""What is known about a simulated image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Box, Side
+
+LABELS: Final = ("no_fracture", "intracapsular", "trochanteric", "subtrochanteric")
+IMPLANTS: Final = ("hemi", "total", "sliding_screw", "nail", "screws", "plate")
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class HipTruth:
+    """One hip. Points are (x, y) in original pixels; the box is half-open."""
+
+    side: Side  # the patient's
+    box: Box  # head, neck, trochanters and proximal shaft
+    box_inside: float  # share of the box's area before it was cut at the image's edge
+    landmarks: dict[str, Point]
+    label: str = "no_fracture"
+    subtype: str = ""
+    displacement_mm: float = 0.0
+    angle_deg: float = 0.0
+    old: bool = False  # healed; its label stays no_fracture
+    implant: str = ""
+    osteoarthritis: int = 0  # 0-3
+    fracture_line: tuple[Point, ...] = ()
+    bmd_g_cm2: float | None = None  # DXA only: total hip
+    neck_bmd_g_cm2: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One image and its invented patient."""
+
+    image_id: str
+    patient_id: str
+    split: str  # train, val or test
+    anatomy: str
+    kind: str  # pelvis or dxa
+    view: str  # frontal, one_hip, lateral or abdomen
+    rotation_deg: int  # clockwise, 0, 90, 180 or 270
+    mirrored: bool
+    photometric: str  # MONOCHROME1 or MONOCHROME2
+    low_quality: bool
+    spacing_mm: float  # at the detector, both ways
+    patient_spacing_mm: float  # in the plane of the hips
+    age: int
+    sex: str  # F or M
+    height_m: float
+    weight_kg: float
+    bmi: float
+    hip_fracture_history: bool
+    vitamin_d_ng_ml: float
+    calcium_mg_dl: float
+    alm_bmi: float
+    t_score: float
+    osteoporosis: bool
+    hips: tuple[HipTruth, ...]
+    marker_box: Box | None = None
+
+    def hip(self, side: Side) -> HipTruth | None:
+        """Return the hip of this side where the image shows it."""
+        return next((h for h in self.hips if h.side == side), None)
+
+    def row(self) -> dict[str, str]:
+        """Return one flat row of the manifest."""
+        skip = {"hips", "marker_box"}
+        row = {f.name: _text(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
+        row["marker_box"] = _text(self.marker_box)
+        for side in Side:
+            hip = self.hip(side)
+            for field in fields(HipTruth):
+                if field.name != "side":
+                    value = getattr(hip, field.name) if hip else None
+                    row[f"{side.word.lower()}_{field.name}"] = _text(value)
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Phantom:
+    """An image with its truth. ``implant_mask`` is True where metal is."""
+
+    pixels: NDArray[np.uint16]
+    truth: Truth
+    implant_mask: NDArray[np.bool_]
+
+
+def _text(value: Any) -> str:
+    """Return a cell: boxes as ``x0 y0 x1 y1``, points as ``x,y`` or ``name:x,y``, joined by blanks."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, Box):
+        return f"{value.x0} {value.y0} {value.x1} {value.y1}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return " ".join(f"{k}:{p[0]:.1f},{p[1]:.1f}" for k, p in value.items())
+    if isinstance(value, tuple):
+        return " ".join(f"{p[0]:.1f},{p[1]:.1f}" for p in value)
+    return str(value)

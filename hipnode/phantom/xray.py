@@ -1,0 +1,90 @@
+"""From path lengths to pixels: three energies, scatter, quantum noise, detector, processing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from hipnode.phantom.plane import enlarge
+from hipnode.phantom.projecting import Image
+
+WATER_PER_MM: Final = (0.0245, 0.0206, 0.0184)  # at about 45, 60 and 75 keV
+BONE_PER_MM: Final = (0.0880, 0.0500, 0.0375)  # compact bone, less the water in its place
+METAL_PER_MM: Final = (0.95, 0.50, 0.32)  # between titanium and steel
+WEIGHT: Final = (0.28, 0.42, 0.30)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the machine makes and shows the image."""
+
+    photons: float  # a pixel, without a body
+    scatter: float  # scattered for each primary, behind 200 mm of water
+    blur_px: float
+    sharpen: float
+    equalise: float  # how much of the large-scale brightness is taken out
+    gamma: float
+    slope: float  # of the S-shaped curve
+    black: float  # share of pixels that go black
+    white: float
+
+
+def draw(rng: np.random.Generator, *, low_quality: bool) -> Look:
+    """Draw a look: one vendor's, one day's."""
+    photons = 10 ** rng.uniform(4.3, 5.5)
+    worse = 1.0 if low_quality else 0.0
+    return Look(
+        float(photons * 0.12 ** (worse * rng.random())),
+        float(rng.uniform(0.1, 0.8) + worse * rng.uniform(0, 1.2)),
+        float(rng.uniform(0.4, 0.9) + worse * rng.uniform(0, 1.4)),
+        float(rng.uniform(0.0, 0.9)),
+        float(rng.uniform(0.0, 0.6)),
+        float(rng.uniform(0.75, 1.5)),
+        float(rng.uniform(0.0, 5.0)),
+        float(rng.uniform(0.0, 0.06) + worse * rng.uniform(0, 0.1)),
+        float(rng.uniform(0.0005, 0.01) + worse * rng.uniform(0, 0.04)),
+    )
+
+
+def expose(water: Image, bone: Image, metal: Image, look: Look, rng: np.random.Generator) -> Image:
+    """Return the logarithm of what the detector saw, growing with attenuation."""
+    primary = np.zeros_like(water)
+    for w, b, m, share in zip(WATER_PER_MM, BONE_PER_MM, METAL_PER_MM, WEIGHT, strict=True):
+        primary += np.float32(share) * np.exp(
+            -(np.float32(w) * water + np.float32(b) * bone + np.float32(m) * metal)
+        )
+    small = primary[::8, ::8]
+    thick = water[::8, ::8] / 200
+    haze = gaussian_filter(small * np.minimum(thick, 1.5), 9, mode="nearest")
+    total = primary + np.float32(look.scatter) * enlarge(haze, primary.shape)
+    if look.blur_px > 0.35:
+        total = gaussian_filter(total, look.blur_px)
+    counts = np.maximum(total * np.float32(look.photons), 1.0)
+    counts += np.sqrt(counts) * rng.standard_normal(counts.shape, dtype=np.float32)
+    signal: Image = -np.log(np.maximum(counts, 0.5) / np.float32(look.photons))
+    return signal
+
+
+def present(signal: Image, look: Look, rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Return 12-bit pixels with bright bone, processed as a vendor would."""
+    rows, columns = signal.shape
+    coarse = gaussian_filter(signal[::8, ::8], max(rows, columns) / 8 / 14, mode="nearest")
+    large = enlarge(coarse, (rows, columns))
+    fine = gaussian_filter(signal, 2.5)
+    out = signal - np.float32(look.equalise) * (large - large.mean())
+    out += np.float32(look.sharpen) * (signal - fine)
+    out += np.float32(0.4 * look.sharpen) * (fine - large) * np.float32(0.5)
+    sample = np.sort(out[::6, ::6], axis=None)
+    low = sample[int(look.black * (len(sample) - 1))]
+    high = sample[int((1 - look.white) * (len(sample) - 1))]
+    grey = np.clip((out - low) / max(float(high - low), 1e-3), 0, 1.0) ** np.float32(look.gamma)
+    if look.slope > 0.5:
+        curve = 1 / (1 + np.exp(-np.float32(look.slope) * (grey - np.float32(0.5))))
+        edge = 1 / (1 + np.exp(look.slope / 2))
+        grey = (curve - edge) / (1 - 2 * edge)
+    grey = np.clip(grey, 0, 1) * np.float32(rng.uniform(0.9, 1.0))
+    return np.asarray(np.round(grey * 4095), dtype=np.uint16)
