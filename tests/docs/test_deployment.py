@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import psycopg
 import pytest
 import yaml
 
 from hipnode.cli import app
+from hipnode.domain import JobKind, JobState
 from hipnode.settings import load
 from tests.peers import ROOT, require, run
 
@@ -135,6 +137,19 @@ def test_the_settings_in_the_config_map_load(tmp_path: Path) -> None:
     assert settings.listener.callers
     assert settings.destinations
     assert str(settings.database.url_file) == "/run/secrets/hipnode/url"
+
+
+def test_the_autoscaler_counts_the_images_that_wait(postgres_url: str) -> None:
+    (query,) = (
+        trigger["metadata"]["query"]
+        for param in _manifests()
+        if param.values[0]["kind"] == "ScaledObject"
+        for trigger in param.values[0]["spec"]["triggers"]
+    )
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
+        assert connection.execute(query).fetchone() == (0,)
+    words = set(re.findall(r"'(\w+)'", query))
+    assert words == {JobKind.READ.value, JobState.QUEUED.value}
 
 
 # --- systemd ----------------------------------------------------------------------------------
