@@ -1,0 +1,61 @@
+"""One row of the audit log: its columns, and the hash that seals them together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert
+
+from hipnode.domain import AuditRecord
+from hipnode.storage.schema import audit, to_us
+
+_APPEND: Final = insert(audit)
+
+
+def append(connection: Connection, now: datetime, records: Sequence[AuditRecord]) -> None:
+    """Add ``records`` within the caller's transaction."""
+    if records:
+        connection.execute(_APPEND, [_row(now, record) for record in records])
+
+
+def _row(now: datetime, record: AuditRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "at_utc": now,
+        "event": record.event.value,
+        "outcome": record.outcome.value,
+        "actor": record.actor,
+        "study_instance_uid": record.study_instance_uid,
+        "sop_instance_uid": record.sop_instance_uid,
+        "patient_id": record.patient_id,
+        "accession_number": record.accession_number,
+        "ae_title": record.ae_title,
+        "job_id": record.job_id,
+        "detail": json.dumps(record.detail, sort_keys=True, separators=(",", ":"), default=str),
+    }
+    for name in ("actor", "patient_id", "accession_number", "study_instance_uid"):
+        values[name] = values[name].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
+    values["row_hash"] = row_hash(values)
+    return values
+
+
+def row_hash(values: Mapping[str, Any]) -> str:
+    """Return the sha256 of a row's values (a mapping by column): any later change shows."""
+    content = [
+        to_us(values["at_utc"]),
+        values["event"],
+        values["outcome"],
+        values["actor"],
+        values["study_instance_uid"],
+        values["sop_instance_uid"],
+        values["patient_id"],
+        values["accession_number"],
+        values["ae_title"],
+        values["job_id"],
+        values["detail"],
+    ]
+    document = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(document.encode()).hexdigest()

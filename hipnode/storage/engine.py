@@ -1,0 +1,290 @@
+"""The door to the database: transactions in, `StorageUnavailable` out.
+
+PostgreSQL takes each transaction on a connection of the caller's own. SQLite has one writer: in a
+process, a thread gathers the transactions that wait and commits them together, so that one fsync
+serves them all; between processes, a lock file makes the writers queue in the kernel instead of
+polling the database until one of them starves.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from hipnode.errors import DiskFull, SettingsInvalid, StorageUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+_BUSY_TIMEOUT_S: Final = 30.0
+_GROUP: Final = 64
+"""As many transactions share one commit at most."""
+_SERIALISATION: Final = frozenset({"40001", "40P01"})  # SQLSTATE: nobody's fault, run it again
+_TRIES: Final = 5
+
+
+@contextmanager
+def door() -> Iterator[None]:
+    """Turn what SQLAlchemy and the drivers raise into the errors of `hipnode.errors`."""
+    try:
+        yield
+    except DBAPIError as error:
+        what = str(error.orig)
+        if "disk is full" in what or "No space left" in what:
+            raise DiskFull from error
+        raise StorageUnavailable(f"The database cannot be used: {type(error.orig).__name__}") from (
+            error
+        )
+    except PoolTimeout as error:
+        raise StorageUnavailable from error
+
+
+class Database:
+    """PostgreSQL, and what both engines share.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy's URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = self._create_engine(url)
+
+    def _create_engine(self, url: str) -> Engine:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=56,
+            pool_timeout=_BUSY_TIMEOUT_S,
+            connect_args={"connect_timeout": 10},
+        )
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    def write(self, work: Work[T]) -> T:
+        """Run ``work`` in a transaction, and return once that is durable.
+
+        ``work`` may run more than once, the earlier runs without effect.
+
+        Raises
+        ------
+        StorageUnavailable
+            If nothing of it has been written; or, where the connection broke during the commit
+            itself, if it cannot be known whether it has been.
+        """
+        for attempt in range(_TRIES):
+            try:
+                with door(), self.engine.begin() as connection:
+                    return work(connection)
+            except StorageUnavailable as error:
+                cause = error.__cause__
+                state = getattr(getattr(cause, "orig", None), "sqlstate", "")
+                if state not in _SERIALISATION or attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def read(self, work: Work[T]) -> T:
+        """Run ``work``, which must not write, on a consistent view of the database.
+
+        Raises
+        ------
+        StorageUnavailable
+            If the database cannot be reached.
+        """
+        with door(), self.engine.connect() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+@dataclass(slots=True)
+class _Submission:
+    work: Work[Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class SQLiteDatabase(Database):
+    """SQLite with a single writing thread that commits in groups."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        path = make_url(url).database
+        if not path or path == ":memory:":
+            raise SettingsInvalid("database.url: an SQLite database needs a file")
+        self._lock_path = Path(f"{path}.writer")
+        self._waiting: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
+        self._closed = threading.Lock()
+        self._writer: threading.Thread | None = None
+        self._watch: Any = None
+        self._watch_lock = threading.Lock()
+
+    def _create_engine(self, url: str) -> Engine:
+        engine = create_engine(
+            url,
+            pool_size=8,
+            max_overflow=56,
+            pool_timeout=_BUSY_TIMEOUT_S,
+            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+        )
+
+        @event.listens_for(engine, "connect")
+        def _configure(raw: Any, _record: Any) -> None:
+            raw.isolation_level = None  # transactions are begun here, not by the driver's guess
+            cursor = raw.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = FULL")  # a commit survives a loss of power
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            mode = connection.get_execution_options().get("hipnode_begin", "DEFERRED")
+            connection.exec_driver_sql(f"BEGIN {mode}")
+
+        return engine
+
+    def write(self, work: Work[T]) -> T:
+        """Run ``work`` in the next group of transactions; see `Database.write`."""
+        submission = _Submission(work)
+        self._ensure_writer()
+        self._waiting.put(submission)
+        try:
+            value: T = submission.future.result(_BUSY_TIMEOUT_S + 5)
+        except FutureTimeoutError:
+            if submission.future.cancel():
+                raise StorageUnavailable("The database is busy.") from None
+            value = submission.future.result()  # it is running now: its end must be known
+        return value
+
+    def written(self) -> int:
+        """Return a number that changes when another connection, of any process, commits."""
+        with self._watch_lock, door():
+            if self._watch is None:
+                self._watch = self.engine.raw_connection()
+            row = self._watch.cursor().execute("PRAGMA data_version").fetchone()
+            return int(row[0])
+
+    def close(self) -> None:
+        """Finish what waits, and close every connection."""
+        with self._closed:
+            writer, self._writer = self._writer, None
+        if writer:
+            self._waiting.put(None)
+            writer.join()
+        with self._watch_lock:
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+        super().close()
+
+    def _ensure_writer(self) -> None:
+        if self._writer is None:
+            with self._closed:
+                if self._writer is None:
+                    self._writer = threading.Thread(
+                        target=self._write_groups, name="sqlite-writer", daemon=True
+                    )
+                    self._writer.start()
+
+    def _write_groups(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group = [first]
+            stopping = False
+            while len(group) < _GROUP and not stopping:
+                try:
+                    following = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                if following is None:
+                    stopping = True
+                else:
+                    group.append(following)
+            self._write_group([s for s in group if s.future.set_running_or_notify_cancel()])
+            if stopping:
+                return
+
+    def _write_group(self, group: list[_Submission]) -> None:
+        """Run a group in one transaction: each in a savepoint, so that one's failure is its own."""
+        done: list[tuple[_Submission, Any]] = []
+        try:
+            with door(), self._turn(), self._connect() as connection, connection.begin():
+                alone = len(group) == 1
+                for submission in group:
+                    try:
+                        with nullcontext() if alone else connection.begin_nested():
+                            done.append((submission, submission.work(connection)))
+                    except Exception as error:
+                        submission.future.set_exception(_translated(error))
+                        if alone or not _in_transaction(connection):
+                            # SQLite undoes the whole transaction where the disk fails it.
+                            raise StorageUnavailable from error
+        except (StorageUnavailable, OSError) as error:
+            failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable()
+            for submission in group:
+                if not submission.future.done():
+                    submission.future.set_exception(failure)
+            return
+        for submission, value in done:
+            submission.future.set_result(value)
+
+    def _connect(self) -> Connection:
+        return self.engine.connect().execution_options(hipnode_begin="IMMEDIATE")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+
+
+def _translated(error: Exception) -> Exception:
+    try:
+        with door():
+            raise error
+    except Exception as translated:  # noqa: BLE001 - to be raised in its caller's thread
+        return translated
+
+
+def open_database(url: str) -> Database:
+    """Return the database at ``url``; nothing is connected to yet.
+
+    Raises
+    ------
+    SettingsInvalid
+        If the URL is neither SQLite's nor PostgreSQL's.
+    """
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError as error:
+        raise SettingsInvalid("database.url is not a database URL") from error
+    if backend == "sqlite":
+        return SQLiteDatabase(url)
+    if backend == "postgresql":
+        return Database(url)
+    raise SettingsInvalid(f"database.url: {backend} is neither sqlite nor postgresql")

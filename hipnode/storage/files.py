@@ -1,0 +1,224 @@
+"""Files on disk: images as they arrived, results as they were made.
+
+Everything lies under one folder; rows hold paths relative to it. Names derive from hashes, never
+from text that a peer chose. A file is complete and fsynced, and so is its folder's entry, before
+its path is given out.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hipnode.errors import DiskFull, StorageUnavailable
+
+IMAGES: Final = "images"
+RESULTS: Final = "results"
+INCOMING: Final = "incoming"
+QUARANTINE: Final = "quarantine"
+
+
+def _unavailable(error: OSError) -> StorageUnavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull()
+    return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put ``data`` at ``path`` so that a crash leaves the old or the new content, never a mix."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+class IncomingFile:
+    """A file that is being received. It has no lasting name until `FileStore.keep`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def fileno(self) -> int:
+        """Return the descriptor: a fast path may write through it directly."""
+        return self._descriptor
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``.
+
+        Raises
+        ------
+        DiskFull, StorageUnavailable
+            If it cannot be written.
+        """
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.write(self._descriptor, view)
+                self.size_bytes += written
+                view = view[written:]
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def sync(self) -> None:
+        """Make the content durable."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def abort(self) -> None:
+        """Forget the file."""
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class FileStore:
+    """The node's files.
+
+    Parameters
+    ----------
+    root
+        The folder that everything lies under; it is created.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        try:
+            for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
+                (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def incoming(self) -> IncomingFile:
+        """Return a new file to receive into."""
+        try:
+            return IncomingFile(self.root / INCOMING / f"{os.getpid()}-{uuid.uuid4().hex}")
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
+        """Give a received file its lasting name, durably; return its relative path.
+
+        The same content of the same instance has the same name, and is kept once.
+
+        Raises
+        ------
+        DiskFull, StorageUnavailable
+            If the file, or its folder's entry, cannot be made durable. Nothing is kept then.
+        """
+        relative = self._name(IMAGES, sop_instance_uid, sha256)
+        target = self.root / relative
+        try:
+            self._folder(target.parent)
+            incoming.sync()
+            try:
+                os.link(incoming.path, target)
+            except FileExistsError:
+                os.utime(target)  # it is wanted again: `reconcile` leaves young files alone
+            fsync_folder(target.parent)
+        except OSError as error:
+            raise _unavailable(error) from error
+        finally:
+            incoming.abort()
+        return relative
+
+    def write_result(self, sop_instance_uid: str, data: bytes) -> str:
+        """Write a result's file durably; return its relative path.
+
+        Raises
+        ------
+        DiskFull, StorageUnavailable
+            If it cannot be made durable.
+        """
+        relative = self._name(RESULTS, sop_instance_uid, hashlib.sha256(data).hexdigest())
+        target = self.root / relative
+        try:
+            self._folder(target.parent)
+            replace_durably(target, data)
+        except OSError as error:
+            raise _unavailable(error) from error
+        return relative
+
+    def path(self, relative: str) -> Path:
+        """Return where a relative path of a row lies.
+
+        Raises
+        ------
+        StorageUnavailable
+            If the path leads out of the store: somebody has changed the row.
+        """
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise StorageUnavailable("A row names a file outside of the store.")
+        return path
+
+    def delete(self, relative: str) -> bool:
+        """Delete a file; tell whether it was there."""
+        try:
+            self.path(relative).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unavailable(error) from error
+        return True
+
+    def quarantine(self, path: Path) -> None:
+        """Move a file that no row knows out of the way, for a person to look at."""
+        try:
+            target = self.root / QUARANTINE / f"{path.parent.parent.name}-{path.name}"
+            path.replace(target)
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def files(self, *folders: str) -> Iterator[Path]:
+        """Yield every file under ``folders`` of the store (`IMAGES`, `RESULTS`, `INCOMING`)."""
+        for name in folders:
+            for folder, _, names in os.walk(self.root / name):
+                for file in sorted(names):
+                    yield Path(folder, file)
+
+    def free_bytes(self) -> int:
+        """Return how much the disk still takes."""
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def _name(self, top: str, uid: str, sha256: str) -> str:
+        digest = hashlib.sha256(uid.encode()).hexdigest()
+        return f"{top}/{digest[:2]}/{digest[2:32]}-{sha256[:16]}.dcm"
+
+    def _folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            fsync_folder(folder.parent)

@@ -1,0 +1,219 @@
+"""Taking an image in: one transaction, idempotent by content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, case, select, update
+
+from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
+from hipnode.storage import audit_row, reports
+from hipnode.storage.queue import Queue, insert_into
+from hipnode.storage.schema import PRIORITIES, instance, study
+
+HEADER: Final[TypeAdapter[Header]] = TypeAdapter(Header)
+
+
+class IngestOutcome(StrEnum):
+    """What became of an image that arrived."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # the same content is here already: acknowledged, not read again
+    CHANGED = "changed"  # other content under a known SOP Instance UID: stored and flagged
+    DISCARDED = "discarded"  # by rule
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An image whose file is complete and durable (or will not be kept)."""
+
+    header: Header
+    calling_ae: str
+    called_ae: str
+    peer_address: str
+    path: str  # relative to the store's root; "" where it is discarded
+    sha256: str
+    size_bytes: int
+    association_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the settings' rules say is to be done with an image."""
+
+    action: Literal["read", "keep", "discard"]
+    priority: int
+    model_sets: tuple[str, ...]
+    quiet_s: float
+
+
+def ingest(
+    queue: Queue, connection: Connection, now: datetime, received: Received, plan: Plan
+) -> IngestOutcome:
+    """Write everything about an image's arrival; see `hipnode.storage.Ledger.ingest`."""
+    if plan.action == "discard":
+        _audit(connection, now, received, AuditEvent.INSTANCE_DISCARDED)
+        return IngestOutcome.DISCARDED
+    uid = received.header.sop_instance_uid
+    known = connection.execute(select(instance).where(instance.c.sop_instance_uid == uid)).all()
+    for row in known:
+        if row.sha256 == received.sha256:
+            return _again(queue, connection, now, received, plan, row)
+    owner = _note_study(connection, now, received, plan)
+    stored = _store(connection, now, received, plan, changed=bool(known))
+    if stored is None:  # another listener was faster by a hair
+        return _again(queue, connection, now, received, plan, None)
+    if known:
+        earlier = {"earlier_sha256": [row.sha256 for row in known]}
+        _audit(connection, now, received, AuditEvent.INSTANCE_CHANGED, earlier)
+    else:
+        _audit(connection, now, received, AuditEvent.INSTANCE_STORED)
+    if plan.action == "read":
+        _read(queue, connection, now, owner, stored, plan)
+    return IngestOutcome.CHANGED if known else IngestOutcome.STORED
+
+
+def _again(
+    queue: Queue,
+    connection: Connection,
+    now: datetime,
+    received: Received,
+    plan: Plan,
+    row: Row[Any] | None,
+) -> IngestOutcome:
+    """Acknowledge content that is here already; read it only if it was kept unread so far."""
+    _audit(connection, now, received, AuditEvent.INSTANCE_DUPLICATED)
+    if row is None:
+        return IngestOutcome.DUPLICATE
+    if row.retired_utc is not None:  # its file is back: retention may delete it once more
+        connection.execute(
+            update(instance)
+            .where(instance.c.id == row.id)
+            .values(retired_utc=None, received_utc=now, path=received.path)
+        )
+    if row.action == "keep" and plan.action == "read":
+        connection.execute(update(instance).where(instance.c.id == row.id).values(action="read"))
+        _read(queue, connection, now, _note_study(connection, now, received, plan), row.id, plan)
+    return IngestOutcome.DUPLICATE
+
+
+def _note_study(connection: Connection, now: datetime, received: Received, plan: Plan) -> Row[Any]:
+    """Write the study's row, which locks it, and return it."""
+    header = received.header
+    priority = max(PRIORITIES[-1], min(PRIORITIES[0], plan.priority))
+    insert = insert_into(connection, study).values(
+        study_instance_uid=header.study_instance_uid,
+        patient_id=_clean(header.patient_id),
+        accession_number=_clean(header.accession_number),
+        priority=priority,
+        quiet_us=round(plan.quiet_s * 1_000_000),
+        received_utc=now,
+        last_received_utc=now,
+    )
+    new = insert.excluded
+    changes: dict[str, Any] = {
+        "patient_id": new.patient_id,
+        "accession_number": new.accession_number,
+    }
+    if plan.action == "read":
+        changes |= {
+            "priority": case(
+                (study.c.priority > new.priority, study.c.priority), else_=new.priority
+            ),
+            "quiet_us": new.quiet_us,
+            "last_received_utc": new.last_received_utc,
+            "released_utc": None,
+        }
+    row: Row[Any] = connection.execute(
+        insert.on_conflict_do_update(index_elements=["study_instance_uid"], set_=changes).returning(
+            study
+        )
+    ).one()
+    return row
+
+
+def _store(
+    connection: Connection, now: datetime, received: Received, plan: Plan, *, changed: bool
+) -> int | None:
+    header = received.header
+    number: int | None = connection.execute(
+        insert_into(connection, instance)
+        .values(
+            study_instance_uid=header.study_instance_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            sha256=received.sha256,
+            header=_clean(HEADER.dump_json(header).decode()),
+            calling_ae=received.calling_ae,
+            called_ae=received.called_ae,
+            peer_address=received.peer_address,
+            association_id=received.association_id,
+            action=plan.action,
+            changed=changed,
+            path=received.path,
+            size_bytes=received.size_bytes,
+            received_utc=now,
+        )
+        .on_conflict_do_nothing(index_elements=["sop_instance_uid", "sha256"])
+        .returning(instance.c.id)
+    ).scalar()
+    return number
+
+
+def _read(
+    queue: Queue, connection: Connection, now: datetime, of: Row[Any], number: int, plan: Plan
+) -> None:
+    """Queue the readings of an image, and the report that follows on them."""
+    for model_set in plan.model_sets:
+        queue.enqueue(
+            connection,
+            now,
+            key=f"read:{number}:{model_set}",
+            kind=JobKind.READ,
+            study_instance_uid=of.study_instance_uid,
+            patient_id=of.patient_id,
+            accession_number=of.accession_number,
+            priority=max(PRIORITIES[-1], min(PRIORITIES[0], plan.priority)),
+            instance_id=number,
+            model_set=model_set,
+        )
+        reports.expect(queue, connection, now, of, model_set)
+
+
+def _audit(
+    connection: Connection,
+    now: datetime,
+    received: Received,
+    event: AuditEvent,
+    further: dict[str, Any] | None = None,
+) -> None:
+    header = received.header
+    record = AuditRecord(
+        event=event,
+        outcome=Outcome.OK,
+        actor=received.calling_ae,
+        study_instance_uid=header.study_instance_uid,
+        sop_instance_uid=header.sop_instance_uid,
+        patient_id=header.patient_id,
+        accession_number=header.accession_number,
+        ae_title=received.calling_ae,
+        detail={
+            "called_ae": received.called_ae,
+            "address": received.peer_address,
+            "association": received.association_id,
+            "sop_class": header.sop_class_uid,
+            "transfer_syntax": header.transfer_syntax_uid,
+            "sha256": received.sha256,
+            "bytes": received.size_bytes,
+            **(further or {}),
+        },
+    )
+    audit_row.append(connection, now, [record])
+
+
+def _clean(value: str) -> str:
+    """Replace what PostgreSQL cannot store."""
+    return value.replace("\0", "\ufffd")

@@ -1,0 +1,109 @@
+"""How the PostgreSQL dispatcher hears of work: rows of procrastinate's table, in our transaction.
+
+A read or a report has one nudge at most, which carries its id; a destination has one at most, which
+says that its outbox should be looked at. A nudge is a hint: the ledger decides, and a repeated or
+late one finds that there is nothing to do.
+
+The table is that of procrastinate 3.10, which the migrations create; its version is pinned.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, select, text
+
+from hipnode.domain import JobKind
+from hipnode.storage.queue import outbox_head
+from hipnode.storage.schema import EPOCH, NEVER, destination, to_us
+
+RUN: Final = "hipnode.run"
+LOOK: Final = "hipnode.look"
+_BASE_S: Final = 1_767_225_600  # 2026-01-01: so that the order fits procrastinate's 32-bit priority
+
+_PUT: Final = text(
+    """
+    WITH put AS (
+        INSERT INTO procrastinate_jobs
+            (queue_name, task_name, priority, queueing_lock, args, scheduled_at)
+        VALUES
+            (:queue, :task, :priority, :lock, CAST(:args AS jsonb), :at)
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE
+            SET priority = EXCLUDED.priority, scheduled_at = EXCLUDED.scheduled_at
+        RETURNING id, xmax <> 0 AS moved
+    )
+    SELECT pg_notify(
+        'procrastinate_queue_v1#' || :queue,
+        json_build_object('type', 'job_inserted', 'job_id', id)::text
+    ) FROM put WHERE moved
+    """
+)
+
+
+def queue_name(kind: JobKind, destination: str = "") -> str:
+    """Return the name of procrastinate's queue for a kind of job, or for a destination."""
+    return f"{kind}#{destination}" if kind is JobKind.DELIVER else kind.value
+
+
+class Nudger:
+    """Writes nudges.
+
+    Parameters
+    ----------
+    ageing_s
+        Waiting this long counts as one step of priority.
+    """
+
+    def __init__(self, ageing_s: float) -> None:
+        self._ageing = timedelta(seconds=ageing_s)
+
+    def __call__(self, connection: Connection, row: Row[Any]) -> None:
+        """Nudge the dispatcher about a queued job, or about the outbox that a delivery is in."""
+        if row.kind == JobKind.DELIVER:
+            self._look(connection, row.destination)
+        elif row.due_utc != NEVER:
+            queue = queue_name(JobKind(row.kind))
+            urgency = self._urgency(row.due_utc, row.priority)
+            arguments = {"job_id": row.id}
+            _put(connection, queue, RUN, urgency, f"job:{row.id}", arguments, row.due_utc)
+
+    def _look(self, connection: Connection, name: str) -> None:
+        head = outbox_head(connection, name)
+        if head is None:
+            return
+        paused_until = connection.execute(
+            select(destination.c.paused_until_utc).where(destination.c.name == name)
+        ).scalar()
+        at = max(head.due_utc, paused_until or EPOCH)
+        queue = queue_name(JobKind.DELIVER, name)
+        arguments = {"destination": name}
+        _put(connection, queue, LOOK, 0, f"outbox:{name}", arguments, at)
+
+    def _urgency(self, due: datetime, priority: int) -> int:
+        """Return procrastinate's priority (higher first): the same order as `Queue.heads`."""
+        order_s = to_us(due - priority * self._ageing) // 1_000_000
+        return max(-(2**31), min(2**31 - 1, _BASE_S - order_s))
+
+
+def _put(
+    connection: Connection,
+    queue: str,
+    task: str,
+    priority: int,
+    lock: str,
+    arguments: dict[str, Any],
+    at: datetime,
+) -> None:
+    connection.execute(
+        _PUT,
+        {
+            "queue": queue,
+            "task": task,
+            "priority": priority,
+            "lock": lock,
+            "args": json.dumps(arguments),
+            "at": at,
+        },
+    )

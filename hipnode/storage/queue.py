@@ -1,0 +1,337 @@
+"""The queue's rows: how a job comes to be, how its state moves, and what may run next.
+
+`move` is the only writer of a job's state. It follows `hipnode.domain.TRANSITIONS` and adds the
+audit row in the same transaction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from hipnode.domain import (
+    TRANSITIONS,
+    AuditEvent,
+    AuditRecord,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+)
+from hipnode.errors import IllegalTransition, LeaseLost
+from hipnode.settings import QueueSettings
+from hipnode.storage import audit_row
+from hipnode.storage.schema import PRIORITIES, Moment, destination, job
+
+Nudge = Callable[[Connection, Row[Any]], None]
+"""Told, within the transaction, of a job that is queued or of an outbox that has moved on."""
+
+_FREED: Final = {"lease_until_utc": None, "owner": ""}
+_INSERT: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def insert_into(connection: Connection, table: Any) -> Any:
+    """Return the engine's own INSERT, which knows ON CONFLICT."""
+    return _INSERT[connection.dialect.name](table)
+
+
+def to_job(row: Row[Any]) -> Job:
+    """Return a row of ``job`` as the value that everybody speaks in."""
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        state=JobState(row.state),
+        study_instance_uid=row.study_instance_uid,
+        priority=row.priority,
+        attempts=row.attempts,
+        token=row.token,
+        due_utc=row.due_utc,
+        created_utc=row.created_utc,
+        lease_until_utc=row.lease_until_utc,
+        instance_id=row.instance_id,
+        version=row.version,
+        result_id=row.result_id,
+        destination=row.destination,
+        model_set=row.model_set,
+        error=row.error,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the audit row says about a move."""
+
+    event: AuditEvent
+    outcome: Outcome = Outcome.OK
+    actor: str = ""
+    sop_instance_uid: str = ""
+    ae_title: str = ""
+    detail: dict[str, Any] | None = None
+
+
+class Queue:
+    """The ``job`` table.
+
+    Parameters
+    ----------
+    settings
+        Back-off and ageing: waiting `ageing_s` counts as one step of priority.
+    nudge
+        Tells the dispatcher; on SQLite, which looks for itself, it does nothing.
+    """
+
+    def __init__(self, settings: QueueSettings, nudge: Nudge) -> None:
+        self.ageing = timedelta(seconds=settings.ageing_s)
+        self._settings = settings
+        self._nudge = nudge
+
+    # --- coming to be -------------------------------------------------------------------------
+
+    def enqueue(self, connection: Connection, now: datetime, **values: Any) -> Row[Any] | None:
+        """Add a job, unless its key is there already: then nothing happens and None is returned."""
+        values = {"state": JobState.QUEUED, "created_utc": now, "due_utc": now} | values
+        statement = (
+            insert_into(connection, job)
+            .values(values)
+            .on_conflict_do_nothing(index_elements=["key"])
+            .returning(job)
+        )
+        row: Row[Any] | None = connection.execute(statement).first()
+        if row is not None:
+            audit_row.append(
+                connection, now, [_record(row, Audited(AuditEvent.JOB_QUEUED, detail=_facts(row)))]
+            )
+            self._nudge(connection, row)
+        return row
+
+    def set_due(self, connection: Connection, row: Row[Any], due: datetime, priority: int) -> None:
+        """Say when a queued job may run, and how urgently. Its state does not change."""
+        if (row.due_utc, row.priority) != (due, priority):
+            moved = connection.execute(
+                update(job)
+                .where(job.c.id == row.id, job.c.state == JobState.QUEUED)
+                .values(due_utc=due, priority=priority)
+                .returning(job)
+            ).first()
+            if moved is not None:
+                self._nudge(connection, moved)
+
+    # --- moving -------------------------------------------------------------------------------
+
+    def move(
+        self,
+        connection: Connection,
+        now: datetime,
+        held: Row[Any] | Job,
+        to: JobState,
+        audited: Audited,
+        **values: Any,
+    ) -> Row[Any]:
+        """Move a job from the state it is held to be in, and audit it.
+
+        Parameters
+        ----------
+        held
+            The job as its holder knows it. If its state or token has changed since, the holder's
+            word does not count any more.
+        to
+            The new state.
+        audited
+            What the audit row says.
+        values
+            Further columns to set.
+
+        Raises
+        ------
+        IllegalTransition
+            If there is no such move.
+        LeaseLost
+            If somebody else moved the job in the meantime.
+        """
+        if to not in TRANSITIONS[JobState(held.state)]:
+            raise IllegalTransition(f"A job that is {held.state} cannot become {to}.")
+        if to is JobState.CLAIMED:
+            values["token"] = held.token + 1
+        else:
+            values |= _FREED
+            if to is not JobState.QUEUED:
+                values["finished_utc"] = now
+        row = connection.execute(
+            update(job)
+            .where(job.c.id == held.id, job.c.state == held.state, job.c.token == held.token)
+            .values(state=to, **values)
+            .returning(job)
+        ).first()
+        if row is None:
+            raise LeaseLost
+        audit_row.append(connection, now, [_record(row, audited)])
+        if to is JobState.QUEUED or (row.kind == JobKind.DELIVER and to is not JobState.CLAIMED):
+            self._nudge(connection, row)
+        return row
+
+    def nudge(self, connection: Connection, row: Row[Any]) -> None:
+        """Tell the dispatcher of a queued job once more."""
+        self._nudge(connection, row)
+
+    # --- what may run next --------------------------------------------------------------------
+
+    def heads(
+        self, connection: Connection, kinds: tuple[JobKind, ...], now: datetime
+    ) -> list[tuple[str, int]]:
+        """Return the (kind, priority) pairs with a job that is due, the first to run in front.
+
+        One step of priority is worth `ageing`: the order is that of the due times, each less so
+        many steps. Only the oldest job of each pair is looked at, so the backlog does not matter.
+        """
+        rows = connection.execute(_heads(kinds), {"now": now}).all()
+        rows = sorted(rows, key=lambda row: row.due_utc - row.priority * self.ageing)
+        return [(row.kind, row.priority) for row in rows]
+
+    def next_job(
+        self, connection: Connection, kinds: tuple[JobKind, ...], now: datetime
+    ) -> Row[Any] | None:
+        """Return and lock the job to run next, past those that others are about to claim."""
+        for kind, priority in self.heads(connection, kinds, now):
+            chosen = {"kind": kind, "priority": priority, "now": now}
+            if (row := connection.execute(_FIRST, chosen).first()) is not None:
+                return row
+        return None
+
+    def next_delivery(
+        self, connection: Connection, name: str, now: datetime, *, lock: bool
+    ) -> Row[Any] | None:
+        """Return the head of a destination's outbox, if it may go now.
+
+        One object is under way to a destination at a time, and none overtakes: while the head waits
+        for its next attempt, or the destination is away, the others wait behind it.
+        """
+        statement = select(destination).where(destination.c.name == name)
+        if lock:
+            statement = statement.with_for_update(skip_locked=True)
+        place = connection.execute(statement).first()
+        if place is None or (place.paused_until_utc or now) > now:
+            return None
+        if connection.execute(_UNDER_WAY, {"name": name}).first() is not None:
+            return None
+        head = outbox_head(connection, name)
+        return head if head is not None and head.due_utc <= now else None
+
+    def outboxes(self, connection: Connection, now: datetime) -> list[str]:
+        """Return the destinations that are not paused, the one longest not served in front."""
+        return list(connection.execute(_OUTBOXES, {"now": now}).scalars())
+
+    def backoff_until(self, now: datetime, failures: int) -> datetime:
+        """Return when to try again: doubling, jittered by half, never beyond the cap.
+
+        After the n-th failure the wait is between half of and all of
+        ``min(cap, first * 2 ** (n - 1))``.
+        """
+        full_s = min(
+            self._settings.backoff_cap_s,
+            self._settings.backoff_first_s * 2.0 ** min(failures - 1, 60),
+        )
+        return now + timedelta(seconds=full_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+
+def _facts(row: Row[Any]) -> dict[str, Any]:
+    facts = {
+        "kind": row.kind,
+        "priority": row.priority,
+        "instance_id": row.instance_id,
+        "version": row.version,
+        "result_id": row.result_id,
+        "destination": row.destination,
+        "model_set": row.model_set,
+    }
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def _record(row: Row[Any], audited: Audited) -> AuditRecord:
+    return AuditRecord(
+        event=audited.event,
+        outcome=audited.outcome,
+        actor=audited.actor,
+        study_instance_uid=row.study_instance_uid,
+        sop_instance_uid=audited.sop_instance_uid,
+        patient_id=row.patient_id,
+        accession_number=row.accession_number,
+        ae_title=audited.ae_title,
+        job_id=row.id,
+        detail={"kind": row.kind, **(audited.detail or {})},
+    )
+
+
+# A partial index serves only a query that says its condition in so many words: no parameters here.
+IS_QUEUED: Final = job.c.state == literal_column("'queued'")
+IS_CLAIMED: Final = job.c.state == literal_column("'claimed'")
+_IS_DELIVER: Final = job.c.kind == literal_column("'deliver'")
+_NOW: Final = bindparam("now", type_=Moment)
+
+_FIRST: Final = (
+    select(job)
+    .where(
+        IS_QUEUED,
+        job.c.kind == bindparam("kind"),
+        job.c.priority == bindparam("priority"),
+        job.c.due_utc <= _NOW,
+    )
+    .order_by(job.c.due_utc, job.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_UNDER_WAY: Final = (
+    select(job.c.id).where(IS_CLAIMED, _IS_DELIVER, job.c.destination == bindparam("name")).limit(1)
+)
+_OUTBOX_HEAD: Final = (
+    select(job)
+    .where(IS_QUEUED, _IS_DELIVER, job.c.destination == bindparam("name"))
+    .order_by(job.c.position_us, job.c.id)
+    .limit(1)
+)
+_OUTBOXES: Final = (
+    select(destination.c.name)
+    .where(func.coalesce(destination.c.paused_until_utc, 0) <= _NOW)
+    .order_by(func.coalesce(destination.c.claimed_utc, 0), destination.c.name)
+)
+
+
+def outbox_head(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the delivery that goes to a destination next, whenever it may."""
+    return connection.execute(_OUTBOX_HEAD, {"name": name}).first()
+
+
+@cache
+def _heads(kinds: tuple[JobKind, ...]) -> Any:
+    """Return the query for the oldest due job of each kind and priority."""
+    heads = []
+    for kind in kinds:
+        for priority in PRIORITIES:
+            head = (
+                select(job.c.kind, job.c.priority, job.c.due_utc)
+                .where(
+                    IS_QUEUED,
+                    job.c.kind == literal_column(f"'{kind}'"),
+                    job.c.priority == literal_column(str(priority)),
+                    job.c.due_utc <= _NOW,
+                )
+                .order_by(job.c.due_utc)
+                .limit(1)
+            )
+            heads.append(select(head.subquery()))
+    return union_all(*heads)

@@ -1,0 +1,119 @@
+"""When a study is reported.
+
+A study has one open report job per model set at most. It is due once no reading of the study is
+open and no image came for the quiet period, or the sender has closed its association. An image that
+comes after a version was claimed opens the next one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from hipnode.domain import JobKind, JobState
+from hipnode.storage.queue import Queue
+from hipnode.storage.schema import NEVER, job, study
+
+_OPEN = (JobState.QUEUED, JobState.CLAIMED)
+
+
+def lock_study(connection: Connection, study_uid: str) -> Row[Any]:
+    """Take the study's turn: whatever decides about its reports does so one after the other."""
+    statement = select(study).where(study.c.study_instance_uid == study_uid)
+    return connection.execute(statement.with_for_update(key_share=True)).one()
+
+
+def latest(connection: Connection, study_uid: str, model_set: str) -> Row[Any] | None:
+    """Return and lock the study's newest report job."""
+    statement = (
+        select(job)
+        .where(
+            job.c.study_instance_uid == study_uid,
+            job.c.kind == JobKind.REPORT,
+            job.c.model_set == model_set,
+        )
+        .order_by(job.c.version.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    return connection.execute(statement).first()
+
+
+def is_superseded(connection: Connection, held: Any) -> bool:
+    """Tell whether a newer version of this report has been opened."""
+    newer = select(job.c.id).where(
+        job.c.study_instance_uid == held.study_instance_uid,
+        job.c.kind == JobKind.REPORT,
+        job.c.model_set == held.model_set,
+        job.c.version > held.version,
+    )
+    return connection.execute(newer.limit(1)).first() is not None
+
+
+def expect(
+    queue: Queue, connection: Connection, now: datetime, of: Row[Any], model_set: str
+) -> None:
+    """Make sure that a report will follow on the reading that has just been queued.
+
+    Parameters
+    ----------
+    of
+        The study's row, locked.
+    model_set
+        Which model set reads.
+    """
+    newest = latest(connection, of.study_instance_uid, model_set)
+    if newest is not None and newest.state == JobState.QUEUED:
+        queue.set_due(connection, newest, NEVER, of.priority)
+        return
+    version = 1 if newest is None else newest.version + 1
+    queue.enqueue(
+        connection,
+        now,
+        key=f"report:{of.study_instance_uid}:{model_set}:{version}",
+        kind=JobKind.REPORT,
+        study_instance_uid=of.study_instance_uid,
+        patient_id=of.patient_id,
+        accession_number=of.accession_number,
+        priority=of.priority,
+        due_utc=NEVER,
+        version=version,
+        model_set=model_set,
+    )
+
+
+def settle(queue: Queue, connection: Connection, of: Row[Any]) -> None:
+    """Recompute when the study's queued reports are due.
+
+    Parameters
+    ----------
+    of
+        The study's row, locked.
+    """
+    mine = job.c.study_instance_uid == of.study_instance_uid
+    queued = select(job).where(mine, job.c.kind == JobKind.REPORT, job.c.state == JobState.QUEUED)
+    for report in connection.execute(queued).all():
+        reading = select(job.c.id).where(
+            mine,
+            job.c.kind == JobKind.READ,
+            job.c.model_set == report.model_set,
+            job.c.state.in_(_OPEN),
+        )
+        due = NEVER
+        if connection.execute(reading.limit(1)).first() is None:
+            due = of.released_utc or of.last_received_utc + timedelta(microseconds=of.quiet_us)
+        queue.set_due(connection, report, due, of.priority)
+
+
+def release(queue: Queue, connection: Connection, now: datetime, study_uid: str) -> None:
+    """Note that the sender is done with the study for now."""
+    statement = (
+        update(study)
+        .where(study.c.study_instance_uid == study_uid)
+        .values(released_utc=now)
+        .returning(study)
+    )
+    if (row := connection.execute(statement).first()) is not None:  # all of it may be discarded
+        settle(queue, connection, row)

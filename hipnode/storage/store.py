@@ -1,0 +1,92 @@
+"""One door to everything that lasts: database and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row
+
+from hipnode.settings import Settings
+from hipnode.storage import migrate as migrations
+from hipnode.storage.audit import AuditLog
+from hipnode.storage.engine import Database, open_database
+from hipnode.storage.files import FileStore
+from hipnode.storage.ledger import Ledger
+from hipnode.storage.nudges import Nudger
+from hipnode.storage.queue import Nudge, Queue
+from hipnode.storage.seal import Sealer
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
+    """SQLite's dispatcher looks for itself."""
+
+
+class Store:
+    """The node's memory: one for each process, safe for all of its threads.
+
+    Attributes
+    ----------
+    ledger
+        What was received, what is to be done, what came of it.
+    audit
+        The audit log.
+    files
+        The files.
+    """
+
+    def __init__(self, settings: Settings, database: Database, now: Callable[[], datetime]) -> None:
+        self.settings = settings
+        self.database = database
+        self.now = now
+        self.files = FileStore(settings.node.data_dir)
+        ageing_s = settings.queue.ageing_s
+        nudge: Nudge = _no_nudge if database.is_sqlite else Nudger(ageing_s)
+        self.queue = Queue(settings.queue, nudge)
+        self.ledger = Ledger(database, self.queue, settings.queue, now)
+        self.audit = AuditLog(database, Sealer(database, self.files.root), now)
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        migrate: bool = False,
+        now: Callable[[], datetime] = utc_now,
+    ) -> Store:
+        """Open the store that the settings name.
+
+        Parameters
+        ----------
+        settings
+            The effective settings.
+        migrate
+            Bring the database's schema up to date first, creating it if need be.
+        now
+            The clock.
+
+        Raises
+        ------
+        StorageUnavailable
+            If the database or the folder cannot be used, or its schema is not this version's.
+        SettingsInvalid
+            If the database's URL cannot be used.
+        """
+        store = cls(settings, open_database(settings.database_url), now)
+        try:
+            if migrate:
+                migrations.upgrade(store.database)
+            migrations.check(store.database)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Finish what is being written, and close every connection."""
+        self.database.close()
