@@ -73,7 +73,7 @@ def cortex_times(t_score: float) -> float:
 
 def trabecular_share(t_score: float) -> float:
     """Return how much compact bone a mm of trabecular bone is worth."""
-    return float(0.17 * np.clip(1.0 + 0.17 * (t_score + 1), 0.35, 1.7))
+    return float(0.23 * np.clip(1.0 + 0.17 * (t_score + 1), 0.35, 1.7))
 
 
 def compose(
@@ -88,11 +88,11 @@ def compose(
     for part, faint in ((body.pelvis, 0.9), (body.sacrum, 0.8)):
         cortex = part.cortex(times)
         weave = plane.crop(plane.texture("trabecular"), cortex.shape, rng)
-        inner = (part.whole - cortex) * np.float32(share * faint) * (1 + 0.16 * weave)
+        inner = (part.whole - cortex) * np.float32(share * faint) * (1 + 0.11 * weave)
         plane.add(bone, cortex * np.float32(faint) + inner, to_pelvis)
     to_spine = np.linalg.inv(plane.from_pixels(tissue.SPINE_GRID)) @ camera.to_mm
     if body.pose == "frontal":
-        dense = 0.55 + 0.45 * times
+        dense = 0.9 * times
         plane.add(bone, tissue.spine(body.sacrum_top_mm, dense, rng), to_spine)
     seen = tuple(_hip(body, plan, times, share, camera, bone, metal) for plan in plans)
     return Scene(bone, metal, seen)
@@ -167,7 +167,7 @@ def femur_stuff(femur: Bone, share: float, rng: np.random.Generator) -> Image:
     arc = np.hypot(x - p.lateral[0] + 26, y - p.lateral[1] - 8) - 46
     lines = lines + 0.3 * np.exp(-((arc / 6) ** 2)) * above
     ward = 0.35 * np.exp(-(((x - p.neck_base[0] + 3) / 11) ** 2) - ((y - p.neck[1] - 11) / 9) ** 2)
-    inner = (femur.whole - femur.cortex) * hollow * (0.85 + lines - ward) * (1 + 0.2 * weave)
+    inner = (femur.whole - femur.cortex) * hollow * (0.85 + lines - ward) * (1 + 0.12 * weave)
     out: Image = (femur.cortex + np.float32(share) * inner).astype(np.float32)
     return out
 

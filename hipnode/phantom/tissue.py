@@ -12,7 +12,7 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.people import Person
 from hipnode.phantom.projecting import Grid, Image
 
-SPINE_GRID = Grid(-60.0, -195.0, 0.5, 400, 240)
+SPINE_GRID = Grid(-60.0, -375.0, 0.5, 640, 240)
 
 
 def _smooth(value: Image) -> Image:
@@ -27,18 +27,20 @@ def body(x: Image, y: Image, person: Person, rng: np.random.Generator) -> Image:
     depth = 205 + 7 * heavy + rng.normal(0, 10)
     half = 178 + 5.2 * heavy + rng.normal(0, 8)
     width = half * (1 - 0.12 * _smooth((-y - 40) / 150))
-    crotch = 82 + rng.normal(0, 8)
+    crotch = 88 + rng.normal(0, 8)
     trunk = depth * np.sqrt(np.maximum(1 - (x / width) ** 2, 0))
-    trunk = trunk * (1 - _smooth((y - crotch + 30) / 55))
-    radius = 88 + 2.2 * heavy + rng.normal(0, 4)
-    gap = max(2.0, rng.normal(8, 6))
+    hem = crotch + 0.0022 * x * x + rng.normal(0, 6) * np.cos(x / 40)
+    trunk = trunk * (1 - _smooth((y - hem + 70) / 85))
+    radius = 90 + 2.4 * heavy + rng.normal(0, 4)
+    spread = rng.uniform(0.0, 0.16)
     thighs = np.zeros_like(trunk)
     for sign in (-1, 1):
-        slim = radius * (1 - 0.12 * _smooth((y - 60) / 200))
-        off = (x - sign * (radius + gap)) / slim
-        thighs = np.maximum(thighs, 1.9 * slim * np.sqrt(np.maximum(1 - off**2, 0)))
-    thighs = thighs * _smooth((y + 70) / 110)
-    whole = (trunk**4 + thighs**4) ** 0.25
+        below = np.maximum(y - crotch + 15, 0)
+        slim = radius * (1 - 0.10 * _smooth(below / 180))
+        off = (x - sign * (radius + 1 + spread * below)) / slim
+        thighs = np.maximum(thighs, 1.95 * slim * np.sqrt(np.maximum(1 - off**2, 0)))
+    thighs = thighs * _smooth((y + 110) / 150)
+    whole = (trunk**3 + thighs**3) ** (1 / 3)
     fat = np.clip(14 + 2.2 * heavy, 8, 60)
     muscle = depth * np.sqrt(np.maximum(1 - (x / (width - fat)) ** 2, 0)) * 0.09
     clouds = plane.crop(plane.texture("clouds"), whole.shape, rng)
@@ -61,31 +63,33 @@ def folds(x: Image, y: Image, rng: np.random.Generator) -> Image:
 def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
     """Return the depth of bowel gas in mm, to be taken off the soft tissue."""
     out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
-    for _ in range(int(rng.integers(2, 16))):
-        cx, cy = rng.normal(0, 70), rng.uniform(-190, -20)
-        if rng.random() < 0.25:
-            cx, cy = rng.normal(0, 18), rng.uniform(-80, 10)
-        a, b = rng.uniform(5, 24, 2)
-        angle, phase = rng.uniform(0, np.pi, 2)
+    clouds = plane.texture("clouds")
+    shape = out.shape
+    x = x + 7 * plane.crop(clouds, shape, rng)
+    y = y + 7 * plane.crop(clouds, shape, rng)
+    for _ in range(int(rng.integers(2, 22))):
+        cx, cy = rng.normal(0, 75), rng.uniform(-230, -30)
+        if rng.random() < 0.3:
+            cx, cy = rng.normal(0, 22), rng.uniform(-80, 10)
+        a, b = np.exp(rng.normal(2.3, 0.5, 2))
+        angle = rng.uniform(0, np.pi)
         u = ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) / a
         v = (-(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)) / b
-        around = np.arctan2(v, u)
-        wobble = 1 + 0.18 * np.sin(3 * around + phase) + 0.1 * np.sin(5 * around - phase)
-        inside = np.maximum(1 - (u * u + v * v) / wobble**2, 0)
-        out += np.float32(rng.uniform(10, 45)) * np.sqrt(inside)
-    mottle = plane.crop(plane.texture("clouds"), out.shape, rng)
+        inside = np.maximum(1.1 - u * u - v * v, 0)
+        out += np.float32(rng.uniform(4, 28)) * np.minimum(np.sqrt(inside), 1)
+    mottle = plane.crop(clouds, shape, rng)
     where = np.exp(-(((x - rng.normal(0, 40)) / 60) ** 2) - ((y + rng.uniform(40, 150)) / 50) ** 2)
     out += (np.maximum(mottle - 0.3, 0) * where * rng.uniform(0, 14)).astype(np.float32)
-    return np.minimum(out, 90)
+    return np.minimum(out, 60)
 
 
 def spine(top: tuple[float, float], dense: float, rng: np.random.Generator) -> Image:
     """Return the lower lumbar spine in mm of compact bone, on ``SPINE_GRID``."""
     x, y = plane.mm(SPINE_GRID)
     out = np.zeros((SPINE_GRID.rows, SPINE_GRID.columns), dtype=np.float32)
-    bend = rng.normal(0, 1.2)
+    bend = rng.normal(0, 0.7)
     at = np.array([0.0, top[1] + rng.uniform(2, 12)])
-    for level in range(5):
+    for level in range(8):
         tilt = bend * level + rng.normal(0, 1)
         out += _vertebra(x, y, at, tilt, dense, level, rng)
         step = plane.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
@@ -104,7 +108,7 @@ def _vertebra(
     inside = inside / (1 + np.exp(np.clip((np.abs(v) - high) / 0.6, -30, 30)))
     depth = 30 * np.sqrt(np.maximum(1 - (u / 28) ** 2, 0))
     weave = plane.crop(plane.texture("trabecular"), (x + y).shape, rng)
-    bone = inside * depth * 0.13 * dense * (1 + 0.15 * weave)
+    bone = inside * depth * 0.24 * dense * (1 + 0.15 * weave)
     tall = 1.2 + 0.06 * np.sqrt(np.maximum(0, 24**2 - u * u))
     for edge in (-high, high):  # end plates, seen a little from above or below
         bone += 3.2 * dense * np.exp(-(((v - edge) / tall) ** 2)) * (np.abs(u) < half)

@@ -39,10 +39,10 @@ def draw(rng: np.random.Generator, *, low_quality: bool) -> Look:
     worse = 1.0 if low_quality else 0.0
     return Look(
         float(photons * 0.12 ** (worse * rng.random())),
-        float(rng.uniform(0.1, 0.8) + worse * rng.uniform(0, 1.2)),
+        float(rng.uniform(0.05, 0.5) + worse * rng.uniform(0, 1.2)),
         float(rng.uniform(0.4, 0.9) + worse * rng.uniform(0, 1.4)),
         float(rng.uniform(0.0, 0.9)),
-        float(rng.uniform(0.0, 0.6)),
+        float(rng.uniform(0.1, 0.75)),
         float(rng.uniform(0.75, 1.5)),
         float(rng.uniform(0.0, 5.0)),
         float(rng.uniform(0.0, 0.06) + worse * rng.uniform(0, 0.1)),
