@@ -40,6 +40,8 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
         if keyword in image:
             out[keyword] = image[keyword]
     out.setdefault("PatientOrientation", "")
+    if not out.get("BodyPartExamined"):
+        out.setdefault("Laterality", "")  # type 2C: an unnamed body part may be a paired one
     picture = draw(source, maker)
     out.ConversionType = "WSD"
     out.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
