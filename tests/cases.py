@@ -130,7 +130,7 @@ def _several_tasks(name: str) -> ReportRequest:
 
 
 def _long_names(name: str) -> ReportRequest:
-    long = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Maximilian^^Dr.^Sr."
+    long = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Max^^Dr.^Sr."
     node = replace(NODE, name="n" * 80, institution="Hospital of " + "very " * 20)
     model = ModelRef("m" * 64, "10.20.30", "c0de" * 16, "A card that is long. " * 19)
     hips = [hip(R, 0.91, model=model), hip(L, 0.5, model=model)]
@@ -275,6 +275,7 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "no orientation": {"PatientOrientation": None},
     "time zone": {"TimezoneOffsetFromUTC": "+0100"},
     "accession too long": {"AccessionNumber": "A" * 20},
+    "name too long": {"PatientName": "Wolfeschlegelsteinhausen" * 3 + "^Hubert"},
     "description too long": {"StudyDescription": "XR pelvis and both hips " * 5},
     "no request": {"RequestAttributesSequence": None},
     "no character set": {"SpecificCharacterSet": None},

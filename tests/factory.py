@@ -153,6 +153,7 @@ def radiograph(study: str = "1", image: str = "1", **changes: Any) -> Dataset:
         "AnatomicRegionSequence": [anatomy],
         "ViewCodeSequence": [view],
         "DetectorType": "DIRECT",
+        "PositionerType": "NONE",
         "PatientOrientation": list(ds.get("PatientOrientation") or ["L", "F"]),
         "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2",

@@ -70,8 +70,8 @@ _SEQUENCES: Final = {
 }  # fmt: skip
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
-MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64 * 3 + 2, "CS": 16, "AS": 4, "IS": 12, "DS": 16}
-"""PS3.5 6.2: the most characters of a value, by VR."""
+MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64, "CS": 16, "AS": 4, "IS": 12, "DS": 16}
+"""PS3.5 6.2: the most characters of a value (of a PN: of each component group), by VR."""
 
 _SEX: Final = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
 
@@ -181,7 +181,8 @@ class Mender:
         if vr != "PN" and "\\" in text:
             text = text.replace("\\", "/")
         limit = MAX_CHARS.get(vr, 64)
-        if len(text) <= limit:
+        longest = max(map(len, text.split("="))) if vr == "PN" else len(text)
+        if longest <= limit:
             return text
         if keyword == "PatientID":
             raise ReportRefused(f"PatientID has {len(text)} characters; DICOM allows {limit}")
