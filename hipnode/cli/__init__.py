@@ -10,7 +10,7 @@ import sys
 import typer
 
 from hipnode import DISCLAIMER, __version__
-from hipnode.cli import demo, look, node, read
+from hipnode.cli import conform, demo, look, models, node, phantom, read
 from hipnode.errors import HipnodeError
 
 app = typer.Typer(
@@ -44,6 +44,9 @@ app.command("read")(read.read)
 app.command("demo")(demo.demo)
 app.command("status")(look.status)
 app.command("requeue")(look.requeue)
+app.command("phantom")(phantom.phantom)
+app.command("conform")(conform.conform)
+app.add_typer(models.app, name="models")
 app.add_typer(look.config_app, name="config")
 
 
