@@ -7,7 +7,9 @@ any other header text cannot be logged: an unknown key is replaced by the key ``
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import MutableMapping
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -67,9 +69,12 @@ def configure(
 ) -> None:
     """Send the log to standard error, as JSON lines or for a person's eye.
 
-    Libraries' own loggers are silenced below ERROR: pynetdicom prints data sets at DEBUG.
+    Libraries' own loggers are silenced below ERROR: pynetdicom prints data sets at DEBUG. So are
+    Python's warnings, here and in processes started from here: pydicom's quote header text.
     """
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"
