@@ -135,9 +135,9 @@ class Node:
         """Run ``hipnode ARGUMENTS --config …`` to its end."""
         return run([*HIPNODE, *arguments, "--config", self.config], check=check)
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *arguments: str) -> dict[str, Any]:
         """Return what ``hipnode status --json`` says."""
-        return dict(json.loads(self.cli("status", "--json").stdout))
+        return dict(json.loads(self.cli("status", "--json", *arguments).stdout))
 
     def audit(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the audit log's records, oldest first."""
