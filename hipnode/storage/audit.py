@@ -15,10 +15,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
-from hipnode.storage import seal
 from hipnode.storage.audit_row import append
 from hipnode.storage.engine import Database
 from hipnode.storage.schema import audit
+from hipnode.storage.seal import AuditFault, Sealer
 
 _PAGE: Final = 1000
 
@@ -107,9 +107,7 @@ class AuditLog:
         The clock.
     """
 
-    def __init__(
-        self, database: Database, keeper: seal.Sealer, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, keeper: Sealer, now: Callable[[], datetime]) -> None:
         self._database = database
         self._keeper = keeper
         self._now = now
@@ -197,7 +195,7 @@ class AuditLog:
         """Seal what has been written since the last time; return how many rows."""
         return self._keeper.seal(self._now())
 
-    def verify(self, *, actor: str = "") -> seal.AuditFault | None:
+    def verify(self, *, actor: str = "") -> AuditFault | None:
         """Recompute every hash and the chain; return the first fault, or None. It is audited."""
         report = self._keeper.verify()
         self.append(

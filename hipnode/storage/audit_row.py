@@ -14,6 +14,20 @@ from hipnode.domain import AuditRecord
 from hipnode.storage.schema import audit, to_us
 
 _APPEND: Final = insert(audit)
+_TEXT_LENGTH: Final = 256
+_FOREIGN: Final = (
+    "actor",
+    "study_instance_uid",
+    "sop_instance_uid",
+    "patient_id",
+    "accession_number",
+    "ae_title",
+)
+
+
+def storable(value: str) -> str:
+    """Return text from outside as an index of either engine takes it: no NUL, of finite length."""
+    return value.replace("\0", "\ufffd")[:_TEXT_LENGTH]
 
 
 def append(connection: Connection, now: datetime, records: Sequence[AuditRecord]) -> None:
@@ -36,8 +50,8 @@ def _row(now: datetime, record: AuditRecord) -> dict[str, Any]:
         "job_id": record.job_id,
         "detail": json.dumps(record.detail, sort_keys=True, separators=(",", ":"), default=str),
     }
-    for name in ("actor", "patient_id", "accession_number", "study_instance_uid"):
-        values[name] = values[name].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
+    for name in _FOREIGN:
+        values[name] = storable(values[name])
     values["row_hash"] = row_hash(values)
     return values
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Handle = Callable[[Job], None]
 
 _LOOK_S: Final = 0.02
-"""How often an idle SQLite dispatcher asks whether anybody has written: a matter of microseconds."""
-_AWAY_FIRST_S: Final = 0.5
-_AWAY_CAP_S: Final = 10.0
+"""How often an idle SQLite dispatcher asks whether anybody has written: it takes microseconds."""
+AWAY_FIRST_S: Final = 0.5
+AWAY_CAP_S: Final = 10.0
 
 
 class Dispatcher(Protocol):
@@ -173,11 +173,12 @@ class SQLiteDispatcher:
         away_s = 0.0
         while not stop.is_set():
             try:
+                before = self._store.database.written()
                 job = self._store.ledger.claim(kinds, owner, destination=destination)
             except StorageUnavailable as error:
                 if not away_s:
                     log.error(Event.DATABASE_WENT_AWAY, reason=str(error))
-                away_s = min(_AWAY_CAP_S, away_s * 2 or _AWAY_FIRST_S)
+                away_s = min(AWAY_CAP_S, away_s * 2 or AWAY_FIRST_S)
                 stop.wait(away_s)
                 continue
             if away_s:
@@ -186,12 +187,11 @@ class SQLiteDispatcher:
             if job is not None:
                 hands.do(job)
             else:
-                self._wait(stop)
+                self._wait(stop, before)
 
-    def _wait(self, stop: threading.Event) -> None:
+    def _wait(self, stop: threading.Event, before: int) -> None:
         """Wait until somebody has written, ``poll_s`` at most: jobs come due without a write."""
         left_s = self._store.settings.queue.poll_s
-        before = self._store.database.written()
         while left_s > 0 and not stop.wait(min(_LOOK_S, left_s)):
             left_s -= _LOOK_S
             if self._store.database.written() != before:

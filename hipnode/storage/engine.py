@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from hipnode.errors import DiskFull, SettingsInvalid, StorageUnavailable
+from hipnode.errors import DiskFull, InputRefused, SettingsInvalid, StorageUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -45,6 +45,8 @@ def door() -> Iterator[None]:
         what = str(error.orig)
         if "disk is full" in what or "No space left" in what:
             raise DiskFull from error
+        if isinstance(error, DataError):
+            raise InputRefused("The database cannot store a value in this.") from error
         raise StorageUnavailable(f"The database cannot be used: {type(error.orig).__name__}") from (
             error
         )
@@ -111,6 +113,10 @@ class Database:
         with door(), self.engine.connect() as connection:
             return work(connection)
 
+    def written(self) -> int:
+        """Return a number that changes when anybody commits; always 0 where nobody needs it."""
+        return 0
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -176,7 +182,7 @@ class SQLiteDatabase(Database):
         return value
 
     def written(self) -> int:
-        """Return a number that changes when another connection, of any process, commits."""
+        """Return a number that changes when anybody commits, this process included."""
         with self._watch_lock, door():
             if self._watch is None:
                 self._watch = self.engine.raw_connection()

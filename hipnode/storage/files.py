@@ -195,7 +195,7 @@ class FileStore:
     def quarantine(self, path: Path) -> None:
         """Move a file that no row knows out of the way, for a person to look at."""
         try:
-            target = self.root / QUARANTINE / f"{path.parent.parent.name}-{path.name}"
+            target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
         except OSError as error:
             raise _unavailable(error) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -11,10 +11,12 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, case, select, update
 
 from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
+from hipnode.errors import HeaderUnusable
 from hipnode.storage import audit_row, reports
 from hipnode.storage.queue import Queue, insert_into
-from hipnode.storage.schema import PRIORITIES, instance, study
+from hipnode.storage.schema import PRIORITIES, instance, job, study
 
+_UID_LENGTH: Final = 64
 HEADER: Final[TypeAdapter[Header]] = TypeAdapter(Header)
 
 
@@ -54,7 +56,14 @@ class Plan:
 def ingest(
     queue: Queue, connection: Connection, now: datetime, received: Received, plan: Plan
 ) -> IngestOutcome:
-    """Write everything about an image's arrival; see `hipnode.storage.Ledger.ingest`."""
+    """Write everything about an image's arrival; see `hipnode.storage.Ledger.ingest`.
+
+    Raises
+    ------
+    HeaderUnusable
+        If a UID is none.
+    """
+    _check_uids(received.header)
     if plan.action == "discard":
         _audit(connection, now, received, AuditEvent.INSTANCE_DISCARDED)
         return IngestOutcome.DISCARDED
@@ -85,19 +94,23 @@ def _again(
     plan: Plan,
     row: Row[Any] | None,
 ) -> IngestOutcome:
-    """Acknowledge content that is here already; read it only if it was kept unread so far."""
+    """Acknowledge content that is here already; queue only readings that it never had."""
     _audit(connection, now, received, AuditEvent.INSTANCE_DUPLICATED)
     if row is None:
         return IngestOutcome.DUPLICATE
     if row.retired_utc is not None:  # its file is back: retention may delete it once more
-        connection.execute(
-            update(instance)
-            .where(instance.c.id == row.id)
-            .values(retired_utc=None, received_utc=now, path=received.path)
-        )
-    if row.action == "keep" and plan.action == "read":
-        connection.execute(update(instance).where(instance.c.id == row.id).values(action="read"))
-        _read(queue, connection, now, _note_study(connection, now, received, plan), row.id, plan)
+        values = {"retired_utc": None, "received_utc": now, "path": received.path}
+        connection.execute(update(instance).where(instance.c.id == row.id).values(values))
+    if plan.action == "read":
+        keys = {f"read:{row.id}:{model_set}": model_set for model_set in plan.model_sets}
+        known = set(connection.execute(select(job.c.key).where(job.c.key.in_(keys))).scalars())
+        unread = tuple(model_set for key, model_set in keys.items() if key not in known)
+        if unread:
+            connection.execute(
+                update(instance).where(instance.c.id == row.id).values(action="read")
+            )
+            owner = _note_study(connection, now, received, plan)
+            _read(queue, connection, now, owner, row.id, replace(plan, model_sets=unread))
     return IngestOutcome.DUPLICATE
 
 
@@ -107,8 +120,8 @@ def _note_study(connection: Connection, now: datetime, received: Received, plan:
     priority = max(PRIORITIES[-1], min(PRIORITIES[0], plan.priority))
     insert = insert_into(connection, study).values(
         study_instance_uid=header.study_instance_uid,
-        patient_id=_clean(header.patient_id),
-        accession_number=_clean(header.accession_number),
+        patient_id=audit_row.storable(header.patient_id),
+        accession_number=audit_row.storable(header.accession_number),
         priority=priority,
         quiet_us=round(plan.quiet_s * 1_000_000),
         received_utc=now,
@@ -146,7 +159,7 @@ def _store(
             study_instance_uid=header.study_instance_uid,
             sop_instance_uid=header.sop_instance_uid,
             sha256=received.sha256,
-            header=_clean(HEADER.dump_json(header).decode()),
+            header=HEADER.dump_json(header).decode(),
             calling_ae=received.calling_ae,
             called_ae=received.called_ae,
             peer_address=received.peer_address,
@@ -214,6 +227,7 @@ def _audit(
     audit_row.append(connection, now, [record])
 
 
-def _clean(value: str) -> str:
-    """Replace what PostgreSQL cannot store."""
-    return value.replace("\0", "\ufffd")
+def _check_uids(header: Header) -> None:
+    """PS3.5 9.1: a UID has 64 characters at most. A longer one would not fit an index."""
+    if max(len(header.sop_instance_uid), len(header.study_instance_uid)) > _UID_LENGTH:
+        raise HeaderUnusable("A UID is longer than 64 characters.")

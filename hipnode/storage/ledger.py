@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -18,7 +18,7 @@ from hipnode.errors import LeaseLost
 from hipnode.storage import intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
-from hipnode.storage.queue import IS_CLAIMED, Audited, insert_into, to_job
+from hipnode.storage.queue import IS_CLAIMED, Audited, insert_into, outbox_head, to_job
 from hipnode.storage.recovery import Recovery
 from hipnode.storage.schema import job, reading, result
 
@@ -136,6 +136,25 @@ class Ledger(Recovery):
             return self._take(connection, row, owner, now)
 
         return self._database.write(work)
+
+    def nudge(self, job_id: int) -> None:
+        """Tell the dispatcher once more of a job, if it is queued."""
+
+        def work(connection: Connection) -> None:
+            statement = select(job).where(job.c.id == job_id, job.c.state == JobState.QUEUED)
+            if (row := connection.execute(statement).first()) is not None:
+                self._queue.nudge(connection, row)
+
+        self._database.write(work)
+
+    def nudge_outbox(self, destination: str) -> None:
+        """Tell the dispatcher once more of a destination's outbox, if anything waits in it."""
+
+        def work(connection: Connection) -> None:
+            if (row := outbox_head(connection, destination)) is not None:
+                self._queue.nudge(connection, row)
+
+        self._database.write(work)
 
     def _next(
         self,

@@ -268,14 +268,14 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.kind)
     ).all()
     waiting = connection.execute(
-        select(job.c.destination, func.count())
+        select(job.c.destination, func.count().label("waiting"))
         .where(
             job.c.kind == JobKind.DELIVER,
             job.c.state.in_((JobState.QUEUED, JobState.CLAIMED)),
         )
         .group_by(job.c.destination)
     ).all()
-    lengths = {name: count for name, count in waiting}
+    lengths = {row.destination: row.waiting for row in waiting}
     places = connection.execute(select(destination).order_by(destination.c.name)).all()
     return Overview(
         jobs={(JobKind(kind), JobState(state)): count for kind, state, count in counts},

@@ -69,11 +69,10 @@ def upgrade(database: Database) -> None:
     """
     if current(database) == head():
         return
+    options = {"hipnode_begin": "IMMEDIATE"} if database.is_sqlite else {}
     with _alone(database), door(), database.engine.connect() as connection:
         made = config()
-        if database.is_sqlite:
-            connection = connection.execution_options(hipnode_begin="IMMEDIATE")
-        with connection.begin():
+        with connection.execution_options(**options).begin():
             if not database.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             before = _current(connection)

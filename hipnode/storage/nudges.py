@@ -16,8 +16,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select, text
 
 from hipnode.domain import JobKind
-from hipnode.storage.queue import outbox_head
-from hipnode.storage.schema import EPOCH, NEVER, destination, to_us
+from hipnode.storage.queue import IS_QUEUED, outbox_head, under_way
+from hipnode.storage.schema import EPOCH, NEVER, destination, job, to_us
 
 RUN: Final = "hipnode.run"
 LOOK: Final = "hipnode.look"
@@ -71,8 +71,8 @@ class Nudger:
 
     def _look(self, connection: Connection, name: str) -> None:
         head = outbox_head(connection, name)
-        if head is None:
-            return
+        if head is None or under_way(connection, name):
+            return  # nothing waits, or the end of the delivery under way will be a nudge
         paused_until = connection.execute(
             select(destination.c.paused_until_utc).where(destination.c.name == name)
         ).scalar()
@@ -85,6 +85,52 @@ class Nudger:
         """Return procrastinate's priority (higher first): the same order as `Queue.heads`."""
         order_s = to_us(due - priority * self._ageing) // 1_000_000
         return max(-(2**31), min(2**31 - 1, _BASE_S - order_s))
+
+    def sweep(self, connection: Connection) -> int:
+        """Nudge again where a dispatcher died between hearing of a job and claiming it.
+
+        procrastinate forgets a worker whose heart stopped beating; the hints that it held are
+        deleted here, and given anew where their job still waits. Returns how many those were.
+        """
+        orphans = connection.execute(_ORPHANS).all()
+        for orphan in orphans:
+            connection.execute(
+                text("DELETE FROM procrastinate_jobs WHERE id = :id"), {"id": orphan.id}
+            )
+            if orphan.task_name == LOOK:
+                self._look(connection, orphan.args["destination"])
+                continue
+            waiting = select(job).where(job.c.id == orphan.args["job_id"], IS_QUEUED)
+            if (row := connection.execute(waiting).first()) is not None:
+                self(connection, row)
+        return len(orphans)
+
+    def restore(self, connection: Connection) -> int:
+        """Give every waiting job a nudge that has none; return how many. It reads the backlog."""
+        rows = connection.execute(_UNHEARD).all()
+        for row in rows:
+            self(connection, row)
+        return len(rows)
+
+
+_ORPHANS: Final = text(
+    "SELECT id, task_name, args FROM procrastinate_jobs "
+    "WHERE (status = 'doing' AND worker_id IS NULL) OR status = 'failed' "
+    "LIMIT 1000 FOR UPDATE SKIP LOCKED"
+)
+_UNHEARD: Final = (
+    select(job)
+    .where(
+        IS_QUEUED,
+        job.c.due_utc < NEVER,
+        text(
+            "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS hint WHERE hint.status = 'todo' AND "
+            "hint.queueing_lock = CASE WHEN job.kind = 'deliver' "
+            "THEN 'outbox:' || job.destination ELSE 'job:' || job.id END)"
+        ),
+    )
+    .limit(10_000)
+)
 
 
 def _put(

@@ -227,7 +227,7 @@ class Queue:
         place = connection.execute(statement).first()
         if place is None or (place.paused_until_utc or now) > now:
             return None
-        if connection.execute(_UNDER_WAY, {"name": name}).first() is not None:
+        if under_way(connection, name):
             return None
         head = outbox_head(connection, name)
         return head if head is not None and head.due_utc <= now else None
@@ -314,6 +314,11 @@ _OUTBOXES: Final = (
 def outbox_head(connection: Connection, name: str) -> Row[Any] | None:
     """Return the delivery that goes to a destination next, whenever it may."""
     return connection.execute(_OUTBOX_HEAD, {"name": name}).first()
+
+
+def under_way(connection: Connection, name: str) -> bool:
+    """Tell whether a delivery to a destination is claimed."""
+    return connection.execute(_UNDER_WAY, {"name": name}).first() is not None
 
 
 @cache

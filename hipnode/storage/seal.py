@@ -201,7 +201,7 @@ class Sealer:
             return VerifyReport(rows, sealed, fault)
         for row in self._rows(last_id, None):
             rows += 1
-            if row_hash(row._mapping) != row.row_hash:
+            if _recomputed(row) != row.row_hash:
                 return VerifyReport(rows, sealed, AuditFault(row.id, "the row has been changed"))
         return VerifyReport(rows, sealed, None)
 
@@ -215,7 +215,7 @@ class Sealer:
                 return AuditFault(row.id, "the row has been slipped in")
             if row.id > leaf[0]:
                 return AuditFault(leaf[0], "the row has been removed")
-            if row_hash(row._mapping) != row.row_hash:
+            if _recomputed(row) != row.row_hash:
                 return AuditFault(row.id, "the row has been changed")
             if bytes.fromhex(row.row_hash)[:16] != leaf[1]:
                 return AuditFault(row.id, "the row and its hash have been changed")
@@ -274,6 +274,10 @@ def _seal_fault(seal: Row[Any], previous: str, key: bytes | None) -> AuditFault 
     return None
 
 
+def _recomputed(row: Row[Any]) -> str:
+    return row_hash({column.name: getattr(row, column.name) for column in audit.c})
+
+
 def _leaf(row_id: int, hexadecimal: str) -> bytes:
     return _LEAF.pack(row_id, bytes.fromhex(hexadecimal)[:16])
 
@@ -287,7 +291,7 @@ def _newest_id(connection: Connection) -> int:
 
 
 def _newest_id_once_writers_are_done(connection: Connection) -> int:
-    """Wait for the writers at work, whose ids may come in any order; hold off new ones meanwhile."""
+    """Wait for the writers at work, whose ids come in any order; hold off new ones meanwhile."""
     connection.execute(text("SET LOCAL lock_timeout = '2s'"))
     connection.execute(select(func.pg_advisory_xact_lock(WRITERS_LOCK)))
     return _newest_id(connection)

@@ -46,9 +46,9 @@ class Store:
         self.now = now
         self.files = FileStore(settings.node.data_dir)
         ageing_s = settings.queue.ageing_s
-        nudge: Nudge = _no_nudge if database.is_sqlite else Nudger(ageing_s)
-        self.queue = Queue(settings.queue, nudge)
-        self.ledger = Ledger(database, self.queue, settings.queue, now)
+        self._nudger = None if database.is_sqlite else Nudger(ageing_s)
+        nudge: Nudge = self._nudger or _no_nudge
+        self.ledger = Ledger(database, Queue(settings.queue, nudge), settings.queue, now)
         self.audit = AuditLog(database, Sealer(database, self.files.root), now)
 
     @classmethod
@@ -86,6 +86,18 @@ class Store:
             store.close()
             raise
         return store
+
+    def sweep_dispatch(self, *, thorough: bool = False) -> int:
+        """Put right what a dispatcher that died has left behind; return how much.
+
+        ``thorough`` also looks for waiting jobs that no dispatcher has been told of.
+        """
+        if self._nudger is None:
+            return 0
+        count = self.database.write(self._nudger.sweep)
+        if thorough:
+            count += self.database.write(self._nudger.restore)
+        return count
 
     def close(self) -> None:
         """Finish what is being written, and close every connection."""
