@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
@@ -23,11 +23,12 @@ from hipnode.errors import DestinationUnreachable
 from hipnode.services.tls import client_context
 from hipnode.settings import DestinationSettings
 
-COMPREHENSIVE_3D_SR: Final = "1.2.840.10008.5.1.4.1.1.88.34"
-COMPREHENSIVE_SR: Final = "1.2.840.10008.5.1.4.1.1.88.33"
+SR_CLASSES: Final = {
+    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
+    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
+}
 PROPOSED: Final = (
-    COMPREHENSIVE_3D_SR,
-    COMPREHENSIVE_SR,
+    *SR_CLASSES.values(),
     "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
     "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
@@ -121,14 +122,20 @@ class Link:
         )
         if association.is_established:
             self._association = association
-        elif association.is_rejected:
-            answer: Any = association.acceptor.primitive
+            return
+        answer: Any = association.acceptor.primitive
+        if answer is None:
+            raise DestinationUnreachable("no connection, or no answer to the association request")
+        if answer.result:
             raise DestinationUnreachable(
                 f"association rejected: result {answer.result}, source {answer.result_source}, "
                 f"reason {answer.diagnostic} (PS3.8 9.3.4)"
             )
-        else:
-            raise DestinationUnreachable("no connection, or no answer to the association request")
+        raise DestinationUnreachable("the destination accepts none of our SOP Classes")
+
+    def sr_classes(self) -> list[str]:
+        """Return the SOP Classes that an SR may have for the destination, the best first."""
+        return [SR_CLASSES[name] for name in self._destination.sr_sop_classes]
 
     def accepts(self, sop_class_uid: str) -> bool:
         """Tell whether the open association has a presentation context for the SOP Class."""
@@ -162,8 +169,3 @@ class Link:
         association, self._association = self._association, None
         if association is not None and association.is_established:
             association.release()
-
-
-def sop_class_name(uid: str) -> str:
-    """Return the name of a SOP Class for a log line."""
-    return str(UID(uid).name)

@@ -22,6 +22,7 @@ from hipnode.domain import AuditEvent, AuditRecord, Header, Outcome
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.imaging import read_header
 from hipnode.log import Event, get_logger
+from hipnode.nets import set_digest
 from hipnode.services.listener.arrival import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
 from hipnode.services.listener.rules import Verdict, decide
@@ -113,6 +114,8 @@ class Intake:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.max_object_bytes = settings.listener.max_object_bytes
         self._settings = settings
+        # The digest, not the name: the same image is read again once the models have changed.
+        self._model_sets = (set_digest(settings.worker.model_set),)
         self._store = store
         self._log = get_logger(service="listener")
         self._lock = threading.Lock()
@@ -208,7 +211,7 @@ class Intake:
             ),
             action=verdict.action,
             priority=verdict.priority,
-            model_sets=(self._settings.worker.model_set,),
+            model_sets=self._model_sets,
             quiet_s=self._settings.report.quiet_s,
         )
         self._log.info(Event.INSTANCE_STORED, bytes=body.size_bytes, peer_ae=peer.calling_ae)

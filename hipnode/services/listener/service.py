@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Final
 
@@ -48,7 +49,9 @@ def serve(
     PS3.4 Annex A, Verification; Annex B, Storage. PS3.8 section 9, DICOM Upper Layer over TCP.
     """
     log = get_logger(service="listener")
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it quotes what peers send
+    for library in ("pynetdicom", "pydicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # they quote what peers send
+    warnings.simplefilter("ignore")
     intake = Intake(settings, store)
     server = NodeServer(settings, intake)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})

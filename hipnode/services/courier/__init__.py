@@ -1,0 +1,11 @@
+"""Sends results out: C-STORE to each destination, in order, for as long as it takes.
+
+`link` is the association to one destination, `deliveries` decides what its answers mean for a job,
+`service` runs one sender for each destination.
+"""
+
+from __future__ import annotations
+
+from hipnode.services.courier.service import run
+
+__all__ = ["run"]

@@ -1,0 +1,216 @@
+"""One destination's deliveries: one object at a time, in the order of its outbox.
+
+A destination that is away or busy costs an object nothing: its whole outbox waits, and goes out in
+order when it is back. An object that a destination refuses is tried again, then quarantined. An SR
+in a SOP Class that it does not take is sent in the next one that the settings allow.
+
+References
+----------
+PS3.4 B.2.3, statuses of C-STORE. PS3.3 A.35.3, Comprehensive SR; A.35.13, Comprehensive 3D SR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from hipnode.domain import AuditEvent, AuditRecord, Job, Outcome, Result
+from hipnode.errors import (
+    DestinationBusy,
+    DestinationRefused,
+    DestinationUnreachable,
+    HipnodeError,
+    StorageUnavailable,
+)
+from hipnode.log import Event, get_logger
+from hipnode.services.courier.link import Answer, Link, meaning
+from hipnode.settings import DestinationSettings
+from hipnode.storage import Store
+
+_IDLE_S: Final = 2.0
+"""An association without work is released after this long: PACSs have few to give."""
+
+
+class ResultDamaged(HipnodeError):
+    """The result's file is not the one that was made."""
+
+
+class SopClassRefused(DestinationRefused):
+    """The destination takes the object in none of the SOP Classes that it exists in."""
+
+
+class Deliveries:
+    """Handles the delivery jobs of one destination.
+
+    Parameters
+    ----------
+    destination
+        Its settings.
+    ae_title
+        The node's AE title.
+    store
+        Where results and jobs are.
+    """
+
+    def __init__(self, destination: DestinationSettings, ae_title: str, store: Store) -> None:
+        self._destination = destination
+        self._store = store
+        self._link = Link(destination, ae_title)
+        self._lock = threading.Lock()
+        self._used_s = 0.0
+        self._away = False
+        self._log = get_logger(service="courier", destination=destination.name)
+
+    def handle(self, job: Job) -> None:
+        """Deliver one object, or tell the ledger why not.
+
+        Raises
+        ------
+        LeaseLost
+            If the job is somebody else's by now.
+        StorageUnavailable
+            If the ledger cannot be told; the lease runs out and the job is done again.
+        """
+        began_s = time.monotonic()
+        try:
+            with self._lock:
+                self._deliver(job)
+        except (DestinationUnreachable, DestinationBusy) as error:
+            self._link.close()
+            self._note_away(str(error))
+            self._store.ledger.retry(job, str(error), count_attempt=False)
+        except ResultDamaged as error:
+            self._failed(job, str(error))
+            self._store.ledger.quarantine(job, str(error))
+        except DestinationRefused as error:
+            self._note_back()
+            self._failed(job, str(error))
+            self._store.ledger.retry(job, str(error))
+        else:
+            self._note_back()
+            took_ms = round((time.monotonic() - began_s) * 1000)
+            self._log.info(Event.JOB_FINISHED, job_id=job.id, duration_ms=took_ms)
+
+    def release_when_idle(self) -> None:
+        """Release the association if it has not been used for a while."""
+        if not self._lock.acquire(blocking=False):
+            return  # it is being used
+        try:
+            if self._link.is_open and time.monotonic() - self._used_s > _IDLE_S:
+                self._link.close()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Release the association."""
+        with self._lock:
+            self._link.close()
+
+    # --- one object ---------------------------------------------------------------------------
+
+    def _deliver(self, job: Job) -> None:
+        made = self._store.ledger.result(job.result_id or 0)
+        self._link.open()
+        for candidate in [made, *self._alternatives(job, made)]:
+            status = self._send(candidate)
+            if status is None:
+                continue
+            if candidate is not made:
+                self._note_fall_back(job, made, candidate)
+            self._store.ledger.finish_delivery(
+                job,
+                status=status,
+                sop_class_uid=candidate.sop_class_uid,
+                peer=self._destination.ae_title,
+            )
+            return
+        raise SopClassRefused
+
+    def _send(self, made: Result) -> int | None:
+        """Send an object; return the status that took it, or None if its SOP Class is refused."""
+        if not self._link.accepts(made.sop_class_uid):
+            return None
+        status = self._link.send(self._intact(made))
+        self._used_s = time.monotonic()
+        match meaning(status):
+            case Answer.TAKEN:
+                return status
+            case Answer.CLASS_REFUSED:
+                return None
+            case Answer.BUSY:
+                raise DestinationBusy(f"the destination is out of resources (0x{status:04X})")
+            case _:
+                raise DestinationRefused(f"the destination refused the object (0x{status:04X})")
+
+    def _intact(self, made: Result) -> Path:
+        path = self._store.files.path(made.path)
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            raise ResultDamaged("The result's file is gone.") from error
+        except OSError as error:
+            raise StorageUnavailable(f"A result cannot be read: {error.strerror}.") from error
+        if digest != made.sha256:
+            raise ResultDamaged
+        return path
+
+    def _alternatives(self, job: Job, made: Result) -> list[Result]:
+        """Return the same report in the SOP Classes that come after it for this destination."""
+        others = self._store.ledger.results(
+            made.study_instance_uid, model_set=job.model_set, version=made.version
+        )
+        by_class = {r.sop_class_uid: r for r in others if r.kind is made.kind}
+        wanted = self._link.sr_classes()
+        if made.sop_class_uid not in wanted:
+            return []
+        after = wanted[wanted.index(made.sop_class_uid) + 1 :]
+        return [by_class[uid] for uid in after if uid in by_class]
+
+    # --- notes --------------------------------------------------------------------------------
+
+    def _note_fall_back(self, job: Job, made: Result, sent: Result) -> None:
+        self._log.warning(Event.DELIVERY_FELL_BACK, job_id=job.id, sop_class=sent.sop_class_uid)
+        self._store.audit.append(
+            AuditRecord(
+                AuditEvent.DELIVERY_FELL_BACK,
+                actor="courier",
+                study_instance_uid=sent.study_instance_uid,
+                sop_instance_uid=sent.sop_instance_uid,
+                ae_title=self._destination.ae_title,
+                job_id=job.id,
+                detail={
+                    "destination": self._destination.name,
+                    "refused_class": made.sop_class_uid,
+                    "refused_instance": made.sop_instance_uid,
+                    "sop_class": sent.sop_class_uid,
+                },
+            )
+        )
+
+    def _failed(self, job: Job, reason: str) -> None:
+        self._log.warning(Event.JOB_FAILED, job_id=job.id, reason=reason)
+        self._store.audit.append(
+            AuditRecord(
+                AuditEvent.DELIVERY_FAILED,
+                Outcome.FAILED,
+                actor="courier",
+                study_instance_uid=job.study_instance_uid,
+                ae_title=self._destination.ae_title,
+                job_id=job.id,
+                detail={"destination": self._destination.name, "reason": reason},
+            )
+        )
+
+    def _note_away(self, reason: str) -> None:
+        if not self._away:
+            self._away = True
+            self._log.warning(Event.DESTINATION_WENT_AWAY, reason=reason)
+
+    def _note_back(self) -> None:
+        if self._away:
+            self._away = False
+            self._log.info(Event.DESTINATION_CAME_BACK)

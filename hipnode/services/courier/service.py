@@ -1,0 +1,60 @@
+"""The courier's process: one sender for each destination, so that none waits for another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Final
+
+from hipnode.domain import JobKind
+from hipnode.services.courier.deliveries import Deliveries
+from hipnode.settings import Settings
+from hipnode.storage import Store, dispatcher_for
+
+_LOOK_S: Final = 0.5
+
+
+def run(settings: Settings, store: Store, stop: threading.Event) -> None:
+    """Deliver results until ``stop`` is set; an object that is on its way is finished first.
+
+    Parameters
+    ----------
+    settings
+        The node's settings.
+    store
+        Where results and jobs are.
+    stop
+        Set it to stop.
+
+    Raises
+    ------
+    SettingsInvalid
+        If a destination's certificate cannot be used.
+    """
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # it quotes what peers send
+    senders = {
+        destination.name: Deliveries(destination, settings.node.ae_title, store)
+        for destination in settings.destinations
+    }
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    dispatcher = dispatcher_for(store)
+    threads = [
+        threading.Thread(
+            target=dispatcher.run,
+            args=((JobKind.DELIVER,), sender.handle, stop, owner),
+            kwargs={"destination": name},
+            name=f"courier-{name}",
+        )
+        for name, sender in senders.items()
+    ]
+    for thread in threads:
+        thread.start()
+    while not stop.wait(_LOOK_S):
+        for sender in senders.values():
+            sender.release_when_idle()
+    for thread in threads:
+        thread.join()
+    for sender in senders.values():
+        sender.close()
