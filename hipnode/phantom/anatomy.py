@@ -248,12 +248,17 @@ def _unpack(kept: dict[str, Image], split: str, number: int, pose: str) -> Anato
     def hip(side: str) -> Hip:
         radius = float(kept[f"{side}_radius"][0])
         head = kept[f"{side}_head"]
+
+        def points(kind: str, radius: float) -> FemurPoints:
+            marks = kept[f"{side}_{kind}_points"].astype(float)
+            return FemurPoints(**dict(zip(LANDMARKS, marks, strict=True)), head_radius=radius)
+
         return Hip(
             (float(head[0]), float(head[1])),
             part(f"{side}_neutral"),
             part(f"{side}_turned"),
-            FemurPoints(*kept[f"{side}_neutral_points"].astype(float), radius),
-            FemurPoints(*kept[f"{side}_turned_points"].astype(float), radius),
+            points("neutral", radius),
+            points("turned", radius),
         )
 
     top = kept["sacrum_top"]

@@ -11,6 +11,7 @@ import pickle
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,8 @@ from scipy.spatial import cKDTree
 
 from hipnode.errors import InputRefused
 
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Array = NDArray[Any]  # of numbers in mm, mostly float64
+Ints = NDArray[Any]
 
 MODES: Final = 25
 RESERVED_MODES: Final = (5, 8, 11)
@@ -84,8 +85,6 @@ class _NumpyOnly(pickle.Unpickler):
 
 def models_folder() -> Path:
     """Return where the installed shape models lie."""
-    from importlib.util import find_spec
-
     spec = find_spec("musculoskeletal")
     if spec is None or not spec.submodule_search_locations:
         raise InputRefused("the package musculoskeletal-models is not installed")

@@ -40,7 +40,7 @@ def build(kind: str, p: FemurPoints, rng: np.random.Generator) -> Implant:
         metal = _three_screws(x, y, p, rng)
     else:
         metal = _side_plate(x, y, p, rng, high=-8.0) + _thread(
-            x, y, p.lateral + [0, 2.0], p.head + 0.5 * (p.neck - p.head), 2.6
+            x, y, p.lateral + np.array([0, 2.0]), p.head + 0.5 * (p.neck - p.head), 2.6
         )
     return Implant(kind, metal.astype(np.float32), np.asarray(keep, dtype=np.float32))
 

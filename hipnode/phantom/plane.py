@@ -113,7 +113,7 @@ def crop(field: Image, shape: tuple[int, int], rng: np.random.Generator) -> Imag
     r, c = rng.integers(0, 1024, 2)
     rows = (np.arange(shape[0]) + r) % 1024
     columns = (np.arange(shape[1]) + c) % 1024
-    return field[rows[:, None], columns[None, :]]
+    return np.asarray(field[rows[:, None], columns[None, :]])
 
 
 def enlarge(image: Image, shape: tuple[int, int]) -> Image:

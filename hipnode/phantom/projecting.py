@@ -7,13 +7,14 @@ over a closed surface is the length of the ray inside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hipnode.phantom.bones import Array, Ints
 
-Image = NDArray[np.float32]
+Image = NDArray[Any]  # float32, mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def project(points: Array, triangles: Ints, grid: Grid, *, times: int = 2) -> Im
             if len(part):
                 _add(fine, corners[part], low[part], size)
     coarse = fine.reshape(grid.rows, times, grid.columns, times).mean((1, 3))
-    return np.maximum(coarse, 0).astype(np.float32)
+    return np.asarray(np.maximum(coarse, 0), dtype=np.float32)
 
 
 def _add(image: Array, corners: Array, low: Ints, size: int) -> None:

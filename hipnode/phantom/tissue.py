@@ -38,9 +38,9 @@ def body(x: Image, y: Image, person: Person, rng: np.random.Generator) -> Image:
         below = np.maximum(y - crotch + 15, 0)
         slim = radius * (1 - 0.10 * _smooth(below / 180))
         off = (x - sign * (radius + 1 + spread * below)) / slim
-        thighs = np.maximum(thighs, 1.95 * slim * np.sqrt(np.maximum(1 - off**2, 0)))
+        thighs = np.maximum(thighs, 1.8 * slim * np.sqrt(np.maximum(1 - off**2, 0)))
     thighs = thighs * _smooth((y + 110) / 150)
-    whole = (trunk**3 + thighs**3) ** (1 / 3)
+    whole = (trunk**6 + thighs**6) ** (1 / 6)
     fat = np.clip(14 + 2.2 * heavy, 8, 60)
     muscle = depth * np.sqrt(np.maximum(1 - (x / (width - fat)) ** 2, 0)) * 0.09
     clouds = plane.crop(plane.texture("clouds"), whole.shape, rng)
@@ -64,7 +64,7 @@ def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
     """Return the depth of bowel gas in mm, to be taken off the soft tissue."""
     out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
     clouds = plane.texture("clouds")
-    shape = out.shape
+    shape: tuple[int, int] = (y.shape[0], x.shape[1])
     x = x + 7 * plane.crop(clouds, shape, rng)
     y = y + 7 * plane.crop(clouds, shape, rng)
     for _ in range(int(rng.integers(2, 22))):

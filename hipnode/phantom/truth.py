@@ -93,7 +93,7 @@ class Phantom:
 
 
 def _text(value: Any) -> str:
-    """Return a cell: boxes as ``x0 y0 x1 y1``, points as ``x,y`` or ``name:x,y``, joined by blanks."""
+    """Return a cell: boxes as ``x0 y0 x1 y1``, points as ``x,y`` or ``name:x,y``."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,0 +1,43 @@
+"""Many images at once, over several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from hipnode.phantom.dicom import write_dicom
+from hipnode.phantom.recipe import Recipe
+from hipnode.phantom.rendering import render
+from hipnode.phantom.truth import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to make and where to put it."""
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+    size_px: int | None = None
+
+
+def make(order: Order, index: int) -> tuple[str, Truth]:
+    """Write one image; return its file's name and its truth."""
+    phantom = render(order.recipe, order.seed, index, size_px=order.size_px)
+    name = f"{phantom.truth.image_id}.dcm"
+    write_dicom(phantom, order.folder / name)
+    return name, phantom.truth
+
+
+def make_all(order: Order, count: int, jobs: int) -> Iterator[tuple[str, Truth]]:
+    """Write ``count`` images over ``jobs`` processes; yield them in order as they are done."""
+    order.folder.mkdir(parents=True, exist_ok=True)
+    if jobs <= 1:
+        yield from map(partial(make, order), range(count))
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(partial(make, order), range(count), chunksize=2)
