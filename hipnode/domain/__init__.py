@@ -1,0 +1,50 @@
+"""The spine: immutable values that every part of the node speaks in.
+
+*Side* is always the patient's; *image half* is the viewer's. Boxes are half-open and in the
+original image's pixels, with (0, 0) the top-left corner of the top-left pixel.
+"""
+
+from hipnode.domain.audit import AuditEvent, AuditRecord, Outcome
+from hipnode.domain.findings import (
+    Abstention,
+    AbstentionReason,
+    Decision,
+    Finding,
+    HipReading,
+    HipROI,
+    ModelRef,
+    OperatingPoint,
+    Reading,
+    Saliency,
+    Task,
+)
+from hipnode.domain.images import Box, Header, Instance, Radiograph, Side
+from hipnode.domain.work import TRANSITIONS, Job, JobKind, JobState, Result, ResultKind
+
+__all__ = [
+    "TRANSITIONS",
+    "Abstention",
+    "AbstentionReason",
+    "AuditEvent",
+    "AuditRecord",
+    "Box",
+    "Decision",
+    "Finding",
+    "Header",
+    "HipROI",
+    "HipReading",
+    "Instance",
+    "Job",
+    "JobKind",
+    "JobState",
+    "ModelRef",
+    "OperatingPoint",
+    "Outcome",
+    "Radiograph",
+    "Reading",
+    "Result",
+    "ResultKind",
+    "Saliency",
+    "Side",
+    "Task",
+]

@@ -1,0 +1,68 @@
+"""What the audit log records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class AuditEvent(StrEnum):
+    """Everything that the audit log records. Past tense."""
+
+    ASSOCIATION_ACCEPTED = "association_accepted"
+    ASSOCIATION_REFUSED = "association_refused"
+    ECHO_ANSWERED = "echo_answered"
+    INSTANCE_STORED = "instance_stored"
+    INSTANCE_DUPLICATED = "instance_duplicated"
+    INSTANCE_CHANGED = "instance_changed"  # known UID, other content: kept and flagged
+    INSTANCE_DISCARDED = "instance_discarded"  # by rule
+    INSTANCE_REFUSED = "instance_refused"
+    JOB_QUEUED = "job_queued"
+    JOB_CLAIMED = "job_claimed"
+    JOB_HANDED_BACK = "job_handed_back"
+    JOB_RETRIED = "job_retried"
+    JOB_LEASE_EXPIRED = "job_lease_expired"
+    JOB_QUARANTINED = "job_quarantined"
+    JOB_REQUEUED = "job_requeued"
+    JOB_SUPERSEDED = "job_superseded"
+    IMAGE_READ = "image_read"
+    IMAGE_ABSTAINED = "image_abstained"
+    REPORT_MADE = "report_made"
+    REPORT_SKIPPED = "report_skipped"  # by the settings' rule; never silently
+    OBJECT_DELIVERED = "object_delivered"
+    OBJECT_COMMITTED = "object_committed"
+    DELIVERY_FELL_BACK = "delivery_fell_back"  # to the next SOP Class that the peer takes
+    DELIVERY_FAILED = "delivery_failed"
+    SETTINGS_LOADED = "settings_loaded"
+    MODEL_SET_LOADED = "model_set_loaded"
+    AUDIT_QUERIED = "audit_queried"
+    AUDIT_VERIFIED = "audit_verified"
+    FILES_RETIRED = "files_retired"  # by retention
+    DISK_LOW = "disk_low"
+    SERVICE_STARTED = "service_started"
+    SERVICE_STOPPED = "service_stopped"
+
+
+class Outcome(StrEnum):
+    """How an audited event ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One row of the audit log. ``detail`` holds codes, digests and numbers; never a name."""
+
+    event: AuditEvent
+    outcome: Outcome = Outcome.OK
+    actor: str = ""  # the AE title, service or OS user that acted
+    study_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    patient_id: str = ""
+    accession_number: str = ""
+    ae_title: str = ""  # the peer
+    job_id: int | None = None
+    detail: dict[str, Any] = field(default_factory=dict)

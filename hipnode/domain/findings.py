@@ -1,0 +1,162 @@
+"""What is seen in an image: a reading, its hips and findings, or why there are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from hipnode.domain.images import Box, Side
+
+
+@dataclass(frozen=True, slots=True)
+class HipROI:
+    """Where one hip is. ``score`` in [0, 1] is the localiser's own, no probability of disease."""
+
+    side: Side
+    box: Box
+    score: float
+
+
+class Task(StrEnum):
+    """What a finding is about."""
+
+    HIP_FRACTURE = "hip_fracture"
+    OSTEOPOROSIS = "osteoporosis"
+    FRACTURE_RISK = "fracture_risk"
+
+
+class Decision(StrEnum):
+    """What the operating points make of the probabilities."""
+
+    PRESENT = "present"  # above the high-precision point: "definite"
+    DOUBTFUL = "doubtful"  # between the two points: an expert should look
+    ABSENT = "absent"  # below the high-recall point
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """The thresholds on P(positive) that made the decision."""
+
+    name: str
+    doubtful_from: float  # high recall: below it, absent
+    present_from: float  # high precision: from it on, present
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.doubtful_from <= self.present_from <= 1.0:
+            raise ValueError(f"operating point {self.name}: thresholds are not in order")
+
+    def decide(self, p_positive: float) -> Decision:
+        """Return the decision for a probability in [0, 1]."""
+        if p_positive >= self.present_from:
+            return Decision.PRESENT
+        return Decision.DOUBTFUL if p_positive >= self.doubtful_from else Decision.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which model said so: enough to find its bundle and its card again."""
+
+    name: str
+    version: str
+    digest: str  # sha256 of the bundle's manifest
+    card: str  # one sentence of intended use
+
+
+Saliency = tuple[tuple[float, ...], ...]
+"""A class activation map over the ROI's box: rows of values in [0, 1], row 0 at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One model's answer about one hip: a probability never without its threshold and its model."""
+
+    task: Task
+    probabilities: dict[str, float]  # calibrated; sums to 1; in the model's order of classes
+    label: str  # the class that is reported
+    p_positive: float  # the sum over the positive classes
+    decision: Decision
+    operating_point: OperatingPoint
+    model: ModelRef
+    saliency: Saliency | None = None
+    covariates_used: tuple[str, ...] = ()
+    shadow: bool = False  # audited, never reported
+
+    def __post_init__(self) -> None:
+        if self.label not in self.probabilities:
+            raise ValueError(f"label {self.label!r} is none of {list(self.probabilities)}")
+
+
+class AbstentionReason(StrEnum):
+    """Why nothing is said. Each has one sentence for people in `reporting`."""
+
+    NOT_FRONTAL = "not_frontal"
+    NOT_A_RADIOGRAPH = "not_a_radiograph"
+    CHILD = "child"
+    IMPLANT = "implant"
+    UNREADABLE = "unreadable"
+    TOO_SMALL = "too_small"
+    HIP_NOT_FOUND = "hip_not_found"
+    SIDE_UNKNOWN = "side_unknown"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    TOO_UNCERTAIN = "too_uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Abstention:
+    """A value, not an exception: the coded reason, and the measured detail for the audit log."""
+
+    reason: AbstentionReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HipReading:
+    """One hip: findings, or an abstention that concerns this hip alone (an implant, say)."""
+
+    roi: HipROI
+    findings: tuple[Finding, ...] = ()
+    abstention: Abstention | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.findings) == bool(self.abstention):
+            raise ValueError("a hip has either findings or an abstention")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the model set makes of one image: hips, or an abstention for the whole image."""
+
+    sop_instance_uid: str
+    rows: int
+    columns: int
+    model_set: str  # name
+    model_set_digest: str
+    hips: tuple[HipReading, ...] = ()
+    abstention: Abstention | None = None
+    notes: tuple[str, ...] = ()  # plain English, shown in the report
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.hips) == bool(self.abstention):
+            raise ValueError("a reading has either hips or an abstention")
+
+    def to_json(self) -> bytes:
+        """Return the reading as one JSON document (no pixels, no names)."""
+        return _READING.dump_json(self)
+
+    @staticmethod
+    def from_json(document: bytes | str) -> Reading:
+        """Return the reading that `to_json` wrote.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If the document is not a reading.
+        """
+        return _READING.validate_json(document)
+
+
+_READING: Final[TypeAdapter[Reading]] = TypeAdapter(Reading)
