@@ -11,13 +11,21 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_files
-from pydicom.uid import ImplicitVRLittleEndian
-from pynetdicom import AE
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, _config
 from pynetdicom.presentation import build_context
 
 from tests.node import Node
 from tests.peers import ROOT, require, run, shared_data
 
+_META = ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+_config.STORE_SEND_CHUNKED_DATASET = True  # a path is sent byte for byte, not decoded first
+_ENCODINGS = {  # (implicit VR, little endian)
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
 SAMPLES = sorted((ROOT / "hipnode" / "phantom" / "samples").rglob("*.dcm"))
 
 
@@ -39,32 +47,52 @@ def dcmsend(node: Node, files: Sequence[Path]) -> int:
 
 @dataclass(frozen=True)
 class Sendable:
-    """A file that has what a C-STORE needs."""
+    """A file that pynetdicom can send as it is."""
 
     path: Path
     dataset: Dataset
 
-    @property
-    def transfer_syntax(self) -> str:
-        return str(self.dataset.file_meta.TransferSyntaxUID)
 
+def sendable(paths: Iterable[Path], folder: Path) -> Iterator[Sendable]:
+    """Yield those files that have a SOP Class, a SOP Instance UID and a data set.
 
-def sendable(paths: Iterable[Path]) -> Iterator[Sendable]:
-    """Yield those files that have a SOP Class, a SOP Instance UID and a data set."""
+    A bare data set without file meta gets one, in a copy under ``folder``.
+    """
     for path in paths:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 dataset = dcmread(path, force=True)
-                meta = dataset.file_meta
-                known = bool(dataset.SOPClassUID and dataset.SOPInstanceUID)
+                whole = all(dataset.file_meta.get(name) for name in _META)
+                known = whole or bool(dataset.SOPClassUID and dataset.SOPInstanceUID)
             except Exception:  # noqa: BLE001, S112 - files that are broken on purpose
                 continue
-        if not known or dataset.SOPClassUID == "1.2.840.10008.1.3.10":  # a DICOMDIR
+        if not known or "DirectoryRecordSequence" in dataset:
             continue
-        if not hasattr(meta, "TransferSyntaxUID"):
-            meta.TransferSyntaxUID = ImplicitVRLittleEndian
-        yield Sendable(path, dataset)
+        if whole:
+            yield Sendable(path, dataset)
+        elif not is_dicom_file(path):
+            yield Sendable(_with_meta(path, dataset, folder), dataset)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Tell whether the file begins as PS3.10 says; dcmtk sends no other."""
+    with path.open("rb") as content:
+        return content.read(132)[128:] == b"DICM"
+
+
+def _with_meta(path: Path, dataset: Dataset, folder: Path) -> Path:
+    implicit, little = dataset.original_encoding
+    meta = dataset.file_meta
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = _ENCODINGS[bool(implicit), bool(little)]
+    target = folder / f"{path.name}.dcm"
+    with target.open("wb") as file:
+        file.write(b"\0" * 128 + b"DICM")
+        write_file_meta_info(file, meta, enforce_standard=True)
+        file.write(path.read_bytes())
+    return target
 
 
 def pynetdicom_send(node: Node, files: Sequence[Sendable]) -> list[int]:
@@ -74,12 +102,13 @@ def pynetdicom_send(node: Node, files: Sequence[Sendable]) -> list[int]:
 
 def _send_one(node: Node, file: Sendable) -> int:
     ae = AE(ae_title="PYNETDICOM")
-    context = build_context(file.dataset.SOPClassUID, file.transfer_syntax)
+    meta = file.dataset.file_meta
+    context = build_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     association: Any = ae.associate(node.host, node.port, [context], ae_title=node.ae_title)
     assert association.is_established, file.path
     try:
         assert association.accepted_contexts, file.path
-        answer = association.send_c_store(file.dataset)
+        answer = association.send_c_store(file.path)
     finally:
         association.release()
     assert "Status" in answer, file.path
