@@ -1,0 +1,62 @@
+"""``hipnode train``: a recipe and a manifest in, a bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")],
+    data: Annotated[Path, typer.Option("--data", help="The manifest (CSV).")],
+    out: Annotated[Path, typer.Option("--out", help="The bundle's folder.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    epochs: Annotated[int, typer.Option(help="Another number than the recipe's.")] = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="A safetensors file with a pretrained backbone.")
+    ] = None,
+    version: Annotated[str, typer.Option(help="The bundle's version.")] = "0.1.0",
+) -> None:
+    """Train a network and write its bundle: checkpoints and curves lie in OUT.run."""
+    from rich.progress import Progress
+
+    from hipnode.training.recipe import read_recipe
+    from hipnode.training.train import Telling
+    from hipnode.training.train import train as run
+
+    chosen = read_recipe(recipe)
+    if epochs:
+        chosen = chosen.model_copy(
+            update={"plan": chosen.plan.model_copy(update={"epochs": epochs})}
+        )
+    with Progress() as progress:
+        bars = {name: progress.add_task(f"read {name}", total=None) for name in ("train", "val")}
+        learning = progress.add_task("train", total=chosen.plan.epochs)
+
+        def decoded(split: str, done: int, total: int) -> None:
+            progress.update(bars[split], completed=done, total=total)
+
+        def left_out(split: str, why: dict[str, int]) -> None:
+            progress.update(bars[split], completed=1, total=1)
+            for reason, count in why.items():
+                progress.console.print(f"{split}: left out {count}: {reason}")
+
+        def epoch(row: dict[str, float]) -> None:
+            progress.update(learning, completed=int(row["epoch"]) + 1)
+            figures = [f"{name} {value:.4f}" for name, value in row.items() if name != "epoch"]
+            progress.console.print(f"epoch {int(row['epoch']):3d}  {'  '.join(figures)}")
+
+        model = run(
+            chosen,
+            data,
+            out,
+            device=device,
+            resume=resume,
+            weights=weights,
+            version=version,
+            telling=Telling(decoded, left_out, epoch),
+        )
+    typer.echo(f"{out}\nsha256 = {model.spec.digest}")

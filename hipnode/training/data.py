@@ -1,0 +1,202 @@
+"""From a manifest to what a network learns from, kept on disk as uint16 arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Box, Side
+from hipnode.errors import ManifestInvalid
+from hipnode.training.loop import Samples
+from hipnode.training.manifest import HipRow, Row, read_pixels
+from hipnode.training.recipe import Recipe
+from hipnode.training.transforms import sample
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to learn from: an image, or a hip of it, and what it is."""
+
+    row: Row
+    hip: HipRow | None
+    target: int  # index of the label; 0 where the target is a mask
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples of one split, and where each came from."""
+
+    samples: Samples
+    items: tuple[Item, ...]
+    left_out: dict[str, int]
+
+    @property
+    def patients(self) -> list[str]:
+        """Whose each sample is."""
+        return [item.row.patient for item in self.items]
+
+
+def items(recipe: Recipe, rows: Sequence[Row]) -> tuple[list[Item], Counter[str]]:
+    """Return what of the rows a recipe learns from, and why the rest is left out."""
+    found: list[Item] = []
+    left_out: Counter[str] = Counter()
+    for row in rows:
+        for item in _of_row(recipe, row):
+            if isinstance(item, Item):
+                found.append(item)
+            else:
+                left_out[item] += 1
+    return found, left_out
+
+
+def _of_row(recipe: Recipe, row: Row) -> Iterator[Item | str]:
+    frontal = row.view in {"", "frontal"} and not row.turned
+    if recipe.role == "gate":
+        yield Item(row, None, int(frontal))
+    elif not frontal:
+        yield "not an upright frontal view"
+    elif recipe.role == "localiser":
+        yield Item(row, None, 0) if row.hips else "no hip box"
+    else:
+        for hip in row.hips:
+            target = label_of(recipe, row, hip)
+            yield Item(row, hip, target) if isinstance(target, int) else target
+
+
+def label_of(recipe: Recipe, row: Row, hip: HipRow) -> int | str:
+    """Return a hip's class, or why it has none for this recipe.
+
+    Raises
+    ------
+    ManifestInvalid
+        If a cell that the recipe needs is missing, with the line.
+    """
+    if recipe.role == "metal":
+        return int(bool(hip.implant))
+    if hip.implant:
+        return "a hip with an implant"
+    if recipe.role == "fracture":
+        label = hip.label
+        if not label:
+            raise ManifestInvalid(f"line {row.line}: the {hip.side.word.lower()} hip has no label")
+        if set(recipe.labels) == {"no_fracture", "fracture"} and label != "no_fracture":
+            label = "fracture"
+        return recipe.labels.index(label) if label in recipe.labels else f"a hip labelled {label}"
+    cell = row.cells.get(recipe.role, "")
+    if cell in recipe.labels:
+        return recipe.labels.index(cell)
+    if cell not in {"0", "1"} or len(recipe.labels) != 2:
+        raise ManifestInvalid(f"line {row.line}: {recipe.role} is {cell!r}")
+    return int(cell)
+
+
+def gather(
+    recipe: Recipe,
+    rows: Sequence[Row],
+    split: str,
+    cache: Path,
+    tell: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Split:
+    """Return a split, decoded once and then read from the cache.
+
+    Parameters
+    ----------
+    recipe, rows
+        What to learn, from what.
+    split
+        ``train``, ``val`` or ``test``.
+    cache
+        The folder of the arrays; its files are named after what they hold.
+    tell
+        Is given how many of how many are done.
+
+    Raises
+    ------
+    ManifestInvalid
+        If a file cannot be read or a needed cell is missing, with the line.
+    """
+    chosen, left_out = items(recipe, [row for row in rows if row.split == split])
+    side = round(recipe.preprocess.size_px / recipe.plan.view)
+    key = _key(recipe, chosen, side)
+    images_at, masks_at = cache / f"{split}-{key}.npy", cache / f"{split}-{key}-masks.npy"
+    if not images_at.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        _decode(recipe, chosen, side, images_at, masks_at, tell)
+    images = np.load(images_at, mmap_mode="r")
+    targets: NDArray[Any] = np.array([item.target for item in chosen], np.int64)
+    weights = _weights(targets) if recipe.balance else np.ones(len(chosen))
+    if recipe.role == "localiser":
+        targets = np.load(masks_at, mmap_mode="r")
+    return Split(Samples(images, targets, weights), tuple(chosen), dict(left_out))
+
+
+def _decode(
+    recipe: Recipe,
+    chosen: Sequence[Item],
+    side: int,
+    images_at: Path,
+    masks_at: Path,
+    tell: Callable[[int, int], None],
+) -> None:
+    spec = recipe.preprocess
+    # the network's crop, widened so that the network sees the share `view` of it
+    margin = ((1 + 2 * spec.crop_margin) / recipe.plan.view - 1) / 2
+    wide = type(spec)(size_px=spec.size_px, crop_margin=margin)
+    images = np.zeros((len(chosen), side, side), np.uint16)
+    masks = np.zeros((len(chosen), side, side), np.uint8) if recipe.role == "localiser" else None
+    last, pixels = -1, np.zeros((1, 1), np.float32)
+    for index, item in enumerate(chosen):
+        if item.row.line != last:
+            pixels, last = read_pixels(item.row), item.row.line
+        box = item.hip.box if item.hip else None
+        mirror = spec.flip_left_to_right and item.hip is not None and item.hip.side is Side.LEFT
+        images[index] = sample(pixels, wide, box, mirror=mirror, size_px=side)
+        if masks is not None:
+            masks[index] = draw_mask([hip.box for hip in item.row.hips], pixels.shape, side)
+        tell(index + 1, len(chosen))
+    if masks is not None:
+        np.save(masks_at, masks)
+    np.save(images_at, images)
+
+
+def draw_mask(boxes: Sequence[Box], shape: tuple[int, ...], side: int) -> NDArray[np.uint8]:
+    """Return the boxes of an image (rows, columns) as a mask (side, side) of the padded square."""
+    rows, columns = shape
+    square = max(rows, columns)
+    top, left, scale = (square - rows) // 2, (square - columns) // 2, side / square
+    mask = np.zeros((side, side), np.uint8)
+    for box in boxes:
+        y0, y1 = (round((y + top) * scale) for y in (box.y0, box.y1))
+        x0, x1 = (round((x + left) * scale) for x in (box.x0, box.x1))
+        mask[y0:y1, x0:x1] = 255
+    return mask
+
+
+def _weights(targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return weights that draw every class equally often (Murphy 2022, Labelling)."""
+    counts = np.bincount(targets)
+    return np.asarray(1.0 / counts[targets], np.float64)
+
+
+def _key(recipe: Recipe, chosen: Sequence[Item], side: int) -> str:
+    """Return a name for the arrays that changes with anything they depend on."""
+    facts = [
+        recipe.role,
+        side,
+        recipe.plan.view,
+        recipe.preprocessing,
+        [
+            (str(item.row.file), item.row.file.stat().st_size if item.row.file.exists() else -1)
+            + ((item.hip.side, str(item.hip.box)) if item.hip else ("", ""))
+            for item in chosen
+        ],
+    ]
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]
