@@ -324,6 +324,7 @@ class Intake:
         if peer.address:
             detail["address"] = peer.address
             detail["called_ae"] = peer.called_ae
+            detail["association"] = peer.association_id
         record = AuditRecord(
             event=event,
             outcome=outcome,
