@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ from hipnode.training.loop import Samples
 from hipnode.training.manifest import HipRow, Row, read_pixels
 from hipnode.training.recipe import Recipe
 from hipnode.training.transforms import sample
+
+
+class Learns(Protocol):
+    """What is asked of an image: a recipe, or the spec of a bundle."""
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Split:
         return [item.row.patient for item in self.items]
 
 
-def items(recipe: Recipe, rows: Sequence[Row]) -> tuple[list[Item], Counter[str]]:
+def items(recipe: Learns, rows: Sequence[Row]) -> tuple[list[Item], Counter[str]]:
     """Return what of the rows a recipe learns from, and why the rest is left out."""
     found: list[Item] = []
     left_out: Counter[str] = Counter()
@@ -57,7 +67,7 @@ def items(recipe: Recipe, rows: Sequence[Row]) -> tuple[list[Item], Counter[str]
     return found, left_out
 
 
-def _of_row(recipe: Recipe, row: Row) -> Iterator[Item | str]:
+def _of_row(recipe: Learns, row: Row) -> Iterator[Item | str]:
     frontal = row.view in {"", "frontal"} and not row.turned
     if recipe.role == "gate":
         yield Item(row, None, int(frontal))
@@ -71,7 +81,7 @@ def _of_row(recipe: Recipe, row: Row) -> Iterator[Item | str]:
             yield Item(row, hip, target) if isinstance(target, int) else target
 
 
-def label_of(recipe: Recipe, row: Row, hip: HipRow) -> int | str:
+def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
     """Return a hip's class, or why it has none for this recipe.
 
     Raises

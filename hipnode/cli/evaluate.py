@@ -1,0 +1,40 @@
+"""``hipnode evaluate``: a bundle against a manifest, in the papers' tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or a role of the shipped set.")],
+    data: Annotated[Path, typer.Option("--data", help="The manifest (CSV).")],
+    out: Annotated[Path, typer.Option("--out", help="Where the report goes.")],
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+) -> None:
+    """Run a bundle over a manifest with the worker's own code, and write tables and plots."""
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from hipnode.nets import Role
+    from hipnode.nets.modelset import pins
+    from hipnode.training.evaluate import evaluate as run
+
+    folder = pins()[Role(bundle)][0] if bundle in list(Role) else Path(bundle)
+    with Progress() as progress:
+        task = progress.add_task("images", total=None)
+        found = run(
+            folder,
+            data,
+            out,
+            split=split,
+            tell=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    table = Table("figure", "value", box=None)
+    for figure in found.figures:
+        table.add_row(figure.name, str(figure))
+    Console().print(table)
+    typer.echo(f"{found.count} samples of {found.patients} patients; report in {out}")
