@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import math
 import re
+import struct
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from hipnode.domain import Header
 from hipnode.errors import HeaderUnusable, NotDicom
 
+PARSE_ERRORS: Final = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError,
+    MemoryError, NotImplementedError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError,
+)  # fmt: skip
+"""What pydicom raises at a damaged data set, or at an attribute whose bytes fit no value."""
+
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_MAX_INFLATED_BYTES: Final = 1 << 29
+_MAX_HEADER_BYTES: Final = 1 << 24
+_MAX_TEXT: Final = 1024
+"""Longer than any value of these attributes may be (PS3.5 6.2); the rest of a longer one is cut."""
+
+_OLDEST_YEARS: Final = 130
 _AGE: Final = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$", re.IGNORECASE)
 _YEARS_PER: Final = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _DATE: Final = re.compile(r"^(\d{4})\.?(\d{2})\.?(\d{2})$")
@@ -51,15 +67,46 @@ def open_dicom(path: Path, *, pixels: bool) -> pydicom.FileDataset:
     ------
     NotDicom
         If the file is not DICOM, or breaks off before its header ends.
+    HeaderUnusable
+        If it is deflated and grows beyond what any radiograph needs.
     """
     try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
+        if _is_deflated(path):
+            dataset = _inflated(path, pixels=pixels)
+        else:
+            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
+        empty = len(dataset) == 0
     except OSError as error:
         raise NotDicom(f"The file cannot be read: {error.strerror or error}.") from error
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+    except PARSE_ERRORS as error:
         raise NotDicom(f"The file is not readable as DICOM: {type(error).__name__}.") from error
-    if len(dataset) == 0:
+    if empty:
         raise NotDicom
+    return dataset
+
+
+def _is_deflated(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _DEFLATED in file.read(4096)
+
+
+def _inflated(path: Path, *, pixels: bool) -> pydicom.FileDataset:
+    """Read a deflated file (PS3.5 A.5) without inflating more than a radiograph can be.
+
+    pydicom inflates the whole file at once: a few megabytes may ask for gigabytes.
+    """
+    meta = pydicom.filereader.read_file_meta_info(str(path))
+    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return pydicom.dcmread(path, force=True, stop_before_pixels=not pixels)
+    limit = _MAX_INFLATED_BYTES if pixels else _MAX_HEADER_BYTES
+    with path.open("rb") as file:
+        file.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        plain = inflater.decompress(file.read(), limit)
+    if pixels and inflater.unconsumed_tail:
+        raise HeaderUnusable("The deflated data set is larger than any radiograph.")
+    dataset = pydicom.dcmread(BytesIO(plain), force=True, stop_before_pixels=not pixels)
+    dataset.file_meta = meta
     return dataset
 
 
@@ -104,25 +151,32 @@ def _value(dataset: Any, keyword: str) -> Any:
     """Return an attribute's value, or None where it is absent or its bytes cannot be converted."""
     try:
         return dataset.get(keyword)
-    except (ValueError, TypeError, KeyError, NotImplementedError, LookupError, OverflowError):
+    except PARSE_ERRORS:
         return None
 
 
 def _text(dataset: Any, keyword: str) -> str:
     value = _value(dataset, keyword)
-    if value is None:
-        return ""
     if isinstance(value, (list, pydicom.multival.MultiValue)):
         value = value[0] if len(value) else ""
-    return str(value).replace("\0", "").strip()
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """Return one value as text; what cannot be text (bytes, an item) counts as absent."""
+    if value is None or isinstance(value, (bytes, Dataset)):
+        return ""
+    text = str(value)[:_MAX_TEXT]
+    # Lone surrogates (a wrong character set) could be neither stored nor sent.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c for c in text if c >= " " and not "\x7f" <= c <= "\x9f").strip()
 
 
 def _many(dataset: Any, keyword: str) -> tuple[str, ...]:
     value = _value(dataset, keyword)
-    if value is None or value == "":
-        return ()
     values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
-    return tuple(str(v).strip() for v in values)
+    texts = tuple(_plain(v) for v in values[:16])
+    return texts if any(texts) else ()
 
 
 def _uid(dataset: Any, keyword: str) -> str:
@@ -144,13 +198,14 @@ def _number(dataset: Any, keyword: str, low: float, high: float) -> float | None
 def _age_years(dataset: Any) -> float | None:
     """Return the age from Patient's Age (PS3.5 6.2, VR AS), else from birth and study dates."""
     if match := _AGE.match(_text(dataset, "PatientAge")):
-        return int(match[1]) * _YEARS_PER[match[2].upper()]
+        years = int(match[1]) * _YEARS_PER[match[2].upper()]
+        return years if years <= _OLDEST_YEARS else None
     born = _DATE.match(_text(dataset, "PatientBirthDate"))
     taken = _DATE.match(_text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate"))
     if born is None or taken is None:
         return None
     years = _decimal_year(taken) - _decimal_year(born)
-    return years if 0 <= years <= 125 else None
+    return years if 0 <= years <= _OLDEST_YEARS else None
 
 
 def _decimal_year(match: re.Match[str]) -> float:

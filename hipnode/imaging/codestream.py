@@ -1,0 +1,135 @@
+"""What a compressed frame says about itself, read from its markers alone, before any decoder runs.
+
+A decoder allocates what the codestream asks for, whatever Rows and Columns promised; and some
+decoders fill up a stream that breaks off. Both are found here, in microseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hipnode.errors import PixelsUnreadable
+
+_SOI: Final = b"\xff\xd8"
+_SOC_SIZ: Final = b"\xff\x4f\xff\x51"
+_EOI: Final = b"\xff\xd9"
+_SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+_SOS: Final = 0xDA
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_HEAD_BYTES: Final = 65_536
+_TAIL_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The size of the image inside a codestream; ``rows`` is 0 where the stream tells it later."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int  # bits of a sample
+    signed: bool = False
+
+
+def extent_of(code: bytes) -> Extent | None:
+    """Return the size in a JPEG, JPEG-LS, JPEG 2000 or HTJ2K codestream; None if it has none.
+
+    References
+    ----------
+    ITU-T T.81 B.2.2 (frame header), T.87 C.2.2 (JPEG-LS), T.800 A.5.1 (SIZ).
+    """
+    if code.startswith(_SOI):
+        return _jpeg(code)
+    return _jpeg2000(code[2:48]) if code.startswith(_SOC_SIZ) else None
+
+
+def _jpeg(code: bytes) -> Extent | None:
+    for marker, start, stop in _segments(code):
+        if marker in _SOF and stop - start >= 6:
+            rows = int.from_bytes(code[start + 1 : start + 3], "big")
+            columns = int.from_bytes(code[start + 3 : start + 5], "big")
+            return Extent(rows, columns, code[start + 5], code[start])
+    return None
+
+
+def _jpeg2000(siz: bytes) -> Extent | None:
+    if len(siz) < 41:
+        return None
+    x1, y1, x0, y0 = (int.from_bytes(siz[i : i + 4], "big") for i in (6, 10, 14, 18))
+    components = int.from_bytes(siz[38:40], "big")
+    return Extent(y1 - y0, x1 - x0, components, (siz[40] & 0x7F) + 1, bool(siz[40] & 0x80))
+
+
+def _segments(code: bytes) -> list[tuple[int, int, int]]:
+    """Return (marker, start, stop) of the segments up to the first scan, SOS included."""
+    found: list[tuple[int, int, int]] = []
+    at = 2
+    while at + 4 <= min(len(code), _HEAD_BYTES) and code[at] == 0xFF:
+        marker = code[at + 1]
+        if marker == 0xFF or marker in _ALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        stop = at + 2 + int.from_bytes(code[at + 2 : at + 4], "big")
+        found.append((marker, at + 4, stop))
+        if marker == _SOS or stop <= at + 3:
+            break
+        at = stop
+    return found
+
+
+def bare(code: bytes) -> bytes:
+    """Return a JPEG 2000 codestream without the JP2 file that some writers put around it.
+
+    It is against PS3.5 A.4.4, and found in the wild; pydicom 3.0 loops for ever over the boxes of
+    a damaged one.
+    """
+    start = -1 if code.startswith(_SOI) else code.find(_SOC_SIZ, 0, _HEAD_BYTES)
+    return code[start:] if start > 0 else code
+
+
+def check(code: bytes, rows: int, columns: int, samples: int, max_pixels: int) -> Extent:
+    """Hold a codestream against the header before it is decoded.
+
+    Raises
+    ------
+    PixelsUnreadable
+        If it is no such codestream, is larger than allowed, has another size than the header
+        says, or breaks off.
+    """
+    extent = extent_of(code)
+    if extent is None:
+        raise PixelsUnreadable("The compressed pixel data have no header of their own.")
+    if extent.rows * extent.columns > max_pixels:
+        raise PixelsUnreadable(
+            f"The compressed image has {extent.rows} x {extent.columns} pixels, more than allowed."
+        )
+    if extent.rows and (extent.rows, extent.columns) != (rows, columns):
+        raise PixelsUnreadable(
+            f"The compressed image has {extent.rows} x {extent.columns} pixels, "
+            f"but its header says {rows} x {columns}."
+        )
+    if extent.components > max(samples, 4):
+        raise PixelsUnreadable(f"The compressed image has {extent.components} components.")
+    # Neither coding can hold this marker within its data, so it is not found there by chance.
+    if code.rfind(_EOI, max(0, len(code) - _TAIL_BYTES)) < 0:
+        raise PixelsUnreadable("The compressed pixel data break off before their end.")
+    return extent
+
+
+def mended(code: bytes) -> bytes:
+    """Return a sequential JPEG with the scan header that T.81 B.2.3 asks for.
+
+    Some encoders write 0 as the end of the spectral selection of a sequential scan, where only
+    63 is allowed; a strict decoder refuses it. Anything else is returned as it is.
+    """
+    if not code.startswith(_SOI):
+        return code
+    segments = _segments(code)
+    if not any(marker in _SEQUENTIAL for marker, _, _ in segments):
+        return code
+    for marker, start, stop in segments:
+        if marker == _SOS and stop - start >= 4 and code[stop - 3 : stop] == b"\0\0\0":
+            return code[: stop - 3] + b"\0\x3f\0" + code[stop:]
+    return code
