@@ -14,10 +14,10 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw
-from hipnode.reporting.envelope import Study, code, envelope, reference, seal
+from hipnode.reporting.envelope import Study, body_part, code, envelope, reference, seal
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
-_COPIED = ("PatientOrientation", "BodyPartExamined", "Laterality", "RequestAttributesSequence")
+_COPIED = ("PatientOrientation", "RequestAttributesSequence")
 
 
 def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> Dataset:
@@ -40,8 +40,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
         if keyword in image:
             out[keyword] = image[keyword]
     out.setdefault("PatientOrientation", "")
-    if not out.get("BodyPartExamined"):
-        out.setdefault("Laterality", "")  # type 2C: an unnamed body part may be a paired one
+    body_part(out, image)
     picture = draw(source, maker)
     out.ConversionType = "WSD"
     out.ImageType = ["DERIVED", "SECONDARY", "OTHER"]

@@ -33,6 +33,12 @@ _STUDY = (
     "IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence", "PatientAge",
     "PatientSize", "PatientWeight",
 )  # fmt: skip
+_UNPAIRED = frozenset(
+    "ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON "
+    "CSPINE CTSPINE ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART JAW LARYNX LIVER LSPINE LSSPINE "
+    "MAXILLA MEDIASTINUM NECK NOSE PANCREAS PELVIS PROSTATE RECTUM SKULL SPINE SPLEEN SSPINE "
+    "STERNUM STOMACH TLSPINE TONGUE TRACHEA TSPINE UTERUS WHOLEBODY".split()
+)
 DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
 _SERIES = {
     # kind: modality, series number, description, in that order of trust
@@ -185,6 +191,27 @@ def references(items: Iterable[tuple[str, str, str]], study_instance_uid: str) -
         item.SeriesInstanceUID = series
         out.ReferencedSeriesSequence.append(item)
     return [out]
+
+
+def body_part(out: Dataset, image: Dataset) -> None:
+    """Copy what was imaged, with its side: empty where nobody said it and the part may be paired.
+
+    Parameters
+    ----------
+    out
+        The object that is made.
+    image
+        The mended identity of its image.
+
+    References
+    ----------
+    PS3.3 C.7.3.1, Laterality (type 2C); PS3.16 Annex L, Body Part Examined.
+    """
+    part = image.get("BodyPartExamined") or ""
+    if part:
+        out.BodyPartExamined = part
+    if "Laterality" in image or part not in _UNPAIRED:
+        out.Laterality = image.get("Laterality") or ""
 
 
 def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

@@ -15,8 +15,8 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from hipnode import DISCLAIMER
 from hipnode.domain import Box, Decision, HipReading, ResultKind
-from hipnode.reporting.drawing import hip_lines, worst
-from hipnode.reporting.envelope import Study, envelope, reference, seal
+from hipnode.reporting.drawing import said_of, worst
+from hipnode.reporting.envelope import Study, body_part, envelope, reference, seal
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
 _LAYER = "AI"
@@ -40,10 +40,7 @@ def presentation_state(
     identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node)
     sop_class = GrayscaleSoftcopyPresentationStateStorage
     out = envelope(study, ResultKind.GSPS, sop_class, identity, number)
-    if "BodyPartExamined" in image:
-        out.BodyPartExamined = image.BodyPartExamined
-    if "Laterality" in image or "BodyPartExamined" not in image:
-        out.Laterality = image.get("Laterality", "")
+    body_part(out, image)
     out.ContentLabel = "AI_BOXES"
     out.ContentDescription = f"AI boxes. {DISCLAIMER}."
     out.ContentCreatorName = "HIPNODE^AI"
@@ -120,7 +117,7 @@ def _polyline(points: list[tuple[float, float]]) -> Dataset:
 def _label(hip: HipReading) -> Dataset:
     text = Dataset()
     text.AnchorPointAnnotationUnits = "PIXEL"
-    text.UnformattedTextValue = " - ".join(hip_lines(hip))
+    text.UnformattedTextValue = "; ".join(f"{what} - {sure}" for _, what, sure in said_of(hip))
     text.AnchorPoint = [hip.roi.box.x0 + 0.5, max(1.0, hip.roi.box.y0 - 8.0)]
     text.AnchorPointVisibility = "N"
     return text
