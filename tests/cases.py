@@ -194,7 +194,7 @@ CASES: Final[dict[str, Case]] = {
     ),
     "failed": Case(
         lambda name: request(source(name, "The pixel data cannot be decoded.")),
-        ("NOT ASSESSED - technical failure (The pixel data cannot be decoded.).",),
+        ("NOT ASSESSED - technical failure (The pixel data cannot be decoded).",),
         measured=False,
     ),
     "flipped": Case(_flipped, ("Suspected fracture RIGHT; no fracture detected LEFT.",)),
@@ -202,6 +202,7 @@ CASES: Final[dict[str, Case]] = {
     "several-images": Case(
         _several,
         (
+            "Suspected fracture RIGHT; no fracture detected LEFT.",
             "RIGHT hip (image 1): SUSPECTED FRACTURE",
             "RIGHT hip (image 2): POSSIBLE FRACTURE",
             "Image 3 (series 1, image 3): NOT ASSESSED - not a frontal view",

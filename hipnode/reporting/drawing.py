@@ -43,9 +43,9 @@ _CIVIDIS: Final = np.array(
 _INK: Final[Colour] = (245, 245, 245)
 _DIM: Final[Colour] = (190, 190, 190)
 _PAPER: Final[Colour] = (16, 18, 22)
-_WARNING: Final[Colour] = (255, 214, 64)
-_DEFINITE: Final[Colour] = (255, 122, 26)
-_DOUBTFUL: Final[Colour] = (86, 190, 255)
+WARNING: Final[Colour] = (255, 214, 64)
+DEFINITE: Final[Colour] = (255, 122, 26)
+DOUBTFUL: Final[Colour] = (86, 190, 255)
 _OPACITY: Final = 0.6
 
 
@@ -114,9 +114,9 @@ def worst(hip: HipReading) -> Decision | None:
 def _style(decision: Decision | None) -> tuple[Colour, int, tuple[int, int] | None]:
     """Return colour, width in px and (dash, gap) in px of a box."""
     if decision is Decision.PRESENT:
-        return _DEFINITE, 6, None
+        return DEFINITE, 6, None
     if decision is Decision.DOUBTFUL:
-        return _DOUBTFUL, 6, (28, 18)
+        return DOUBTFUL, 6, (28, 18)
     if decision is Decision.ABSENT:
         return _INK, 2, None
     return _DIM, 3, (6, 12)
@@ -202,53 +202,58 @@ def _framed(image: Image.Image, source: SourceImage, maker: str) -> RGB:
     return np.asarray(out)
 
 
-def _cells(source: SourceImage) -> list[tuple[Colour, list[str]]]:
-    """Return the colour and lines of each cell, in the order in which the hips lie in the image."""
+Said = tuple[Colour, str, str]
+"""A colour, what is said in large letters, and how sure in small ones."""
+
+
+def _cells(source: SourceImage) -> list[list[Said]]:
+    """Return what each cell says, in the order in which the hips lie in the image."""
     if not source.hips:
         reading = source.reading
         reason = reading.abstention.reason if reading and reading.abstention else None
-        return [(_DIM, ["NOT ASSESSED", reason_of(reason).meaning])]
+        return [[(_DIM, "NOT ASSESSED", reason_of(reason).meaning)]]
     ordered = sorted(source.hips, key=lambda hip: hip.roi.box.x0 + hip.roi.box.x1)
-    return [(_style(worst(hip))[0], hip_lines(hip)) for hip in ordered]
+    return [said_of(hip) for hip in ordered]
 
 
-def hip_lines(hip: HipReading) -> list[str]:
-    """Return what is said of a hip in pairs of lines: what, and how sure."""
+def said_of(hip: HipReading) -> list[Said]:
+    """Return what is said of a hip: one entry for each finding, or one for the abstention."""
     side = hip.roi.side.value
     if hip.abstention is not None:
-        return [f"{side}: NOT ASSESSED", reason_of(hip.abstention.reason).meaning]
-    lines = []
+        return [(_DIM, f"{side}: NOT ASSESSED", reason_of(hip.abstention.reason).meaning)]
+    said = []
     for finding in findings_of(hip):
         short, p = TERMS[finding.task].short, certainty(finding)
+        colour = _style(finding.decision)[0]
         if finding.decision is Decision.PRESENT:
             leading = leading_class(finding)
             kind = f", most likely {words(leading)}" if leading else ""
-            lines += [f"{side}: {short.upper()} {p}", f"suspected, definite{kind}"]
+            said.append((colour, f"{side}: {short.upper()} {p}", f"suspected, definite{kind}"))
         elif finding.decision is Decision.DOUBTFUL:
-            lines += [f"{side}: {short.upper()}? {p}", "doubtful - expert review advised"]
+            sure = "doubtful - expert review advised"
+            said.append((colour, f"{side}: {short.upper()}? {p}", sure))
         else:
-            lines += [f"{side}: no {short}", f"none detected (AI {p}) - not excluded"]
-    return lines
+            said.append((colour, f"{side}: no {short}", f"none detected (AI {p}) - not excluded"))
+    return said
 
 
 def _headline_strip(source: SourceImage, width: int) -> Image.Image:
     cells = _cells(source)
     big = max(30, width // (15 if len(cells) > 1 else 12))
-    small = max(18, big // 2)
-    lines = max(len(cell) for _, cell in cells)
-    height = sum(big if n % 2 == 0 else small for n in range(lines)) + (lines + 2) * big // 5
+    small, gap = max(18, big // 2), big // 4
+    entry = big + small + 2 * gap
+    height = max(len(cell) for cell in cells) * entry + gap
     strip = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(strip)
     room = width // len(cells)
-    big_fits = min(_fitting(pen, texts[0], big, room - big // 2) for _, texts in cells)
-    for index, (colour, texts) in enumerate(cells):
-        x, y = index * room + big // 3, big // 5
-        pen.rectangle((index * room, 0, index * room + big // 6, height), fill=colour)
-        for n, text in enumerate(texts):
-            size = big if n % 2 == 0 else small
-            fits = big_fits if n % 2 == 0 else small
-            _fit(pen, (x, y), text, fits, room - big // 2, colour if n % 2 == 0 else _INK)
-            y += size + big // 5
+    big = min(_fitting(pen, what, big, room - big // 2) for cell in cells for _, what, _ in cell)
+    for index, cell in enumerate(cells):
+        x = index * room
+        for n, (colour, what, sure) in enumerate(cell):
+            y = n * entry + gap
+            pen.rectangle((x, y - gap, x + gap * 2 // 3, y + entry - gap), fill=colour)
+            _fit(pen, (x + gap * 3 // 2, y), what, big, room - gap * 2, colour)
+            _fit(pen, (x + gap * 3 // 2, y + big + gap), sure, small, room - gap * 2, _INK)
     return strip
 
 
@@ -280,7 +285,7 @@ def _legend_strip(source: SourceImage, width: int, maker: str) -> Image.Image:
     last = ascii_text(f"AI heat map by {maker}. Model: {', '.join(models) or 'none spoke'}.")
     strip = Image.new("RGB", (width, sum(rows) + tiny * 2), _PAPER)
     pen = ImageDraw.Draw(strip)
-    _fit(pen, (width // 2, rows[0] // 2), DISCLAIMER, warn, width - 20, _WARNING, "mm")
+    _fit(pen, (width // 2, rows[0] // 2), DISCLAIMER, warn, width - 20, WARNING, "mm")
     x, middle = text, rows[0] + rows[1] // 2
     for decision, label in (
         (Decision.PRESENT, "definite"),

@@ -22,6 +22,12 @@ SCOPE = (
     "Only the proximal femur was assessed. Not assessed: pelvic ring, acetabulum, femoral shaft, "
     "spine, soft tissue. Fractures that a radiograph does not show are not found."
 )
+_RANK = (Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT)
+_HEADLINES = {
+    Decision.PRESENT: "suspected {} {}",
+    Decision.DOUBTFUL: "possible {} {}",
+    Decision.ABSENT: "no {} detected {}",
+}
 UNREVIEWED = f"Not reviewed by a physician. {DISCLAIMER}."
 
 
@@ -115,7 +121,8 @@ def image_sentence(source: SourceImage, number: int) -> str:
     """Return what became of an image as a whole."""
     name = image_name(source, number)
     if source.reading is None:
-        return f"{name}: NOT ASSESSED - technical failure ({ascii_text(source.failure, 120)})."
+        why = ascii_text(source.failure, 120).rstrip(".")
+        return f"{name}: NOT ASSESSED - technical failure ({why})."
     if source.reading.abstention is not None:
         return f"{name}: NOT ASSESSED - {reason_of(source.reading.abstention.reason).meaning}."
     notes = "; ".join(ascii_text(note, 160).rstrip(".") for note in source.notes)
@@ -139,7 +146,6 @@ def hip_sentences(sources: Sequence[SourceImage]) -> list[str]:
 
 
 def _statements(sources: Sequence[SourceImage], side: Side) -> list[tuple[int, int, str]]:
-    rank = {Decision.PRESENT: 0, Decision.DOUBTFUL: 1, Decision.ABSENT: 2}
     statements = []
     for number, source in enumerate(sources, start=1):
         for hip in (h for h in source.hips if h.roi.side is side):
@@ -147,7 +153,7 @@ def _statements(sources: Sequence[SourceImage], side: Side) -> list[tuple[int, i
                 statements.append((3, number, abstention_sentence(hip)))
             for finding in findings_of(hip):
                 sentence = finding_sentence(finding, side)
-                statements.append((rank[finding.decision], number, sentence))
+                statements.append((_RANK.index(finding.decision), number, sentence))
     return statements
 
 
@@ -158,25 +164,22 @@ def _with_images(sentence: str, numbers: Sequence[int]) -> str:
 
 
 def headline(sources: Sequence[SourceImage]) -> str:
-    """Return the whole report in one line: the first that anybody reads."""
-    by_decision: dict[tuple[Decision, str], set[Side]] = {}
+    """Return the whole report in one line: of each hip, the most serious of all images."""
+    worst: dict[tuple[Side, str], Decision] = {}
     abstained: set[Side] = set()
     for hip in (h for s in sources for h in s.hips):
         if hip.abstention is not None:
             abstained.add(hip.roi.side)
-        for f in findings_of(hip):
-            by_decision.setdefault((f.decision, TERMS[f.task].noun), set()).add(hip.roi.side)
+        for finding in findings_of(hip):
+            key = (hip.roi.side, TERMS[finding.task].noun)
+            worst[key] = min(worst.get(key, finding.decision), finding.decision, key=_RANK.index)
     parts = []
-    for decision, form in (
-        (Decision.PRESENT, "suspected {} {}"),
-        (Decision.DOUBTFUL, "possible {} {}"),
-        (Decision.ABSENT, "no {} detected {}"),
-    ):
-        for (of, noun), sides in by_decision.items():
-            if of is decision:
-                parts.append(form.format(noun, _sides(sides)))
-    if abstained:
-        parts.append(f"not assessed {_sides(abstained)}")
+    for decision in _RANK:
+        for noun in dict.fromkeys(noun for (_, noun), d in worst.items() if d is decision):
+            sides = {side for (side, n), d in worst.items() if n == noun and d is decision}
+            parts.append(_HEADLINES[decision].format(noun, _sides(sides)))
+    if unread := abstained - {side for side, _ in worst}:
+        parts.append(f"not assessed {_sides(unread)}")
     text = "; ".join(parts) or "no hip was assessed"
     return text[0].upper() + text[1:] + "."
 

@@ -1,10 +1,10 @@
-// Opens studies in OHIF as a person would, and writes down what the page says.
+// Opens studies in OHIF as a person would, and writes down what the page shows.
 //
 // node look.mjs JOBS.json RESULTS.json
-//   JOBS     {"chromium", "profile", "cases": [{"name", "url", "steps": [...], "shot"}]}
-//   a step   {"open": "text in the series list", "expect": ["text", ...], "shot": "PNG"}
-//            {"click": "text", "expect": [...]} or {"expect": [...]}
-//   RESULTS  {"case name": {"steps": [{"text", "missing": [...]}], "console": [...]}}
+//   JOBS     {"chromium": path, "cases": [{"name", "url", "steps": [...]}]}
+//   a step   {"open": "words in the series list" | "click": "words of a button",
+//             "expect": ["words", ...], "shot": "picture.png"}
+//   RESULTS  {"case": {"steps": [{"text", "missing", "boxes"}], "console": [...]}}
 import { readFileSync, writeFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
@@ -18,9 +18,24 @@ const flags = [
 const body = page => page.evaluate(() => document.body.innerText);
 const missingIn = (text, wanted) => (wanted ?? []).filter(w => !text.includes(w));
 
-async function settle(page, wanted, seconds) {
+// What is drawn over the image: each outline with its label, and how many pixels are left between
+// the end of the label's whole per cent and the edge of the viewport.
+const boxes = page => page.evaluate(() =>
+  [...document.querySelectorAll('svg.svg-layer polyline')].map(line => {
+    const label = line.nextElementSibling;
+    const first = label?.querySelector('tspan');
+    return {
+      points: line.getAttribute('points').trim().split(/[ ,]+/).map(Number),
+      label: first?.textContent ?? '',
+      room: first ? line.ownerSVGElement.getBoundingClientRect().right
+        - first.getBoundingClientRect().left
+        - first.getSubStringLength(0, first.textContent.indexOf('.')) : null,
+    };
+  }));
+
+async function settle(page, wanted) {
   let text = '';
-  for (let i = 0; i < seconds * 4; i++) {
+  for (let tries = 0; tries < 120; tries++) {
     text = await body(page);
     if (missingIn(text, wanted).length === 0) break;
     await page.waitForTimeout(250);
@@ -28,58 +43,52 @@ async function settle(page, wanted, seconds) {
   return text;
 }
 
-async function skipTour(page) {
-  const skip = page.getByText('Skip all', { exact: true });
-  if (await skip.isVisible().catch(() => false)) await skip.click();
-}
-
-async function open(page, title) {
-  const entry = page.getByText(title, { exact: false }).first();
-  await entry.waitFor({ timeout: 60000 });
-  await entry.scrollIntoViewIfNeeded();
-  await skipTour(page);
-  await entry.dblclick();
-}
-
 async function perform(page, step) {
-  if (step.open) await open(page, step.open);
-  if (step.click) await page.getByText(step.click, { exact: true }).first().click();
-  await skipTour(page);
-  const text = await settle(page, step.expect, step.seconds ?? 30);
-  if (step.shot) {
-    await page.waitForTimeout(1500); // thumbnails and the last frame
-    await page.screenshot({ path: step.shot });
+  if (step.open) {
+    const entry = page.getByText(step.open, { exact: false }).first();
+    await entry.waitFor({ timeout: 60000 });
+    await entry.dblclick();
   }
-  return { text, missing: missingIn(text, step.expect) };
+  if (step.click) await page.getByText(step.click, { exact: true }).first().click();
+  const text = await settle(page, step.expect);
+  if (step.wait_ms) await page.waitForTimeout(step.wait_ms);
+  if (step.shot) await page.screenshot({ path: step.shot });
+  return { text, missing: missingIn(text, step.expect), boxes: await boxes(page) };
 }
 
 async function look(browser, job) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
+  await context.addInitScript(() =>
+    localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])));
   const page = await context.newPage();
   const log = [];
-  page.on('console', m => ['error', 'warning'].includes(m.type()) && log.push(m.text().slice(0, 300)));
+  page.on('console', m => m.type() === 'error' && log.push(m.text().slice(0, 300)));
   page.on('pageerror', e => log.push(`pageerror: ${e.message.slice(0, 300)}`));
   const steps = [];
   try {
     await page.goto(job.url);
     for (const step of job.steps) steps.push(await perform(page, step));
   } catch (e) {
-    steps.push({ text: await body(page).catch(() => ''), missing: [`(step failed) ${e.message}`] });
-    if (job.shot) await page.screenshot({ path: job.shot }).catch(() => {});
+    const text = await body(page).catch(() => '');
+    steps.push({ text, missing: [`(the step failed) ${e.message.slice(0, 500)}`], boxes: [] });
   }
   await context.close();
   return { steps, console: log };
 }
 
-const browser = await chromium.launch({ executablePath: jobs.chromium, args: flags });
+const failed = result => result.steps.some(step => step.missing.length > 0);
 const results = {};
-for (const job of jobs.cases) {
-  results[job.name] = await look(browser, job);
-  // About one load in thirty draws no overlay though nothing failed: look once more.
-  if (results[job.name].steps.some(s => s.missing.length)) {
-    const again = await look(browser, job);
-    if (!again.steps.some(s => s.missing.length)) results[job.name] = again;
+const browser = await chromium.launch({ executablePath: jobs.chromium, args: flags });
+const queue = [...jobs.cases];
+
+async function worker() {
+  for (let job = queue.shift(); job; job = queue.shift()) {
+    results[job.name] = await look(browser, job);
+    // About one load in thirty draws no overlay though nothing has failed: look once more.
+    if (failed(results[job.name])) results[job.name] = await look(browser, job);
   }
 }
+
+await Promise.all([worker(), worker()]);
 await browser.close();
 writeFileSync(process.argv[3], JSON.stringify(results, null, 1));

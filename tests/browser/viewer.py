@@ -8,11 +8,13 @@ import mimetypes
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 _PROXIED = ("/dicom-web", "/wado")
 _MODULES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-_DROPPED = frozenset({"accept-encoding", "transfer-encoding", "connection", "content-length", "keep-alive", "host"})
+_DROPPED = frozenset(
+    {"accept-encoding", "transfer-encoding", "connection", "content-length", "keep-alive", "host"}
+)
 
 
 def app_config() -> str:
@@ -68,7 +70,7 @@ class ViewerServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    def __enter__(self) -> ViewerServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -96,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._file(path)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def _file(self, path: str) -> None:
         file = (self.dist / path.lstrip("/")).resolve()
