@@ -151,3 +151,14 @@ class Wire:
         self.send(RELEASE_RQ)
         kind, _ = self.pdu()
         assert kind == 6, f"PDU type {kind}"
+
+
+def store(
+    wire: Wire, uid: str, data: bytes, *, sop_class: str = DX, sizes: tuple[int, ...] = ()
+) -> int:
+    """Send a C-STORE whose data set comes in fragments of ``sizes``; return the status."""
+    for item in fragmented(1, True, store_rq(sop_class, uid), ()):
+        wire.send(p_data(item))
+    for item in fragmented(1, False, data, sizes):
+        wire.send(p_data(item))
+    return wire.status()

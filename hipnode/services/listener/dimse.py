@@ -24,7 +24,8 @@ from hipnode.services.listener.command import (
     parse,
     store_response,
 )
-from hipnode.services.listener.intake import Arrival, Intake, Peer
+from hipnode.services.listener.intake import Arrival, Intake
+from hipnode.services.listener.notes import Peer
 
 COMMAND: Final = 0x01  # bits of the message control header
 LAST: Final = 0x02

@@ -11,38 +11,25 @@ match SOP Class, C000 cannot understand (it should not). PS3.7 C.5.17, 0x0122.
 from __future__ import annotations
 
 import re
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 from hipnode.codes import MANUFACTURER
-from hipnode.domain import AuditEvent, AuditRecord, Header, Outcome
+from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.imaging import read_header
-from hipnode.log import Event, get_logger
 from hipnode.nets import set_digest
 from hipnode.services.listener.arrival import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
+from hipnode.services.listener.notes import Notes, Peer
 from hipnode.services.listener.rules import Verdict, decide
 from hipnode.settings import Settings
-from hipnode.storage import Received, Store
+from hipnode.storage import IncomingFile, Received, Store
 
 SUCCESS: Final = 0x0000
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros are forgiven
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Who is at the other end of an association."""
-
-    calling_ae: str = ""
-    called_ae: str = ""
-    address: str = ""
-    association_id: str = field(default_factory=lambda: uuid4().hex)
-    studies: set[str] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +55,7 @@ class Arrival:
         self.request = request
         self.transfer_syntax = transfer_syntax
         self.trouble: InputRefused | StorageUnavailable | Answer | None = None
-        self.incoming: Any = None
+        self.incoming: IncomingFile | None = None
         self.body: Body | None = None
 
     def fail(self, trouble: InputRefused | StorageUnavailable | Answer) -> None:
@@ -117,10 +104,7 @@ class Intake:
         # The digest, not the name: the same image is read again once the models have changed.
         self._model_sets = (set_digest(settings.worker.model_set),)
         self._store = store
-        self._log = get_logger(service="listener")
-        self._lock = threading.Lock()
-        self._disk_low = False
-        self._database_away = False
+        self.notes = Notes(store)
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -167,14 +151,14 @@ class Intake:
         except StorageUnavailable as error:
             arrival.abandon()
             answer = Answer(error.dimse_status, "out of resources, try again later")
-            self._storage_failed(error)
+            self.notes.storage_failed(error)
             self._refused(arrival, answer, type(error).__name__)
         except InputRefused as error:
             answer = Answer(error.dimse_status, str(error))
             self._quarantine(arrival)
             self._refused(arrival, answer, type(error).__name__)
         else:
-            self._database_is_back()
+            self.notes.storage_works()
         return answer
 
     def _take_in(self, arrival: Arrival) -> Answer:
@@ -214,7 +198,7 @@ class Intake:
             model_sets=self._model_sets,
             quiet_s=self._settings.report.quiet_s,
         )
-        self._log.info(Event.INSTANCE_STORED, bytes=body.size_bytes, peer_ae=peer.calling_ae)
+        self.notes.stored(peer, body.size_bytes)
 
     def _quarantine(self, arrival: Arrival) -> None:
         """Keep what the sender will not send again, for a person to look at."""
@@ -224,61 +208,25 @@ class Intake:
             arrival.incoming.sync()
             self._store.files.quarantine(arrival.incoming.path)
         except StorageUnavailable as error:
-            self._storage_failed(error)
+            self.notes.storage_failed(error)
         finally:
             arrival.abandon()
 
     def _check_disk(self) -> None:
-        free = self._store.files.free_bytes()
-        low = free < self._settings.retention.disk_low_bytes
-        with self._lock:
-            turned, self._disk_low = low and not self._disk_low, low
-        if turned:
-            self._log.error(Event.DISK_RAN_LOW, free_bytes=free)
-            self.noted(AuditEvent.DISK_LOW, Outcome.FAILED, free_bytes=free)
+        free_bytes = self._store.files.free_bytes()
+        low = free_bytes < self._settings.retention.disk_low_bytes
+        self.notes.disk(free_bytes, low=low)
         if low:
             raise DiskFull
 
-    def _storage_failed(self, error: StorageUnavailable) -> None:
-        if isinstance(error, DiskFull):
-            return
-        with self._lock:
-            turned, self._database_away = not self._database_away, True
-        if turned:
-            self._log.error(Event.DATABASE_WENT_AWAY, reason=str(error))
-
-    def _database_is_back(self) -> None:
-        with self._lock:
-            turned, self._database_away = self._database_away, False
-        if turned:
-            self._log.info(Event.DATABASE_CAME_BACK)
-
-    # --- the audit log ------------------------------------------------------------------------
-
-    def accepted(self, peer: Peer) -> None:
-        """Note that an association was accepted."""
-        self._audit(AuditEvent.ASSOCIATION_ACCEPTED, peer)
-
-    def refused(self, peer: Peer, detail: str, reason: str) -> None:
-        """Note that an association was refused, and why."""
-        self._log.warning(
-            Event.ASSOCIATION_REFUSED,
-            peer_ae=peer.calling_ae,
-            peer_address=peer.address,
-            reason=detail,
-        )
-        self._audit(
-            AuditEvent.ASSOCIATION_REFUSED, peer, Outcome.REFUSED, reason=reason, cause=detail
-        )
-
-    def echoed(self, peer: Peer) -> None:
-        """Note that a C-ECHO was answered."""
-        self._audit(AuditEvent.ECHO_ANSWERED, peer)
-
-    def aborted(self, peer: Peer) -> None:
-        """Note that an association ended without a release."""
-        self._log.warning(
-            Event.ASSOCIATION_ABORTED, peer_ae=peer.calling_ae, peer_address=peer.address
+    def _refused(self, arrival: Arrival, answer: Answer, reason: str) -> None:
+        self.notes.object_refused(
+            arrival.peer,
+            arrival.request.sop_instance_uid,
+            answer.status,
+            reason,
+            sop_class=arrival.request.sop_class_uid,
+            transfer_syntax=arrival.transfer_syntax,
         )
 
     def released(self, peer: Peer) -> None:
@@ -288,55 +236,7 @@ class Intake:
         try:
             self._store.ledger.release(sorted(peer.studies))
         except StorageUnavailable as error:  # then the quiet period decides
-            self._storage_failed(error)
-
-    def noted(self, event: AuditEvent, outcome: Outcome = Outcome.OK, **detail: Any) -> None:
-        """Write an event of the service itself to the audit log."""
-        self._audit(event, Peer(), outcome, **detail)
-
-    def _refused(self, arrival: Arrival, answer: Answer, reason: str) -> None:
-        self._log.warning(
-            Event.INSTANCE_REFUSED,
-            peer_ae=arrival.peer.calling_ae,
-            status=f"0x{answer.status:04X}",
-            reason=reason,
-        )
-        self._audit(
-            AuditEvent.INSTANCE_REFUSED,
-            arrival.peer,
-            Outcome.REFUSED,
-            sop_instance_uid=arrival.request.sop_instance_uid,
-            status=f"0x{answer.status:04X}",
-            reason=reason,
-            sop_class=arrival.request.sop_class_uid,
-            transfer_syntax=arrival.transfer_syntax,
-        )
-
-    def _audit(
-        self,
-        event: AuditEvent,
-        peer: Peer,
-        outcome: Outcome = Outcome.OK,
-        sop_instance_uid: str = "",
-        **detail: Any,
-    ) -> None:
-        """Append to the audit log; an event cannot wait for a database that is away."""
-        if peer.address:
-            detail["address"] = peer.address
-            detail["called_ae"] = peer.called_ae
-            detail["association"] = peer.association_id
-        record = AuditRecord(
-            event=event,
-            outcome=outcome,
-            actor="listener",
-            ae_title=peer.calling_ae,
-            sop_instance_uid=sop_instance_uid,
-            detail=detail,
-        )
-        try:
-            self._store.audit.append(record)
-        except StorageUnavailable as error:
-            self._storage_failed(error)
+            self.notes.storage_failed(error)
 
 
 def _is_own(header: Header) -> bool:

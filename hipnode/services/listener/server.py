@@ -26,7 +26,8 @@ from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request
 from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
-from hipnode.services.listener.intake import Intake, Peer
+from hipnode.services.listener.intake import Intake
+from hipnode.services.listener.notes import Peer
 from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.tls import server_context
 from hipnode.settings import Settings
@@ -206,7 +207,7 @@ class NodeServer(ThreadedAssociationServer):
                 request = self._tls.wrap_socket(request, server_side=True)
                 request.settimeout(None)
         except (OSError, ssl.SSLError) as error:
-            self.intake.refused(
+            self.intake.notes.refused(
                 Peer(address=client_address[0]), "tls_handshake", type(error).__name__
             )
             with suppress(OSError):
@@ -253,19 +254,21 @@ class NodeServer(ThreadedAssociationServer):
             if refusal is not None:
                 assoc.acse.send_reject(*refusal.rejection.value)
                 assoc.kill()  # returns once the rejection is on its way
-                self.intake.refused(assoc.peer, refusal.detail, refusal.rejection.name.lower())
+                self.intake.notes.refused(
+                    assoc.peer, refusal.detail, refusal.rejection.name.lower()
+                )
 
     def _accepted(self, event: evt.Event) -> None:
-        self.intake.accepted(_of(event).peer)
+        self.intake.notes.accepted(_of(event).peer)
 
     def _released(self, event: evt.Event) -> None:
         self.intake.released(_of(event).peer)
 
     def _aborted(self, event: evt.Event) -> None:
-        self.intake.aborted(_of(event).peer)
+        self.intake.notes.aborted(_of(event).peer)
 
     def _echoed(self, event: evt.Event) -> int:
-        self.intake.echoed(_of(event).peer)
+        self.intake.notes.echoed(_of(event).peer)
         return 0x0000
 
 
