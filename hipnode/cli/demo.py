@@ -68,7 +68,7 @@ def _print(shown: Shown, kept: list[Path], out: Path) -> None:
 
     rows: list[tuple[str, str, str, str]] = []
     for number, (instance, found) in enumerate(shown.images, start=1):
-        name = instance.header.study_description or f"image {number}"
+        name = f"{number}. {instance.header.study_description or instance.header.modality}"
         if isinstance(found, Reading):
             rows += table_rows(name, found)
         else:
