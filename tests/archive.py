@@ -43,6 +43,11 @@ class Orthanc:
         return f"http://{self.host}:{self.http_port}"
 
     @property
+    def port(self) -> int:
+        """Where it takes C-STORE."""
+        return self.dicom_port
+
+    @property
     def dicomweb_url(self) -> str:
         return f"{self.url}/dicom-web"
 

@@ -43,8 +43,7 @@ def _is_list(value: Any) -> bool:
 
 def destination(peer: Any, name: str = "archive", **options: Any) -> dict[str, Any]:
     """Return the settings of a destination that is one of the tests' peers."""
-    port = getattr(peer, "dicom_port", None) or peer.port
-    where = {"host": peer.host, "port": port, "ae_title": peer.ae_title}
+    where = {"host": peer.host, "port": peer.port, "ae_title": peer.ae_title}
     return {"name": name, **where, **options}
 
 

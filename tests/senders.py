@@ -7,12 +7,24 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_files
+from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 from pynetdicom import AE, _config
 from pynetdicom.presentation import build_context
 
@@ -26,13 +38,39 @@ _ENCODINGS = {  # (implicit VR, little endian)
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+_PROPOSE = {  # storescu's options
+    JPEGBaseline8Bit: ["-xy"],
+    JPEGLosslessSV1: ["-xs"],
+    JPEGLSLossless: ["-xt"],
+    JPEG2000Lossless: ["-xv"],
+    JPEG2000: ["-xw"],
+    RLELossless: ["-xr"],
+    DeflatedExplicitVRLittleEndian: ["-xd"],
+}
 SAMPLES = sorted((ROOT / "hipnode" / "phantom" / "samples").rglob("*.dcm"))
 
 
-def storescu(node: Node, files: Sequence[Path], *options: str) -> None:
-    """Send files with ``storescu``; anything but success fails the test."""
-    command = [require("storescu", "dcmtk"), "-aec", node.ae_title, "-R", *options]
-    run([*command, node.host, str(node.port), *map(str, files)], timeout_s=300)
+class Peer(Protocol):
+    """Whoever can be sent to."""
+
+    host: str
+    ae_title: str
+
+    @property
+    def port(self) -> int: ...
+
+
+def storescu(peer: Peer, files: Sequence[Path]) -> None:
+    """Send files as they are with ``storescu``; anything but success fails the test.
+
+    It proposes compressed transfer syntaxes only when told to, so each has a run of its own.
+    """
+    program = require("storescu", "dcmtk")
+    syntaxes = {path: str(read_file_meta_info(path).TransferSyntaxUID) for path in files}
+    for syntax in sorted(set(syntaxes.values())):
+        chosen = [str(path) for path in files if syntaxes[path] == syntax]
+        command = [program, "-aec", peer.ae_title, "-R", *_PROPOSE.get(syntax, ())]
+        run([*command, peer.host, str(peer.port), *chosen], timeout_s=300)
 
 
 def dcmsend(node: Node, files: Sequence[Path]) -> int:
