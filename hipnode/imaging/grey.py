@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_color_lut
 
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging.header import PARSE_ERRORS
@@ -105,7 +105,7 @@ def _windowed(
 def _modality(grey: Array, dataset: Dataset, notes: list[str]) -> Array:
     """Apply the Modality LUT, or Rescale Slope and Intercept (PS3.3 C.11.1), if there is one."""
     if dataset.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(grey, dataset))
+        return _looked_up(grey, dataset.ModalityLUTSequence[0], dataset)[0]
     if "RescaleSlope" not in dataset and "RescaleIntercept" not in dataset:
         return grey
     slope, intercept = first(dataset, "RescaleSlope"), first(dataset, "RescaleIntercept")
@@ -122,7 +122,8 @@ def _voi(values: Array, dataset: Dataset, notes: list[str]) -> Grey | None:
     """Apply the first VOI LUT or window (PS3.3 C.11.2); None where there is none that is usable."""
     if dataset.get("VOILUTSequence"):
         try:
-            return _voi_lut(values, dataset)
+            shown, top = _looked_up(values, dataset.VOILUTSequence[0], dataset)
+            return _clipped(shown / np.float32(top))
         except PARSE_ERRORS:
             notes.append("The VOI LUT of the image is unusable and was not applied.")
     centre, width = first(dataset, "WindowCenter"), first(dataset, "WindowWidth")
@@ -140,11 +141,27 @@ def _voi(values: Array, dataset: Dataset, notes: list[str]) -> Grey | None:
     return np.clip(floats, 0, 1, out=floats)
 
 
-def _voi_lut(values: Array, dataset: Dataset) -> Grey:
-    bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-    whole = values if values.dtype.kind in "iu" else np.rint(values).astype(np.int32)
-    looked_up = apply_voi(whole, dataset, index=0).astype(np.float32)
-    return _clipped(looked_up / np.float32(2**bits - 1))
+def _looked_up(values: Array, item: Dataset, dataset: Dataset) -> tuple[Grey, float]:
+    """Apply a look-up table (PS3.3 C.11.1.1.1, C.11.2.1.1); return it and its highest output.
+
+    pydicom 3.0 wraps round in tables of 8 bits with more than 256 entries and refuses 12 bits.
+    """
+    entries, start, bits = (int(v) for v in item.LUTDescriptor)
+    entries = entries or 65_536
+    if start > 32_767 and values.dtype.kind != "u":
+        start -= 65_536  # PS3.3 C.11.1.1.1: the second value is signed where the pixels are
+    data = item.LUTData
+    if isinstance(data, bytes):
+        narrow = len(data) < 2 * entries
+        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        table = np.frombuffer(data, "u1" if narrow else f"{order}u2")[:entries]
+    else:
+        table = np.asarray(data)[:entries]
+    if not 8 <= bits <= 16 or table.size < 2:
+        raise ValueError("not a look-up table")
+    whole = values if values.dtype.kind in "iu" else np.rint(values)
+    index = np.clip(whole.astype(np.int64) - start, 0, table.size - 1)
+    return table.astype(np.float32)[index], float(2**bits - 1)
 
 
 def _clipped(values: Array) -> Grey:
