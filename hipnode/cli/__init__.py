@@ -10,7 +10,18 @@ import sys
 import typer
 
 from hipnode import DISCLAIMER, __version__
-from hipnode.cli import conform, demo, look, models, node, phantom, read
+from hipnode.cli import (
+    audit,
+    conform,
+    demo,
+    evaluate,
+    look,
+    models,
+    node,
+    phantom,
+    read,
+    train,
+)
 from hipnode.errors import HipnodeError
 
 app = typer.Typer(
@@ -46,6 +57,9 @@ app.command("status")(look.status)
 app.command("requeue")(look.requeue)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(look.config_app, name="config")
 

@@ -1,0 +1,224 @@
+"""``hipnode audit``: what happened, and whether the log of it is whole."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hipnode.cli.node import ConfigOption
+
+if TYPE_CHECKING:
+    from hipnode.storage import AuditEntry, AuditFilter, Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What happened to which image, and whether the log of it is whole. Asking is audited too.",
+)
+
+Since = Annotated[
+    datetime | None, typer.Option(help="From this moment on, in UTC.")
+]
+Until = Annotated[datetime | None, typer.Option(help="Before this moment, in UTC.")]
+Accession = Annotated[str | None, typer.Option(help="Accession Number.")]
+Patient = Annotated[str | None, typer.Option(help="Patient ID.")]
+Study = Annotated[str | None, typer.Option(help="Study Instance UID.")]
+AE = Annotated[str | None, typer.Option("--ae", help="AE title of the peer.")]
+EventName = Annotated[str | None, typer.Option("--event", help="An event, e.g. image_read.")]
+OutcomeName = Annotated[str | None, typer.Option("--outcome", help="ok, refused or failed.")]
+
+
+class Format(StrEnum):
+    """How records are exported."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@app.command("list")
+def list_(
+    config: ConfigOption = None,
+    since: Since = None,
+    until: Until = None,
+    accession: Accession = None,
+    patient: Patient = None,
+    study: Study = None,
+    ae: AE = None,
+    event: EventName = None,
+    outcome: OutcomeName = None,
+    limit: Annotated[int, typer.Option(min=1, help="As many at most, the newest first.")] = 50,
+) -> None:
+    """Show the newest records that fit all conditions."""
+    from rich.console import Console
+    from rich.table import Table
+
+    wanted = _filter(since, until, accession, patient, study, ae, event, outcome)
+    table = Table("no.", "time (UTC)", "event", "outcome", "accession", "peer", "detail")
+    with _store(config) as store:
+        for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
+            record = entry.record
+            table.add_row(
+                str(entry.id),
+                entry.at_utc.strftime("%Y-%m-%d %H:%M:%S"),
+                record.event.value,
+                record.outcome.value,
+                record.accession_number,
+                record.ae_title or record.actor,
+                _short(record.detail),
+            )
+    Console().print(table)
+
+
+@app.command("show")
+def show(
+    number: Annotated[int, typer.Argument(help="The record's number.")],
+    config: ConfigOption = None,
+) -> None:
+    """Show one record with everything that it holds, as JSON."""
+    with _store(config) as store:
+        entry = store.audit.get(number, actor=getpass.getuser())
+    if entry is None:
+        typer.echo(f"hipnode: there is no record {number}", err=True)
+        raise typer.Exit(1)
+    typer.echo(json.dumps(document(entry), indent=2))
+
+
+@app.command("verify")
+def verify(config: ConfigOption = None) -> None:
+    """Recompute the hash chain; exit status 1, naming the first bad or missing row."""
+    with _store(config) as store:
+        fault = store.audit.verify(actor=getpass.getuser())
+    if fault is not None:
+        where = "in a seal" if fault.row_id is None else f"at record {fault.row_id}"
+        typer.echo(f"BROKEN {where}: {fault.reason}")
+        raise typer.Exit(1)
+    typer.echo("unbroken")
+
+
+@app.command("export")
+def export(
+    config: ConfigOption = None,
+    since: Since = None,
+    until: Until = None,
+    accession: Accession = None,
+    patient: Patient = None,
+    study: Study = None,
+    ae: AE = None,
+    event: EventName = None,
+    outcome: OutcomeName = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="csv or jsonl (a JSON document a line).")
+    ] = Format.CSV,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; default: standard output.")
+    ] = None,
+) -> None:
+    """Write all records that fit all conditions, oldest first."""
+    wanted = _filter(since, until, accession, patient, study, ae, event, outcome)
+    with _store(config) as store, _output(out) as file:
+        entries = store.audit.query(wanted, actor=getpass.getuser(), limit=None, newest_first=False)
+        if form is Format.JSONL:
+            for entry in entries:
+                file.write(json.dumps(document(entry)) + "\n")
+            return
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for entry in entries:
+            row = document(entry)
+            row["detail"] = json.dumps(row["detail"])
+            writer.writerow([_inert(row[name]) for name in COLUMNS])
+
+
+COLUMNS = (
+    "id", "at_utc", "event", "outcome", "actor", "ae_title", "study_instance_uid",
+    "sop_instance_uid", "patient_id", "accession_number", "job_id", "detail", "row_hash",
+)  # fmt: skip
+
+
+def document(entry: AuditEntry) -> dict[str, Any]:
+    """Return a record as plain values; the keys are stable."""
+    record = entry.record
+    plain = {name: getattr(record, name, None) for name in COLUMNS}
+    return plain | {
+        "id": entry.id,
+        "at_utc": entry.at_utc.isoformat(),
+        "event": record.event.value,
+        "outcome": record.outcome.value,
+        "row_hash": entry.row_hash,
+    }
+
+
+def _inert(value: Any) -> Any:
+    """Keep a spreadsheet from taking a cell that a sender filled for a formula."""
+    text = str(value) if value is not None else ""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _short(detail: dict[str, Any]) -> str:
+    text = ", ".join(f"{name}={value}" for name, value in detail.items())
+    return text if len(text) <= 70 else text[:67] + "..."
+
+
+def _filter(
+    since: datetime | None,
+    until: datetime | None,
+    accession: str | None,
+    patient: str | None,
+    study: str | None,
+    ae: str | None,
+    event: str | None,
+    outcome: str | None,
+) -> AuditFilter:
+    from hipnode.domain import AuditEvent, Outcome
+    from hipnode.storage import AuditFilter
+
+    events = [e.value for e in AuditEvent]
+    if event is not None and event not in events:
+        raise typer.BadParameter(f"--event is one of {', '.join(events)}")
+    outcomes = [o.value for o in Outcome]
+    if outcome is not None and outcome not in outcomes:
+        raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}")
+    return AuditFilter(
+        since_utc=_utc(since),
+        until_utc=_utc(until),
+        accession_number=accession,
+        patient_id=patient,
+        study_instance_uid=study,
+        ae_title=ae,
+        event=AuditEvent(event) if event else None,
+        outcome=Outcome(outcome) if outcome else None,
+    )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
+@contextmanager
+def _store(config: Path | None) -> Iterator[Store]:
+    from hipnode import settings
+    from hipnode.storage import Store
+
+    store = Store.open(settings.load(config))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[Any]:
+    if path is None:
+        yield sys.stdout
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        yield file
