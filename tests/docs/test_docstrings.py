@@ -73,6 +73,7 @@ FUNCTIONS = [
     item
     for item in PUBLIC
     if isinstance(item.node, Function)
+    and item.node.name != "forward"  # PyTorch's own name and contract
     and not item.decorators & {"property", "overload", "override", "typing.override"}
 ]
 

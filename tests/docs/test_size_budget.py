@@ -1,4 +1,7 @@
-"""Files of at most 400 lines, functions of at most 60 lines of code: one sitting each."""
+"""Files of at most 400 lines, functions of at most 60 lines of code: one sitting each.
+
+Files of tests may have 500: a suite reads like a list, from which one entry is picked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.peers import ROOT
 
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = {"hipnode": 400, "tests": 500}
 MAX_FUNCTION_LINES = 60
 _GENERATED = ROOT / "hipnode" / "storage" / "migrations" / "versions"
 FILES = sorted(
@@ -39,6 +42,9 @@ def test_there_is_something_to_measure() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_and_its_functions_are_within_the_budget(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_FILE_LINES, f"{lines} lines"
+    folder = path.relative_to(ROOT).parts[0]
+    assert lines <= MAX_FILE_LINES[folder], f"{lines} lines"
+    if folder == "tests":
+        return
     long = {name: count for name, count in _functions(path) if count > MAX_FUNCTION_LINES}
     assert not long, f"functions longer than {MAX_FUNCTION_LINES} lines of code: {long}"
