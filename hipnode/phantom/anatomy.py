@@ -22,9 +22,11 @@ from hipnode.phantom import bones
 from hipnode.phantom.bones import Array
 from hipnode.phantom.femur import LANDMARKS, FemurPoints, find_points
 from hipnode.phantom.projecting import Grid, Image, project
+from hipnode.phantom.rotations import about, turn_x, turn_y, turn_z
 
-VERSION: Final = 1
+VERSION: Final = 2
 STEP_MM: Final = 0.5
+QUANTUM_MM: Final = 0.01  # of path lengths in the cache
 SOURCE_MM: Final = 1000.0  # from the focus to the hip centres
 PELVIS_GRID: Final = Grid(-185.0, -190.0, STEP_MM, 620, 740)
 FEMUR_GRID: Final = Grid(-70.0, -55.0, STEP_MM, 640, 360)
@@ -85,7 +87,7 @@ def load(split: str, number: int, pose: str, folder: Path | None = None) -> Anat
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as file:
-            np.savez_compressed(file, allow_pickle=False, **_pack(split, number, pose))
+            np.savez_compressed(file, allow_pickle=False, **_coarse(_pack(split, number, pose)))
         os.replace(file.name, path)  # noqa: PTH105 - atomic, and another process may do the same
     with np.load(path, allow_pickle=False) as kept:
         return _unpack({k: kept[k] for k in kept.files}, split, number, pose)
@@ -114,7 +116,7 @@ def _pack(split: str, number: int, pose: str) -> dict[str, Image]:
     hemi, sacrum, femur, head = _level(pelvis, femur)
     tilt, turn = np.radians(rng.normal(0, [6.0, 2.5]))
     yaw = turn if pose == "frontal" else rng.choice([-1, 1]) * np.radians(rng.uniform(25, 65))
-    frame = _turn_z(yaw) @ _turn_x(tilt)
+    frame = turn_z(yaw) @ turn_x(tilt)
     out: dict[str, Image] = {}
     mirror = np.array([-1.0, 1.0, 1.0])
     cells = atlas.pelvis.triangles
@@ -133,6 +135,14 @@ def _pack(split: str, number: int, pose: str) -> dict[str, Image]:
     for side in ("R", "L"):
         _femur(out, side, femur, head, frame, rng, pose)
     return out
+
+
+def _coarse(arrays: dict[str, Image]) -> dict[str, Image]:
+    """Return the arrays with path lengths in whole steps of ``QUANTUM_MM``: half the size."""
+    return {
+        name: np.round(a / QUANTUM_MM).astype(np.uint16) if a.ndim == 2 and len(a) > 99 else a
+        for name, a in arrays.items()
+    }
 
 
 def _level(pelvis: Array, femur: Array) -> tuple[Array, Array, Array, Array]:
@@ -189,15 +199,15 @@ def _femur(
     sign = 1.0 if side == "L" else -1.0
     seen = np.diag([sign, 1.0, 1.0]) @ frame @ np.diag([sign, 1.0, 1.0])
     outwards = np.clip(rng.normal(-12, 9), -28, 12)  # degrees: the feet are turned inwards
-    leg = _turn_z(np.radians(outwards)) @ _turn_y(np.radians(rng.normal(-3, 2)))
+    leg = turn_z(np.radians(outwards)) @ turn_y(np.radians(rng.normal(-3, 2)))
     if pose == "lateral":
-        leg = _turn_y(np.radians(-rng.uniform(10, 40))) @ _turn_z(np.radians(rng.uniform(30, 70)))
+        leg = turn_y(np.radians(-rng.uniform(10, 40))) @ turn_z(np.radians(rng.uniform(30, 70)))
     local = (femur - head) @ leg.T
     thickness = _femoral_cortex(femur, head)
     axis = find_points(local)
     at = seen @ head
     for name, turn in (("neutral", 0.0), ("turned", float(rng.uniform(25, 45)))):
-        spin = _about(axis.shaft_far - axis.shaft_near, -np.radians(turn))
+        spin = about(axis.shaft_far - axis.shaft_near, -np.radians(turn))
         points = (local - axis.shaft_near) @ spin.T + axis.shaft_near
         _bone(out, f"{side}_{name}", points, atlas.femur.triangles, thickness, seen, at, FEMUR_GRID)
         marks = find_points(points)
@@ -242,7 +252,7 @@ def _unpack(kept: dict[str, Image], split: str, number: int, pose: str) -> Anato
     """Return the body from its arrays."""
 
     def part(name: str) -> Part:
-        kinds = (kept[f"{name}_{k}"].astype(np.float32) for k in ("whole", "thin", "thick"))
+        kinds = (kept[f"{name}_{k}"] * np.float32(QUANTUM_MM) for k in ("whole", "thin", "thick"))
         return Part(*kinds)
 
     def hip(side: str) -> Hip:
@@ -272,28 +282,6 @@ def _unpack(kept: dict[str, Image], split: str, number: int, pose: str) -> Anato
         hip("L"),
         (float(top[0]), float(top[1])),
     )
-
-
-def _turn_x(angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-
-
-def _turn_y(angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-
-
-def _turn_z(angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-
-
-def _about(axis: Array, angle: float) -> Array:
-    """Return the rotation by an angle about an axis (Rodrigues)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k))
 
 
 @lru_cache(maxsize=24)

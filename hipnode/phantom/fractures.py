@@ -7,8 +7,10 @@ turned outwards, and both are moved rigidly. What overlaps adds, what parts leav
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from hipnode.phantom import plane
 from hipnode.phantom.anatomy import FEMUR_GRID, Hip, Part
@@ -16,7 +18,8 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.femur import FemurPoints
 from hipnode.phantom.projecting import Image
 
-PROXIMAL = ("head",)
+_TROCHANTER_MM: Final = 14.0
+_TROCHANTER_AT: Final = np.array([7.0, 9.0])  # from the tip to the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def draw(label: str, rng: np.random.Generator, *, old: bool = False) -> Fracture
         angle, moved = -float(rng.uniform(8, 22)), float(rng.uniform(1, 4))
     gap = float(rng.uniform(0.7, 1.8)) if kind != "impacted" else -float(rng.uniform(1.5, 4))
     if old:
-        moved, angle, gap, kind = moved * 0.3, angle * 0.4, -0.8, "healed"
+        moved, angle, gap, kind = moved * 0.12, angle * 0.15, -2.5, "healed"
     tilt = {"A3": 75.0, "oblique": 35.0}.get(str(kind), 0.0) * float(rng.choice([-1, 1]))
     return Fracture(
         label,
@@ -76,10 +79,10 @@ def draw(label: str, rng: np.random.Generator, *, old: bool = False) -> Fracture
         round(moved, 2),
         round(angle, 2),
         float(rng.random()),
-        tilt + float(rng.normal(0, 10)),
+        tilt + float(rng.normal(0, 7)),
         gap,
         bool(not calm and not old and rng.random() < 0.75),
-        bool(kind == "A2" or (label != "intracapsular" and rng.random() < 0.3)) and not old,
+        bool(kind == "A2" or (kind == "A3" and rng.random() < 0.3)) and not old,
         old,
         seed,
     )
@@ -103,27 +106,38 @@ def cut(fracture: Fracture, p: FemurPoints) -> tuple[Array, Array]:
         normal = plane.turn(fracture.tilt_deg)[:2, :2] @ normal
     else:
         axis = p.shaft_far - p.shaft_near
-        middle = p.shaft_near + (-0.22 + 0.35 * fracture.along) * axis
+        middle = p.shaft_near + (-0.36 + 0.3 * fracture.along) * axis
         normal = plane.turn(fracture.tilt_deg)[:2, :2] @ axis
     return middle, normal / np.hypot(*normal)
 
 
-def _field(middle: Array, normal: Array, seed: int) -> tuple[Image, Image]:
-    """Return the signed distance from the ragged cut (positive below), and the place along it."""
+def _field(points: FemurPoints, fracture: Fracture) -> Image:
+    """Return the signed distance in mm from the ragged cut, positive below it."""
+    middle, normal = cut(fracture, points)
     x, y = plane.mm(FEMUR_GRID)
     far = (x - middle[0]) * normal[0] + (y - middle[1]) * normal[1]
     along = (x - middle[0]) * normal[1] - (y - middle[1]) * normal[0]
-    return (far + _ragged(along, seed)).astype(np.float32), along.astype(np.float32)
+    far = far + _ragged(along, fracture.seed)
+    if fracture.label == "intracapsular":  # the greater trochanter stays with the shaft
+        far = np.maximum(far, _TROCHANTER_MM - _from_trochanter(points, x, y))
+    return np.asarray(far, dtype=np.float32)
+
+
+def _from_trochanter(points: FemurPoints, x: Image, y: Image) -> Image:
+    """Return the distance in mm from the middle of the greater trochanter."""
+    middle = points.greater_trochanter + _TROCHANTER_AT
+    return np.asarray(np.hypot(x - middle[0], y - middle[1]))
 
 
 def _ragged(along: Image | Array, seed: int) -> Array:
     """Return by how much the cut strays from a straight line, in mm."""
     rng = np.random.default_rng(seed)
-    out = np.zeros(np.shape(along))
-    for wavelength, size in ((60, 2.5), (24, 1.3), (9, 0.7), (4, 0.35)):
-        phase = rng.uniform(0, 2 * np.pi)
-        out += size * rng.normal(0, 0.8) * np.sin(2 * np.pi * along / wavelength + phase)
-    return out
+    at = np.arange(-400.0, 400.0)
+    noise = np.zeros(len(at))
+    for width_mm, size_mm in ((16.0, 2.2), (5.0, 1.0), (2.0, 0.6), (0.9, 0.35)):
+        octave = gaussian_filter1d(rng.standard_normal(len(at)), width_mm)
+        noise += size_mm * rng.uniform(0.4, 1.5) * octave / octave.std()
+    return np.interp(along, at, noise)
 
 
 def _soft_step(distance: Image, width_mm: float = 0.35) -> Image:
@@ -137,8 +151,7 @@ def break_bone(hip: Hip, cortex_times: float, fracture: Fracture) -> Bone:
         (hip.turned, hip.turned_points) if fracture.turned else (hip.neutral, hip.points)
     )
     upper_cut, lower_cut = cut(fracture, hip.points), cut(fracture, lower_points)
-    up_far, _ = _field(*upper_cut, fracture.seed)
-    low_far, _ = _field(*lower_cut, fracture.seed)
+    up_far, low_far = _field(hip.points, fracture), _field(lower_points, fracture)
     half = fracture.gap_mm / 2
     upper_mask, lower_mask = _soft_step(-up_far - half), _soft_step(low_far - half)
     upper_move, lower_move = _moves(hip, lower_points, upper_cut, lower_cut, fracture)
@@ -155,7 +168,7 @@ def break_bone(hip: Hip, cortex_times: float, fracture: Fracture) -> Bone:
     if fracture.gap_mm < 0:  # crushed or healed: a dense, uneven band
         whole, cortex = _dense(whole, cortex, up_far, fracture)
     points = _moved_points(hip.points, lower_points, upper_move, lower_move)
-    bone = Bone(whole, cortex, points, _line(upper_cut, upper_move, fracture.seed, hip))
+    bone = Bone(whole, cortex, points, _line(hip, fracture, upper_move))
     return _chip(bone, fracture) if fracture.fragment else bone
 
 
@@ -213,7 +226,7 @@ def _chip(bone: Bone, fracture: Fracture) -> Bone:
     centre = at + np.array([rng.uniform(-2, 4), rng.uniform(-3, 3)])
     off = np.hypot((x - centre[0]) / 1.0, (y - centre[1]) / 1.7) + _ragged(y + 0 * x, fracture.seed)
     mask = _soft_step((rng.uniform(9, 14) - off).astype(np.float32))
-    pull = plane.shift(-rng.uniform(2, 9), -rng.uniform(0, 9)) @ plane.turn_about(
+    pull = plane.shift(-rng.uniform(1, 7), -rng.uniform(-1, 6)) @ plane.turn_about(
         rng.uniform(-25, 5), at
     )
     share = np.float32(0.75)  # the piece lies at the back: the rest of the depth stays
@@ -232,15 +245,17 @@ def _moved_points(
     )
 
 
-def _line(cut_at: tuple[Array, Array], move: Array, seed: int, hip: Hip) -> Array:
+def _line(hip: Hip, fracture: Fracture, move: Array) -> Array:
     """Return the cut as a polyline, where it runs through bone."""
-    middle, normal = cut_at
+    middle, normal = cut(fracture, hip.points)
     along = np.linspace(-60, 60, 121)
     direction = np.array([normal[1], -normal[0]])
-    points = middle + along[:, None] * direction - _ragged(along, seed)[:, None] * normal
+    points = middle + along[:, None] * direction - _ragged(along, fracture.seed)[:, None] * normal
     cell = np.linalg.inv(plane.from_pixels(FEMUR_GRID))
     column, row = np.round(plane.apply(cell, points)).astype(int).T
     inside = (row >= 0) & (row < FEMUR_GRID.rows) & (column >= 0) & (column < FEMUR_GRID.columns)
     whole = hip.neutral.whole
     bony = inside & (whole[row % whole.shape[0], column % whole.shape[1]] > 1)
+    if fracture.label == "intracapsular":
+        bony &= _from_trochanter(hip.points, points[:, 0], points[:, 1]) > _TROCHANTER_MM
     return plane.apply(move, points[bony])

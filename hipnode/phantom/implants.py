@@ -105,7 +105,7 @@ def _side_plate(
     out = np.array([-down[1], down[0]])
     out = out if out[0] > 0 else -out
     holes = int(rng.integers(3, 6))
-    face = p.shaft_near + out * 15.5
+    face = p.shaft_near + out * 17.5
     top = face - down * (np.dot(p.shaft_near - p.lateral, down) - high)
     end = face + down * (18.0 * holes - 30)
     metal = np.minimum(plane.rod(x, y, top, end, 3.2, 3.0) * 2.6, 15)

@@ -95,9 +95,9 @@ def texture(kind: str) -> Image:
     rng = np.random.default_rng([77, len(kind)])
     noise = rng.standard_normal((1024, 1024)).astype(np.float32)
     if kind == "trabecular":  # strands along the vertical, and a weaker cross weave
-        field = gaussian_filter(noise, (5.0, 0.8), mode="wrap") * 2
-        field += gaussian_filter(noise.T, (0.8, 3.0), mode="wrap")
-        field += 1.5 * gaussian_filter(noise[::-1], 6, mode="wrap")
+        field = 1.2 * gaussian_filter(noise, (2.6, 0.9), mode="wrap")
+        field += 0.6 * gaussian_filter(noise.T, 1.2, mode="wrap")
+        field += 2.2 * gaussian_filter(noise[::-1], 4, mode="wrap")
     else:  # "clouds": several octaves
         field = sum(
             (s**1.7 * gaussian_filter(np.roll(noise, 91 * s, 1), s, mode="wrap"))

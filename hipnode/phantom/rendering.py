@@ -56,7 +56,8 @@ def _shoot(
     """Return the processed image, bright bone, and where the side marker is."""
     x, y = camera.field()
     cx, cy = x[::4, ::4], y[::4, ::4]
-    soft = tissue.body(cx, cy, plan.person, rng) + tissue.folds(cx, cy, rng)
+    reach = max(abs(float(h.landmarks["lateral"][0])) for h in scene.hips)
+    soft = tissue.body(cx, cy, plan.person, reach, rng) + tissue.folds(cx, cy, rng)
     if rng.random() < recipe.p_gas:
         soft = np.maximum(soft - tissue.gas(cx, cy, rng) * (soft > 60), 0)
     water = plane.enlarge(soft, x.shape)

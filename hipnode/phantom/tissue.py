@@ -12,7 +12,7 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.people import Person
 from hipnode.phantom.projecting import Grid, Image
 
-SPINE_GRID = Grid(-60.0, -375.0, 0.5, 640, 240)
+SPINE_GRID = Grid(-60.0, -500.0, 0.5, 890, 240)
 
 
 def _smooth(value: Image) -> Image:
@@ -21,17 +21,18 @@ def _smooth(value: Image) -> Image:
     return out
 
 
-def body(x: Image, y: Image, person: Person, rng: np.random.Generator) -> Image:
-    """Return the thickness of soft tissue in mm of water at (x, y) in mm."""
+def body(x: Image, y: Image, person: Person, reach_mm: float, rng: np.random.Generator) -> Image:
+    """Return the thickness of soft tissue in mm of water; wider than ``reach_mm``."""
     heavy = person.bmi - 25
     depth = 205 + 7 * heavy + rng.normal(0, 10)
-    half = 178 + 5.2 * heavy + rng.normal(0, 8)
+    skin = 14 + max(0.0, 2.5 * (heavy + 8)) + abs(rng.normal(0, 8))
+    half = reach_mm + skin
     width = half * (1 - 0.12 * _smooth((-y - 40) / 150))
     crotch = 88 + rng.normal(0, 8)
     trunk = depth * np.sqrt(np.maximum(1 - (x / width) ** 2, 0))
     hem = crotch + 0.0022 * x * x + rng.normal(0, 6) * np.cos(x / 40)
     trunk = trunk * (1 - _smooth((y - hem + 70) / 85))
-    radius = 90 + 2.4 * heavy + rng.normal(0, 4)
+    radius = 0.5 * (reach_mm + 0.8 * skin)
     spread = rng.uniform(0.0, 0.16)
     thighs = np.zeros_like(trunk)
     for sign in (-1, 1):
@@ -89,7 +90,7 @@ def spine(top: tuple[float, float], dense: float, rng: np.random.Generator) -> I
     out = np.zeros((SPINE_GRID.rows, SPINE_GRID.columns), dtype=np.float32)
     bend = rng.normal(0, 0.7)
     at = np.array([0.0, top[1] + rng.uniform(2, 12)])
-    for level in range(8):
+    for level in range(12):
         tilt = bend * level + rng.normal(0, 1)
         out += _vertebra(x, y, at, tilt, dense, level, rng)
         step = plane.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
