@@ -138,7 +138,15 @@ FRACTURE_RISK_ABSENT: Final = _local("FX_RISK_NO", "Risk of hip fracture not rai
 
 
 def probability(code: str, meaning: str) -> Concept:
-    """Return the concept name of one model's probability: no published code names its classes."""
+    """Return the concept name of one model's probability: no published code names its classes.
+
+    Parameters
+    ----------
+    code
+        Made into a Code Value: ``P_``, upper case, at most 16 characters (PS3.5 6.2, SH).
+    meaning
+        The Code Meaning, at most 64 characters (LO).
+    """
     return _local(f"P_{code}".upper().replace(" ", "_")[:16], meaning[:64])
 
 

@@ -266,6 +266,10 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "no equipment": dict.fromkeys(
         ("Manufacturer", "ManufacturerModelName", "StationName", "InstitutionName",
          "DeviceSerialNumber", "SoftwareVersions")),
+    "bare": dict.fromkeys(
+        ("StudyDescription", "PatientAge", "BodyPartExamined", "IssuerOfPatientID", "Manufacturer",
+         "InstitutionName", "RequestAttributesSequence", "LossyImageCompression", "SeriesNumber",
+         "BurnedInAnnotation", "InstanceNumber", "PatientOrientation")),
     "sex in words": {"PatientSex": "FEMALE"},
     "sex unknown": {"PatientSex": "D"},
     "dates with dashes": {"StudyDate": "2026-11-20", "PatientBirthDate": "1940.02.29",
@@ -287,4 +291,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
 def variant(name: str) -> ReportRequest:
     """Return a positive study whose header has one of the faults of `VARIANTS`."""
     ds = header(name.replace(" ", ""), **VARIANTS[name])
-    return request(source(name, reading([hip(R, 0.97), hip(L, 0.02)]), ds=ds))
+    node = NodeIdentity() if name == "bare" else NODE
+    return request(source(name, reading([hip(R, 0.97), hip(L, 0.02)]), ds=ds), node=node)

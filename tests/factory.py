@@ -74,9 +74,8 @@ def scene(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.uint8]:
     return (255 * np.clip(body + 0.5 * bone + grain, 0, 1)).astype(np.uint8)
 
 
-def header(study: str = "1", image: str = "1", **changes: Any) -> Dataset:
-    """Return a DX data set without pixels. ``changes`` set attributes; None deletes one."""
-    values: dict[str, Any] = {
+def _values(study: str, image: str) -> dict[str, Any]:
+    return {
         "SpecificCharacterSet": "ISO_IR 100",
         "ImageType": ["DERIVED", "PRIMARY"],
         "SOPClassUID": DigitalXRayImageStorageForPresentation,
@@ -121,8 +120,12 @@ def header(study: str = "1", image: str = "1", **changes: Any) -> Dataset:
         "Rows": ROWS,
         "Columns": COLUMNS,
     }
+
+
+def header(study: str = "1", image: str = "1", **changes: Any) -> Dataset:
+    """Return a DX data set without pixels. ``changes`` set attributes; None deletes one."""
     ds = Dataset()
-    for keyword, value in values.items():
+    for keyword, value in _values(study, image).items():
         setattr(ds, keyword, value)
     request = Dataset()
     request.RequestedProcedureID = "RP1"

@@ -1,4 +1,9 @@
-"""From a request to the objects that are sent: an SR and a text per study, a capture per image."""
+"""From a request to the objects that are sent: an SR and a text per study, a capture per image.
+
+References
+----------
+PS3.3 A.35 (SR documents), A.8 (Secondary Capture), A.33 (presentation states), A.45 (documents).
+"""
 
 from __future__ import annotations
 

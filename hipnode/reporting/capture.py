@@ -13,8 +13,9 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
+from hipnode.reporting.charset import seal
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw
-from hipnode.reporting.envelope import Study, body_part, code, envelope, reference, seal
+from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
 _COPIED = ("PatientOrientation", "RequestAttributesSequence")
@@ -64,4 +65,4 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     data = picture.tobytes()
     out.PixelData = data + b"\0" * (len(data) % 2)
     out["PixelData"].VR = "OB"
-    return seal(study, out)
+    return seal(out, study.declared)

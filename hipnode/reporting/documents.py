@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
+from hipnode.reporting.charset import seal
 from hipnode.reporting.envelope import (
     Study,
     coding_scheme,
     envelope,
     predecessors_of,
     references,
-    seal,
     series_uid,
 )
 from hipnode.reporting.request import fingerprint
@@ -68,7 +68,7 @@ def document(
         )  # fmt: skip
     for element in root:
         out[element.tag] = element
-    return seal(study, out)
+    return seal(out, study.declared)
 
 
 def _requests(study: Study) -> list[Dataset]:

@@ -50,7 +50,13 @@ _OPACITY: Final = 0.6
 
 
 def heatmap_png(source: SourceImage, maker: str = "hipnode") -> bytes:
-    """Return the picture of one reading as a PNG file; see `draw`."""
+    """Return the picture of one reading as a PNG file.
+
+    Parameters
+    ----------
+    source, maker
+        As for `draw`.
+    """
     buffer = BytesIO()
     Image.fromarray(draw(source, maker)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -70,6 +76,11 @@ def draw(source: SourceImage, maker: str = "hipnode") -> RGB:
     -------
     numpy.ndarray
         (rows, columns, 3) uint8 RGB; the radiograph between two strips.
+
+    Raises
+    ------
+    ValueError
+        If the source has no pixels.
     """
     if source.pixels is None:
         raise ValueError("an image without pixels cannot be drawn")
@@ -87,7 +98,13 @@ def draw(source: SourceImage, maker: str = "hipnode") -> RGB:
 
 
 def image_offset_px(source: SourceImage) -> int:
-    """Return how many rows of the picture the upper strip takes (for tests and overlays)."""
+    """Return how many rows of the picture the upper strip takes (for tests and overlays).
+
+    Raises
+    ------
+    ValueError
+        If the source has no pixels.
+    """
     if source.pixels is None:
         raise ValueError("an image without pixels cannot be drawn")
     shrink = LONG_SIDE_PX / max(source.pixels.shape)
@@ -162,7 +179,7 @@ def _overlay(image: Image.Image, saliency: Saliency, box: Box) -> None:
 
 
 def colour_map(level: NDArray[np.float32] | NDArray[np.float64]) -> RGB:
-    """Return the colours of values in [0, 1]: (...) to (..., 3) uint8 RGB."""
+    """Return the colours of (rows, columns) float32 levels in [0, 1]: (rows, columns, 3) uint8."""
     stops = np.linspace(0.0, 1.0, len(_CIVIDIS))
     channels = [np.interp(level, stops, _CIVIDIS[:, c]) for c in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

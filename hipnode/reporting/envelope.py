@@ -8,15 +8,12 @@ PS3.3 A.35.13 (Comprehensive 3D SR), A.8.1 (SC), A.35.1 (Basic Text SR), A.33.1 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, TEXT_VR_DELIMS
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
@@ -296,46 +293,3 @@ def _algorithm(study: Study, model: ModelRef) -> Dataset:
     item.ContributionDateTime = local_now(study).strftime("%Y%m%d%H%M%S%z")
     item.ContributionDescription = f"AI inference. {DISCLAIMER}."
     return item
-
-
-_KEPT = frozenset(
-    f"ISO_IR {n}" for n in (100, 101, 109, 110, 144, 127, 126, 138, 148, 166, 203)
-) | {"GB18030", "ISO 2022 IR 6", "ISO 2022 IR 87", "ISO 2022 IR 149"}
-"""Character sets that every validator at hand reads; what comes in another leaves in UTF-8."""
-
-
-def seal(study: Study, out: Dataset) -> Dataset:
-    """Choose the character set (PS3.3 C.12.1.1.2) of a finished object.
-
-    Plain ASCII declares none. The source's own is kept where it can say everything, so that a PACS
-    which reads the source reads the report; else it is UTF-8.
-    """
-    texts = list(_texts(out))
-    declared = [term or "ISO 2022 IR 6" for term in study.declared]
-    if all(text.isascii() for text in texts):
-        del out.SpecificCharacterSet
-    elif _KEPT.issuperset(declared) and _says_all(declared, texts):
-        out.SpecificCharacterSet = declared
-    return out
-
-
-def _texts(dataset: Dataset) -> Iterable[str]:
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from _texts(item)
-        elif element.VR in CUSTOMIZABLE_CHARSET_VR and element.value:
-            yield from (str(v) for v in (element.value if element.VM > 1 else [element.value]))
-
-
-def _says_all(declared: list[str], texts: list[str]) -> bool:
-    encodings = convert_encodings(declared)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom warns where it would write a question mark
-        try:
-            return all(
-                decode_bytes(encode_string(t, encodings), encodings, TEXT_VR_DELIMS) == t
-                for t in texts
-            )
-        except (UserWarning, UnicodeError, LookupError):
-            return False

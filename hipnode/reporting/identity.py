@@ -68,6 +68,12 @@ _SEQUENCES: Final = {
         "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning",
     ),
 }  # fmt: skip
+COPIED: Final = frozenset({*_IDENTIFYING, *_DESCRIBING, *_SEQUENCES, "StudyInstanceUID"}) - {
+    "Manufacturer", "ManufacturerModelName", "StationName", "InstitutionName", "SoftwareVersions",
+    "DeviceSerialNumber", "Modality", "SeriesNumber", "InstanceNumber", "Rows", "Columns",
+}  # fmt: skip
+"""What an object has from the image; the equipment's part is in its contributing equipment."""
+
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64, "CS": 16, "AS": 4, "IS": 12, "DS": 16}

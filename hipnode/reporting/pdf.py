@@ -22,7 +22,8 @@ from pydicom.uid import EncapsulatedPDFStorage
 
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
-from hipnode.reporting.envelope import Study, code, envelope, reference, seal
+from hipnode.reporting.charset import seal
+from hipnode.reporting.envelope import Study, code, envelope, reference
 from hipnode.reporting.request import fingerprint
 from hipnode.reporting.words import TITLE, report_lines
 
@@ -57,7 +58,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     out.MIMETypeOfEncapsulatedDocument = "application/pdf"
     out.EncapsulatedDocumentLength = len(document)
     out.EncapsulatedDocument = document + b"\0" * (len(document) % 2)
-    return seal(study, out)
+    return seal(out, study.declared)
 
 
 Page = tuple[str, bytes | None, tuple[int, int]]

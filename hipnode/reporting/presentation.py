@@ -15,8 +15,9 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from hipnode import DISCLAIMER
 from hipnode.domain import Box, Decision, HipReading, ResultKind
+from hipnode.reporting.charset import seal
 from hipnode.reporting.drawing import said_of, worst
-from hipnode.reporting.envelope import Study, body_part, envelope, reference, seal
+from hipnode.reporting.envelope import Study, body_part, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
 _LAYER = "AI"
@@ -64,7 +65,7 @@ def presentation_state(
     annotation.GraphicObjectSequence = [g for h in source.hips for g in _outline(h)]
     out.GraphicAnnotationSequence = [annotation]
     _grey_scale(out, source.dataset)
-    return seal(study, out)
+    return seal(out, study.declared)
 
 
 def _whole(rows: int, columns: int) -> Dataset:

@@ -1,4 +1,9 @@
-"""hipnode's own objects as a person would look at them without a viewer: a picture, or text."""
+"""hipnode's own objects as a person would look at them without a viewer: a picture, or text.
+
+References
+----------
+PS3.3 C.17.3 (SR Document Content), C.7.6.3 (Image Pixel), C.24.2 (Encapsulated Document).
+"""
 
 from __future__ import annotations
 
