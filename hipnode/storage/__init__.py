@@ -10,6 +10,8 @@ from hipnode.storage.files import FileStore, IncomingFile
 from hipnode.storage.intake import IngestOutcome, Received
 from hipnode.storage.ledger import Ledger, NewResult
 from hipnode.storage.lookups import Account, DestinationState, Overview, StudyFacts
+from hipnode.storage.reconcile import Reconciled
+from hipnode.storage.retention import Retired
 from hipnode.storage.seal import AuditFault
 from hipnode.storage.store import Store
 
@@ -28,6 +30,8 @@ __all__ = [
     "NewResult",
     "Overview",
     "Received",
+    "Reconciled",
+    "Retired",
     "Store",
     "StudyFacts",
     "dispatcher_for",

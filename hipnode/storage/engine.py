@@ -132,10 +132,10 @@ class SQLiteDatabase(Database):
     """SQLite with a single writing thread that commits in groups."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url)
         path = make_url(url).database
         if not path or path == ":memory:":
             raise SettingsInvalid("database.url: an SQLite database needs a file")
+        super().__init__(url)
         self._lock_path = Path(f"{path}.writer")
         self._waiting: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._closed = threading.Lock()

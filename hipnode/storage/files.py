@@ -182,10 +182,24 @@ class FileStore:
             raise StorageUnavailable("A row names a file outside of the store.")
         return path
 
-    def delete(self, relative: str) -> bool:
-        """Delete a file; tell whether it was there."""
+    def delete(self, relative: str, *, unless_touched_since_s: float | None = None) -> bool:
+        """Delete a file; tell whether it has been.
+
+        Parameters
+        ----------
+        relative
+            Its path in the row.
+        unless_touched_since_s
+            Leave it alone if somebody has kept the same content since then (seconds since 1970).
+        """
+        path = self.path(relative)
         try:
-            self.path(relative).unlink()
+            if (
+                unless_touched_since_s is not None
+                and path.stat().st_mtime >= unless_touched_since_s
+            ):
+                return False
+            path.unlink()
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -15,6 +15,8 @@ from hipnode.storage.files import FileStore
 from hipnode.storage.ledger import Ledger
 from hipnode.storage.nudges import Nudger
 from hipnode.storage.queue import Nudge, Queue
+from hipnode.storage.reconcile import Reconciled, reconcile
+from hipnode.storage.retention import Retired, retire
 from hipnode.storage.seal import Sealer
 
 
@@ -98,6 +100,14 @@ class Store:
         if thorough:
             count += self.database.write(self._nudger.restore)
         return count
+
+    def reconcile(self) -> Reconciled:
+        """Compare rows and files after a crash, and put right what can be; see `reconcile`."""
+        return reconcile(self.database, self.ledger, self.files)
+
+    def retire(self) -> Retired:
+        """Delete old files that nothing needs any more; see `hipnode.storage.retention`."""
+        return retire(self.database, self.files, self.settings.retention, self.now())
 
     def close(self) -> None:
         """Finish what is being written, and close every connection."""

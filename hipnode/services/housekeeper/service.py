@@ -1,4 +1,4 @@
-"""Sweeps: expired leases, seals of the audit log, its daily verification. All are idempotent."""
+"""Sweeps by the clock. Each is idempotent, so that several hosts may keep the same house."""
 
 from __future__ import annotations
 
@@ -8,44 +8,121 @@ from datetime import UTC
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import HipnodeError
 from hipnode.log import Event, get_logger
 from hipnode.settings import Settings
 from hipnode.storage import Store
 
 
-def run(settings: Settings, store: Store, stop: threading.Event) -> None:
-    """Keep house until ``stop`` is set; a running sweep is finished first."""
-    log = get_logger(service="housekeeper")
+class Housekeeper:
+    """What is done by the clock.
 
-    def sweep() -> None:
-        expired = store.ledger.expire_leases()
-        if expired:
-            log.warning(Event.SWEEP_FINISHED, count=expired)
+    Parameters
+    ----------
+    settings
+        The node's settings.
+    store
+        Whose house it is.
+    """
 
-    def verify() -> None:
-        fault = store.audit.verify(actor="housekeeper")
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._log = get_logger(service="housekeeper")
+        self._disk_low = False
+        self._database_away = False
+
+    def begin(self) -> None:
+        """Put right what a crash has left behind."""
+        self._store.reconcile()
+        self._store.sweep_dispatch(thorough=True)
+
+    def sweep(self) -> None:
+        """Take back the jobs of holders that fell silent, and watch the disk."""
+        expired = self._store.ledger.expire_leases()
+        orphaned = self._store.sweep_dispatch()
+        if expired or orphaned:
+            self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
+        self.watch_disk()
+
+    def watch_disk(self) -> None:
+        """Note when the disk runs low; old files then go at once."""
+        free = self._store.files.free_bytes()
+        limit = self._settings.retention.disk_low_bytes
+        turned, self._disk_low = (free < limit) and not self._disk_low, free < limit
+        if turned:
+            self._log.error(Event.DISK_RAN_LOW, free_bytes=free, limit=limit)
+            detail = {"free_bytes": free, "limit_bytes": limit}
+            self._store.audit.append(
+                AuditRecord(AuditEvent.DISK_LOW, Outcome.FAILED, actor="housekeeper", detail=detail)
+            )
+        if self._disk_low:
+            self.retire()
+
+    def retire(self) -> None:
+        """Delete files that are old enough and needed by nothing."""
+        retired = self._store.retire()
+        if retired.images or retired.results:
+            self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
+
+    def seal(self) -> None:
+        """Seal the newest rows of the audit log."""
+        self._store.audit.seal()
+
+    def verify(self) -> None:
+        """Verify the whole audit log."""
+        fault = self._store.audit.verify(actor="housekeeper")
         if fault is not None:
-            log.error(Event.AUDIT_BROKEN, reason=fault.reason)
+            self._log.error(Event.AUDIT_BROKEN, reason=fault.reason)
 
-    def guarded(task: Callable[[], object]) -> Callable[[], None]:
-        def wrapper() -> None:
+    def guarded(self, task: Callable[[], object]) -> Callable[[], None]:
+        """Return ``task`` such that an error ends this run of it and not the housekeeper."""
+
+        def run_guarded() -> None:
             try:
                 task()
-            except HipnodeError as error:  # the database is away: the next sweep tries again
-                log.error(Event.JOB_FAILED, reason=str(error))
+            except HipnodeError as error:
+                if not self._database_away:
+                    self._database_away = True
+                    self._log.error(Event.DATABASE_WENT_AWAY, reason=str(error))
+            else:
+                if self._database_away:
+                    self._database_away = False
+                    self._log.info(Event.DATABASE_CAME_BACK)
 
-        return wrapper
+        return run_guarded
 
-    scheduler = BackgroundScheduler(timezone=UTC)
+
+def run(settings: Settings, store: Store, stop: threading.Event) -> None:
+    """Keep house until ``stop`` is set; a running sweep is finished first.
+
+    Parameters
+    ----------
+    settings
+        The node's settings.
+    store
+        Whose house it is.
+    stop
+        Set it to stop.
+    """
+    keeper = Housekeeper(settings, store)
     keep = settings.housekeeper
-    scheduler.add_job(guarded(sweep), "interval", seconds=keep.sweep_s, max_instances=1)
-    scheduler.add_job(guarded(store.audit.seal), "interval", seconds=keep.seal_s, max_instances=1)
-    scheduler.add_job(guarded(verify), "cron", hour=keep.verify_hour_utc)
+    scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True})
+    for task, every_s in (
+        (keeper.sweep, keep.sweep_s),
+        (keeper.seal, keep.seal_s),
+        (keeper.retire, max(3600.0, keep.sweep_s)),
+    ):
+        scheduler.add_job(keeper.guarded(task), "interval", seconds=every_s)
+    scheduler.add_job(
+        keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
+    )
+    for task in (keeper.begin, keeper.sweep, keeper.seal):
+        keeper.guarded(task)()
     scheduler.start()
     try:
-        guarded(sweep)()
         stop.wait()
     finally:
         scheduler.shutdown(wait=True)
-    guarded(store.audit.seal)()
+    keeper.guarded(keeper.seal)()

@@ -1,0 +1,126 @@
+"""Rows and files compared at start: a crash may leave one without the other.
+
+A row is written only once its file is durable, so a row without a file means that somebody, or the
+disk, has lost it: its reading is given up with that reason. A file without a row was never
+acknowledged: the sender sends it again, and the file is put aside for a person to look at.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+
+from hipnode.domain import JobKind, JobState
+from hipnode.errors import LeaseLost
+from hipnode.log import Event, get_logger
+from hipnode.storage.engine import Database
+from hipnode.storage.files import IMAGES, INCOMING, RESULTS, FileStore
+from hipnode.storage.ledger import Ledger
+from hipnode.storage.queue import to_job
+from hipnode.storage.schema import instance, job, result
+
+YOUNG_S: Final = 3600.0
+"""A file this young may belong to an association that is still open, here or on another host."""
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was put right."""
+
+    rows_without_file: int
+    files_without_row: int
+    abandoned: int  # half-received files deleted
+
+
+def reconcile(database: Database, ledger: Ledger, files: FileStore) -> Reconciled:
+    """Compare rows and files, and put right what can be.
+
+    Raises
+    ------
+    StorageUnavailable
+        If the database or the disk cannot be used.
+    """
+    done = Reconciled(
+        rows_without_file=_give_up_missing(database, ledger, files),
+        files_without_row=_put_aside_unknown(database, files),
+        abandoned=_delete_abandoned(files),
+    )
+    if done != Reconciled(0, 0, 0):
+        get_logger(service="storage").warning(
+            Event.RECONCILED,
+            count=done.rows_without_file + done.files_without_row + done.abandoned,
+            reason=f"{done.rows_without_file} rows without file, "
+            f"{done.files_without_row} files without row, {done.abandoned} half-received files",
+        )
+    return done
+
+
+def _give_up_missing(database: Database, ledger: Ledger, files: FileStore) -> int:
+    """Quarantine the queued readings whose image is gone."""
+    count = last = 0
+    while True:
+        statement = (
+            select(job, instance.c.path)
+            .join(instance, job.c.instance_id == instance.c.id)
+            .where(job.c.kind == JobKind.READ, job.c.state == JobState.QUEUED, job.c.id > last)
+            .order_by(job.c.id)
+            .limit(_PAGE)
+        )
+        rows = database.read(lambda c, s=statement: c.execute(s).all())  # type: ignore[misc]
+        if not rows:
+            return count
+        for row in rows:
+            if not files.path(row.path).exists():
+                try:
+                    ledger.quarantine(to_job(row), "the image's file is missing")
+                except LeaseLost:
+                    continue  # a worker has it in hand, and will find out by itself
+                count += 1
+        last = rows[-1].id
+
+
+def _put_aside_unknown(database: Database, files: FileStore) -> int:
+    """Move files that no row knows out of the way."""
+    count = 0
+    page: list[Path] = []
+    for path in files.files(IMAGES, RESULTS):
+        if _is_old(path):
+            page.append(path)
+        if len(page) == _PAGE:
+            count += _put_aside(database, files, page)
+            page = []
+    return count + _put_aside(database, files, page)
+
+
+def _put_aside(database: Database, files: FileStore, page: list[Path]) -> int:
+    names = {str(path.relative_to(files.root)): path for path in page}
+    known: set[str] = set()
+    for table in (instance, result):
+        statement = select(table.c.path).where(table.c.path.in_(names))
+        known.update(database.read(lambda c, s=statement: list(c.execute(s).scalars())))  # type: ignore[misc]
+    unknown = [path for name, path in names.items() if name not in known]
+    for path in unknown:
+        files.quarantine(path)
+    return len(unknown)
+
+
+def _delete_abandoned(files: FileStore) -> int:
+    """Delete what was half received when its listener died."""
+    count = 0
+    for path in files.files(INCOMING):
+        if _is_old(path):
+            path.unlink(missing_ok=True)
+            count += 1
+    return count
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > YOUNG_S
+    except FileNotFoundError:
+        return False
