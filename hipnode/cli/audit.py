@@ -25,9 +25,7 @@ app = typer.Typer(
     help="What happened to which image, and whether the log of it is whole. Asking is audited too.",
 )
 
-Since = Annotated[
-    datetime | None, typer.Option(help="From this moment on, in UTC.")
-]
+Since = Annotated[datetime | None, typer.Option(help="From this moment on, in UTC.")]
 Until = Annotated[datetime | None, typer.Option(help="Before this moment, in UTC.")]
 Accession = Annotated[str | None, typer.Option(help="Accession Number.")]
 Patient = Annotated[str | None, typer.Option(help="Patient ID.")]
