@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,11 +26,19 @@ from hipnode.reading import classify, localise
 from hipnode.reading.gates import ReadPolicy, header_gate, upright_quarter_turns
 
 TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
+NOT_RUN = "The model {name} needs clinical data beside the image and was not run."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
 
 
-def read(header: Header, radiograph: Radiograph, models: ModelSet, policy: ReadPolicy) -> Reading:
+def read(
+    header: Header,
+    radiograph: Radiograph,
+    models: ModelSet,
+    policy: ReadPolicy,
+    *,
+    clock: Callable[[], float] | None = None,
+) -> Reading:
     """Read one image.
 
     Parameters
@@ -40,6 +49,9 @@ def read(header: Header, radiograph: Radiograph, models: ModelSet, policy: ReadP
         The model set; its digest goes into the reading.
     policy
         What the site wants to be read.
+    clock
+        Seconds from any start (`time.perf_counter`), for ``timings_ms``; None leaves them out, so
+        that equal input gives an equal reading.
 
     Returns
     -------
@@ -51,37 +63,67 @@ def read(header: Header, radiograph: Radiograph, models: ModelSet, policy: ReadP
     ----------
     Gale 2017, Methods (frontal gate, bounding box, metal gate, classifier); Murphy 2022, Methods.
     """
-    reading = _Draft(header, radiograph, models)
+    draft = _Draft(header, radiograph, models, clock)
     if abstention := header_gate(header, radiograph, policy):
-        return reading.abstained(abstention)
+        return draft.abstained(abstention)
     turns, p_frontal = upright_quarter_turns(radiograph.pixels, models.gate)
+    draft.lap("gate")
     if turns is None:
-        detail = f"P(frontal pelvis) = {p_frontal:.3f}"
-        return reading.abstained(Abstention(AbstentionReason.NOT_FRONTAL, detail))
-    pixels = np.rot90(radiograph.pixels, turns)
-    rois, no_hips, notes = localise.hips(
-        localise.candidates(pixels, models.localiser), header, pixels.shape, turned=turns != 0
-    )
+        return draft.abstained(_not_frontal(p_frontal, header))
+    pixels = np.ascontiguousarray(np.rot90(radiograph.pixels, turns))
+    found = localise.candidates(pixels, models.localiser)
+    draft.lap("localise")
+    rois, no_hips, notes = localise.hips(found, header, pixels.shape, turns)
     if no_hips:
-        return reading.abstained(no_hips)
+        return draft.abstained(no_hips)
+    hips = _read_hips(pixels, rois, models, policy)
+    draft.lap("classify")
     if turns:
         notes += (TURNED.format(degrees=turns * 90),)
-    hips = _read_hips(pixels, rois, models, policy)
-    if turns:
         hips = [_turn_back(hip, turns, radiograph.pixels.shape) for hip in hips]
-    return reading.finished(tuple(hips), notes)
+    notes += tuple(
+        NOT_RUN.format(name=model.spec.name)
+        for role in CLASSIFIERS
+        if (model := models.models.get(role)) is not None and model.spec.covariates
+    )
+    return draft.finished(tuple(hips), notes)
+
+
+def _not_frontal(p_frontal: float, header: Header) -> Abstention:
+    detail = f"P(frontal pelvis) = {p_frontal:.3f}"
+    if header.body_part:  # too often wrong to decide by, but it helps whoever looks into it
+        detail += f"; Body Part Examined {header.body_part[:16]}"
+    return Abstention(AbstentionReason.NOT_FRONTAL, detail)
 
 
 class _Draft:
-    """What every reading of this image has in common."""
+    """What every reading of this image has in common, and how long each step took."""
 
-    def __init__(self, header: Header, radiograph: Radiograph, models: ModelSet) -> None:
+    def __init__(
+        self,
+        header: Header,
+        radiograph: Radiograph,
+        models: ModelSet,
+        clock: Callable[[], float] | None,
+    ) -> None:
         self._header, self._radiograph, self._models = header, radiograph, models
+        self._clock = clock
+        self._since_s = clock() if clock else 0.0
+        self._timings_ms: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        """Note how long the step took that ends here."""
+        if self._clock is not None:
+            now_s = self._clock()
+            self._timings_ms[step] = round((now_s - self._since_s) * 1000, 1)
+            self._since_s = now_s
 
     def abstained(self, abstention: Abstention) -> Reading:
+        """Return a reading that says why nothing is said."""
         return self._reading((), abstention, ())
 
     def finished(self, hips: tuple[HipReading, ...], notes: tuple[str, ...]) -> Reading:
+        """Return a reading of hips."""
         return self._reading(hips, None, notes)
 
     def _reading(
@@ -96,31 +138,46 @@ class _Draft:
             hips=hips,
             abstention=abstention,
             notes=self._radiograph.notes + notes,
+            timings_ms=self._timings_ms,
         )
 
 
 def _read_hips(
     pixels: NDArray[np.float32], rois: list[HipROI], models: ModelSet, policy: ReadPolicy
 ) -> list[HipReading]:
-    pixels = np.ascontiguousarray(pixels)
-    p_metal = classify.run(models.metal, pixels, rois).p_positive
-    metal = models.metal.spec.operating_point
-    implants = [metal.decide(float(p)) is not Decision.ABSENT for p in p_metal]
-    clear = [r for r, i in zip(rois, implants, strict=True) if policy.read_implants or not i]
+    """Assess each hip of an upright image, or say why not."""
+    refused = {roi: reason for roi in rois if (reason := localise.cut_off(roi))}
+    whole = [roi for roi in rois if roi not in refused]
+    if whole and not policy.read_implants:
+        refused |= _implants(pixels, whole, models)
+    clear = [roi for roi in rois if roi not in refused]
     by_hip: dict[HipROI, list[Finding]] = {roi: [] for roi in clear}
     for role in CLASSIFIERS if clear else ():
-        if role in models.models:
-            model = models.models[role]
-            for roi, finding in zip(clear, classify.findings(model, pixels, clear), strict=True):
-                by_hip[roi].append(finding)
+        model = models.models.get(role)
+        if model is None or model.spec.covariates:
+            continue
+        for roi, finding in zip(clear, classify.findings(model, pixels, clear), strict=True):
+            by_hip[roi].append(finding)
+    nothing = Abstention(AbstentionReason.TOO_UNCERTAIN, "no classifier could be run")
     return [
         HipReading(roi, tuple(by_hip[roi]))
-        if roi in by_hip
-        else HipReading(
-            roi, abstention=Abstention(AbstentionReason.IMPLANT, f"P(implant) = {p:.3f}")
-        )
-        for roi, p in zip(rois, p_metal, strict=True)
+        if by_hip.get(roi)
+        else HipReading(roi, abstention=refused.get(roi, nothing))
+        for roi in rois
     ]
+
+
+def _implants(
+    pixels: NDArray[np.float32], rois: list[HipROI], models: ModelSet
+) -> dict[HipROI, Abstention]:
+    """Return the hips with metal, which the classifiers have not learned (Gale 2017, Methods)."""
+    p_metal = classify.run(models.metal, pixels, rois).p_positive
+    point = models.metal.spec.operating_point
+    return {
+        roi: Abstention(AbstentionReason.IMPLANT, f"P(implant) = {p:.3f}")
+        for roi, p in zip(rois, p_metal, strict=True)
+        if point.decide(float(p)) is not Decision.ABSENT
+    }
 
 
 def _turn_back(hip: HipReading, turns: int, stored: tuple[int, ...]) -> HipReading:

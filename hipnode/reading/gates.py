@@ -11,9 +11,22 @@ from numpy.typing import NDArray
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import probabilities
+from hipnode.reading.sides import is_lateral
 
 RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
 """Modalities whose images are projection radiographs (PS3.3 C.7.3.1.1.1)."""
+SOP_CLASSES: Final = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image
+        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image, for presentation
+        "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray Image, for processing
+        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
+        "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture Image
+        "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture Image
+        "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic Image
+    }
+)
+"""Storage SOP Classes (PS3.4 B.5) that may hold a radiograph."""
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
 _SMALLEST_PX: Final = 256
@@ -33,12 +46,17 @@ class ReadPolicy:
 
 def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:
     """Return why the image is not read, as far as header and size tell; None to go on."""
+    if header.sop_class_uid not in SOP_CLASSES:
+        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
     if header.modality and header.modality.upper() not in RADIOGRAPHY:
         return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"Modality {header.modality[:16]}")
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
     if header.view_position.upper() in _LATERAL:
         return Abstention(AbstentionReason.NOT_FRONTAL, f"View Position {header.view_position}")
+    if is_lateral(header):
+        orientation = "\\".join(header.patient_orientation)
+        return Abstention(AbstentionReason.NOT_FRONTAL, f"Patient Orientation {orientation}")
     if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
         size = f"{radiograph.rows} x {radiograph.columns} pixels"
         return Abstention(AbstentionReason.TOO_SMALL, size)

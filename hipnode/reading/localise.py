@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import ndimage
 from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Side
 from hipnode.imaging import preprocess
 from hipnode.nets import LoadedModel
+from hipnode.reading import sides
 from hipnode.reading.classify import preprocessing
 
 _INSIDE: Final = 0.5
@@ -22,10 +24,10 @@ _APART: Final = 0.22
 _LEVEL: Final = 0.25
 """and no further than this apart in height."""
 
-CONVENTION: Final = (
-    "The header does not say which way the image faces: the patient's right was taken to be on "
-    "the viewer's left."
-)
+_NARROWEST: Final = 0.6
+"""A whole hip's box is 0.65 to 1 of its height wide; one that the image's edge cuts is narrower."""
+
+ONE_HIP: Final = "Only one hip was found in the image; the other was not assessed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def _to_original(slices: tuple[slice, slice], mask_px: int, shape: tuple[int, ..
 
 
 def hips(
-    found: list[Candidate], header: Header, shape: tuple[int, ...], *, turned: bool
+    found: list[Candidate], header: Header, shape: tuple[int, ...], turns: int
 ) -> tuple[list[HipROI], Abstention | None, tuple[str, ...]]:
     """Choose the hips among the candidates and say whose side each is.
 
@@ -94,9 +96,8 @@ def hips(
         The best first.
     shape
         (rows, columns) of the upright image.
-    turned
-        Whether the image had to be turned upright, so that Patient Orientation (PS3.3 C.7.6.1.1.1)
-        does not describe it any more.
+    turns
+        How often `numpy.rot90` had to turn the stored image upright.
 
     Returns
     -------
@@ -108,25 +109,26 @@ def hips(
     pair = _pair(found, max(shape))
     if pair is None:
         return _single(found[0], header)
+    side, abstention, note = sides.viewers_left(header, turns)
+    if side is None:
+        return [], abstention, ()
     image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
-    first = header.patient_orientation[0].upper()[:1] if header.patient_orientation else ""
-    known = first in {"L", "R"} and not turned
-    # Patient Orientation's first value is the direction in which columns go: L, towards the
-    # patient's left, so that the patient's right is on the viewer's left.
-    flipped = known and first == "R"
-    right, left = (image_right, image_left) if flipped else (image_left, image_right)
+    right, left = (image_left, image_right) if side is Side.RIGHT else (image_right, image_left)
     rois = [_roi(Side.RIGHT, right), _roi(Side.LEFT, left)]
-    return rois, None, () if known else (CONVENTION,)
+    return rois, None, (note,) if note else ()
 
 
 def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
-    first = found[0]
-    for other in found[1:]:
-        dx = abs(first.centre[0] - other.centre[0]) / square_px
-        dy = abs(first.centre[1] - other.centre[1]) / square_px
-        if dx >= _APART and dy <= _LEVEL and other.area > first.area / 5:
-            return first, other
-    return None
+    """Return the best two regions that lie as two hips do: apart, level, of a size."""
+    pairs = [
+        (one, other)
+        for one, other in combinations(found, 2)
+        if abs(one.centre[0] - other.centre[0]) >= _APART * square_px
+        and abs(one.centre[1] - other.centre[1]) <= _LEVEL * square_px
+        and other.area * 5 > one.area > other.area / 5
+    ]
+    weight = [one.score * one.area + other.score * other.area for one, other in pairs]
+    return pairs[int(np.argmax(weight))] if pairs else None
 
 
 def _single(
@@ -135,8 +137,16 @@ def _single(
     if header.laterality not in {"R", "L"}:
         detail = "one hip in the image, and no Laterality in its header"
         return [], Abstention(AbstentionReason.SIDE_UNKNOWN, detail), ()
-    note = "Only one hip was found in the image; the other was not assessed."
-    return [_roi(Side(header.laterality), only)], None, (note,)
+    return [_roi(Side(header.laterality), only)], None, (ONE_HIP,)
+
+
+def cut_off(roi: HipROI) -> Abstention | None:
+    """Return an abstention for a hip of which the (upright) image shows only a part."""
+    share = roi.box.width_px / roi.box.height_px
+    if share >= _NARROWEST:
+        return None
+    detail = f"only a part of the hip is in the image: its box is {share:.2f} of its height wide"
+    return Abstention(AbstentionReason.HIP_NOT_FOUND, detail)
 
 
 def _roi(side: Side, candidate: Candidate) -> HipROI:
