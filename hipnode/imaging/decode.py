@@ -40,6 +40,13 @@ def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograp
 def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
     """Decode the pixel data of a data set.
 
+    Parameters
+    ----------
+    dataset
+        As read from a file; its pixel data is still encoded.
+    max_pixels
+        An image with more pixels is refused before it is decoded.
+
     Returns
     -------
     Radiograph

@@ -63,6 +63,13 @@ def is_dicom(path: Path) -> bool:
 def open_dicom(path: Path, *, pixels: bool) -> pydicom.FileDataset:
     """Read a DICOM file, with or without its pixel data; a missing file meta is forgiven.
 
+    Parameters
+    ----------
+    path
+        The file.
+    pixels
+        Whether to read the pixel data too.
+
     Raises
     ------
     NotDicom

@@ -20,6 +20,13 @@ _SECONDARY_CAPTURE: Final = "1.2.840.10008.5.1.4.1.1.7"
 def load_picture(path: Path, *, max_pixels: int = 100_000_000) -> tuple[Header, Radiograph]:
     """Read a PNG or JPEG radiograph.
 
+    Parameters
+    ----------
+    path
+        The file.
+    max_pixels
+        A picture with more pixels is refused.
+
     Returns
     -------
     header

@@ -106,7 +106,15 @@ def crop(pixels: NDArray[np.float32], box: Box, margin: float = 0.0) -> NDArray[
 
 
 def square_around(box: Box, margin: float) -> tuple[int, int, int]:
-    """Return ``(x0, y0, side)`` of the square that `crop` cuts; it may leave the image."""
+    """Return ``(x0, y0, side)`` of the square that `crop` cuts; it may leave the image.
+
+    Parameters
+    ----------
+    box
+        In the pixels of the image.
+    margin
+        Added on every side, as a fraction of the box's longer edge.
+    """
     longer = max(box.width_px, box.height_px)
     side = max(1, round(longer * (1 + 2 * margin)))
     x0 = round((box.x0 + box.x1 - side) / 2)
@@ -115,7 +123,7 @@ def square_around(box: Box, margin: float) -> tuple[int, int, int]:
 
 
 def pad_to_square(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pad the shorter edge evenly with black (0) until the image is square."""
+    """Pad the shorter edge of a (rows, columns) float32 image with black (0) to a square."""
     rows, columns = pixels.shape
     side = max(rows, columns)
     if rows == columns:
@@ -127,7 +135,15 @@ def pad_to_square(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def percentiles(pixels: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
-    """Return two percentiles of an image, from a regular grid of its pixels."""
+    """Return two percentiles of an image, from a regular grid of its pixels.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) float32.
+    low, high
+        From 0 to 100.
+    """
     step = max(1, int(np.sqrt(pixels.size / _SAMPLE_PX)))
     lower, upper = np.percentile(pixels[::step, ::step], (low, high))
     return float(lower), float(upper)

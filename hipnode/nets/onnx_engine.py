@@ -67,7 +67,7 @@ class OnnxEngine:
         self._outputs = outputs
 
     def run(self, batch: NDArray[np.float32]) -> Arrays:
-        """Run the graph forward; see `hipnode.nets.engine.Engine.run`."""
+        """Run the graph on (n, channels, rows, columns) float32; see `Engine.run`."""
         values = self._session.run(list(self._outputs), {self._input: batch})
         return dict(zip(self._outputs, values, strict=True))
 

@@ -55,7 +55,7 @@ class TorchEngine:
         torch.backends.cudnn.allow_tf32 = False
 
     def run(self, batch: NDArray[np.float32]) -> Arrays:
-        """Run the network forward; see `hipnode.nets.engine.Engine.run`."""
+        """Run the network on (n, channels, rows, columns) float32; see `Engine.run`."""
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(batch).to(self._device))
         return {name: outputs[name].float().cpu().numpy() for name in self._outputs}

@@ -30,6 +30,13 @@ BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     """Build a network of the registry.
 
+    Parameters
+    ----------
+    name
+        As the registry lists it.
+    arguments
+        What the network takes; the registry checks them.
+
     Raises
     ------
     ValueError
