@@ -24,6 +24,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
+    generate_uid,
 )
 from pynetdicom import AE, _config
 from pynetdicom.presentation import build_context
@@ -151,6 +152,19 @@ def _send_one(node: Node, file: Sendable) -> int:
         association.release()
     assert "Status" in answer, file.path
     return int(answer.Status)
+
+
+def copies(path: Path, count: int, folder: Path) -> list[Path]:
+    """Write copies of a file, each an image of a study of its own."""
+    dataset = dcmread(path)
+    written = []
+    for number in range(count):
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(dataset, keyword, generate_uid(entropy_srcs=[f"{path} {number} {keyword}"]))
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        written.append(folder / f"copy-{number}.dcm")
+        dataset.save_as(written[-1])
+    return written
 
 
 def real_radiographs() -> list[Path]:

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from hipnode.domain import JobKind, JobState
+from hipnode.settings import load
+from hipnode.storage import Store
 from tests.archive import Orthanc
 from tests.node import Node, destination
 from tests.peers import eventually, require, run
 from tests.senders import (
     SAMPLES,
     Sendable,
+    copies,
     dcmsend,
     is_dicom_file,
     pydicom_files,
@@ -221,16 +225,30 @@ def _kill_everything(node: Node) -> None:
 
 @pytest.mark.parametrize("kill", [_kill_the_worker, _kill_everything])
 def test_nothing_is_lost_or_doubled_by_a_kill_in_the_middle(
-    node: Node, orthanc: Orthanc, kill: Callable[[Node], None]
+    node: Node, orthanc: Orthanc, kill: Callable[[Node], None], tmp_path: Path
 ) -> None:
     node.start()
-    storescu(node, SAMPLES)
-    eventually(
-        lambda: node.status()["jobs"]["read"].get("claimed"), poll_s=0.01, what="a read is running"
-    )
+    images = copies(SAMPLES[0], 8, tmp_path)
+    storescu(node, images)
+    store = Store.open(load(node.config))
+    try:
+        eventually(lambda: _in_the_middle(store), timeout_s=60, poll_s=0.005, what="the middle")
+    finally:
+        store.close()
     kill(node)
     status = settled(node)
-    assert status["account"]["delivered"] == len(SAMPLES)
+    assert status["account"]["delivered"] == len(images)
     assert_the_count_adds_up(status["account"])
     assert_the_archive_holds_every_result_once(node, orthanc)
+    reads = Counter(r["sop_instance_uid"] for r in node.audit() if r["event"] == "image_read")
+    assert set(reads.values()) == {1}, "a finished reading was repeated"
     assert node.cli("audit", "verify").stdout == "unbroken\n"
+
+
+def _in_the_middle(store: Store) -> bool:
+    """Some images are read, one is being read, others wait."""
+    jobs = store.ledger.overview().jobs
+    return all(
+        jobs.get((JobKind.READ, state))
+        for state in (JobState.DONE, JobState.CLAIMED, JobState.QUEUED)
+    )
