@@ -26,6 +26,7 @@ from hipnode.reading import classify, localise
 from hipnode.reading.gates import ReadPolicy, header_gate, upright_quarter_turns
 
 TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
+AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 NOT_RUN = "The model {name} needs clinical data beside the image and was not run."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
@@ -76,8 +77,10 @@ def read(
     rois, no_hips, notes = localise.hips(found, header, pixels.shape, turns)
     if no_hips:
         return draft.abstained(no_hips)
-    hips = _read_hips(pixels, rois, models, policy)
+    hips = _read_hips(_upright(radiograph, pixels, turns), rois, models, policy, header)
     draft.lap("classify")
+    if header.age_years is None:
+        notes += (AGE_UNKNOWN,)
     if turns:
         notes += (TURNED.format(degrees=turns * 90),)
         hips = [_turn_back(hip, turns, radiograph.pixels.shape) for hip in hips]
@@ -142,11 +145,29 @@ class _Draft:
         )
 
 
+def _upright(stored: Radiograph, pixels: NDArray[np.float32], turns: int) -> Radiograph:
+    spacing_mm = stored.spacing_mm
+    if spacing_mm and turns % 2:
+        spacing_mm = spacing_mm[1], spacing_mm[0]
+    return replace(stored, pixels=pixels, spacing_mm=spacing_mm)
+
+
 def _read_hips(
-    pixels: NDArray[np.float32], rois: list[HipROI], models: ModelSet, policy: ReadPolicy
+    upright: Radiograph,
+    rois: list[HipROI],
+    models: ModelSet,
+    policy: ReadPolicy,
+    header: Header,
 ) -> list[HipReading]:
     """Assess each hip of an upright image, or say why not."""
-    refused = {roi: reason for roi in rois if (reason := localise.cut_off(roi))}
+    pixels = upright.pixels
+    refused: dict[HipROI, Abstention] = {}
+    for roi in rois:
+        reason = localise.cut_off(roi)
+        if reason is None and header.age_years is None:
+            reason = localise.unlike_an_adult(roi, upright)
+        if reason is not None:
+            refused[roi] = reason
     whole = [roi for roi in rois if roi not in refused]
     if whole and not policy.read_implants:
         refused |= _implants(pixels, whole, models)

@@ -73,20 +73,22 @@ def run(model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]) -> Sco
             for roi in rois
         ]
     )
-    outputs = model.engine.run(batch)
+    return score(model, batch)
+
+
+def score(model: LoadedModel, batch: Array) -> Scores:
+    """Run a classifier on prepared inputs (n, 1, size_px, size_px) and calibrate what it gives.
+
+    References
+    ----------
+    Temperature scaling: Guo 2017, On Calibration of Modern Neural Networks.
+    """
+    outputs = model.engine.run(np.ascontiguousarray(batch))
     scaled = outputs["logits"].astype(np.float64) / model.spec.temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     p = exponents / exponents.sum(axis=1, keepdims=True)
     positive = p[:, list(model.spec.positive_indices)].sum(axis=1).clip(0, 1)
     return Scores(p.astype(np.float32), positive.astype(np.float32), outputs.get("cam"))
-
-
-def probabilities(
-    model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]
-) -> tuple[Array, Array]:
-    """Return ``(n, classes)`` probabilities and ``(n,)`` P(positive)."""
-    scores = run(model, pixels, rois)
-    return scores.probabilities, scores.p_positive
 
 
 def findings(

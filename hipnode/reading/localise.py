@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Side
+from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side
 from hipnode.imaging import preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading import sides
@@ -26,6 +26,11 @@ _LEVEL: Final = 0.25
 
 _NARROWEST: Final = 0.6
 """A whole hip's box is 0.65 to 1 of its height wide; one that the image's edge cuts is narrower."""
+
+_SMALLEST_MM: Final = 80.0
+"""An adult's box is 110 to 170 mm high; below this it is a child's."""
+_SMALLEST_FIELD_MM: Final = 150.0
+"""An image of a pelvis that claims to be smaller has a wrong spacing, which then says nothing."""
 
 ONE_HIP: Final = "Only one hip was found in the image; the other was not assessed."
 
@@ -147,6 +152,21 @@ def cut_off(roi: HipROI) -> Abstention | None:
         return None
     detail = f"only a part of the hip is in the image: its box is {share:.2f} of its height wide"
     return Abstention(AbstentionReason.HIP_NOT_FOUND, detail)
+
+
+def unlike_an_adult(roi: HipROI, upright: Radiograph) -> Abstention | None:
+    """Return an abstention for a hip that is too small to be an adult's, where that is known.
+
+    The header's age is often missing; a child's hip has growth plates that look like fractures.
+    """
+    spacing_mm = upright.spacing_mm
+    if spacing_mm is None or upright.rows * spacing_mm[0] < _SMALLEST_FIELD_MM:
+        return None
+    height_mm = roi.box.height_px * spacing_mm[0]
+    if height_mm >= _SMALLEST_MM:
+        return None
+    detail = f"the hip's box is {height_mm:.0f} mm high, too small for an adult"
+    return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
 
 
 def _roi(side: Side, candidate: Candidate) -> HipROI:

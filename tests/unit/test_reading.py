@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -144,6 +145,8 @@ def _fields(header: Header) -> dict[str, object]:
         ({"modality": "CT"}, AbstentionReason.NOT_A_RADIOGRAPH),
         ({"age_years": 7.0}, AbstentionReason.CHILD),
         ({"view_position": "LL"}, AbstentionReason.NOT_FRONTAL),
+        ({"patient_orientation": ("A", "F")}, AbstentionReason.NOT_FRONTAL),
+        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}, AbstentionReason.NOT_A_RADIOGRAPH),
     ],
 )
 def test_the_header_alone_can_end_a_reading(
@@ -153,6 +156,122 @@ def test_the_header_alone_can_end_a_reading(
     reading = read(header, pelvis(), MODELS, ReadPolicy())
     assert reading.abstention is not None
     assert reading.abstention.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("turns", "orientation", "first_side"),
+    [
+        # What the header of the stored image must say so that, upright, rows lead to the left.
+        (1, ("H", "L"), Side.RIGHT),
+        (2, ("R", "H"), Side.RIGHT),
+        (3, ("F", "R"), Side.RIGHT),
+        (1, ("H", "R"), Side.LEFT),
+        (2, ("L", "H"), Side.LEFT),
+    ],
+)
+def test_patient_orientation_is_turned_with_the_image(
+    turns: int, orientation: tuple[str, str], first_side: Side
+) -> None:
+    stored = Radiograph(np.rot90(pelvis(0.4, 0.6).pixels, -turns).copy())
+    header = Header(**{**_fields(HEADER), "patient_orientation": orientation})  # type: ignore[arg-type]
+    reading = read(header, stored, MODELS, ReadPolicy())
+    bright = {Side.RIGHT: Side.LEFT, Side.LEFT: Side.RIGHT}[first_side]  # the viewer's right
+    for hip in reading.hips:
+        box = hip.roi.box
+        mean = float(stored.pixels[box.y0 : box.y1, box.x0 : box.x1].mean())
+        assert (mean > 0.5) is (hip.roi.side is bright)
+    assert not any("viewer's left" in note for note in reading.notes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "patient_orientation": ("L", "H")
+        },  # upside down, says the header; upright, says the image
+        {"patient_orientation": ("F", "L")},
+        {"view_position": "PA"},
+    ],
+)
+def test_no_side_is_guessed_against_the_header(changes: dict[str, object]) -> None:
+    header = Header(**{**_fields(HEADER), **changes})  # type: ignore[arg-type]
+    reading = read(header, pelvis(), MODELS, ReadPolicy())
+    assert reading.abstention is not None
+    assert reading.abstention.reason is AbstentionReason.SIDE_UNKNOWN
+
+
+def test_a_hip_that_the_edge_cuts_off_is_not_assessed_and_the_other_is() -> None:
+    image = pelvis()
+    image.pixels[:, :448] = image.pixels[:, 64:]  # move the image's left hip out by half
+    image.pixels[64:, 400:] = 0
+    right, left = read(HEADER, image, MODELS, ReadPolicy()).hips
+    assert right.findings
+    assert left.abstention is None
+    image = pelvis()
+    image.pixels[64:, :128] = 0
+    right, left = read(HEADER, image, MODELS, ReadPolicy()).hips
+    assert right.abstention is not None
+    assert right.abstention.reason is AbstentionReason.HIP_NOT_FOUND
+    assert left.findings
+
+
+@pytest.mark.parametrize(
+    ("age_years", "spacing_mm", "assessed"),
+    [
+        (None, 0.5, False),  # 64 mm high
+        (None, 1.0, True),  # 128 mm
+        (70.0, 0.5, True),  # the age is known: then the spacing is wrong
+        (None, 0.1, True),  # a field of 51 mm: the spacing is wrong
+    ],
+)
+def test_a_hip_too_small_for_an_adult_is_not_assessed_where_the_age_is_unknown(
+    age_years: float | None, spacing_mm: float, *, assessed: bool
+) -> None:
+    header = Header(**{**_fields(HEADER), "age_years": age_years})  # type: ignore[arg-type]
+    image = Radiograph(pelvis().pixels, (spacing_mm, spacing_mm))
+    reading = read(header, image, MODELS, ReadPolicy())
+    for hip in reading.hips:
+        assert bool(hip.findings) is assessed
+        if hip.abstention:
+            assert hip.abstention.reason is AbstentionReason.OUT_OF_DISTRIBUTION
+    assert any("no age" in note for note in reading.notes) is (age_years is None)
+
+
+def test_a_third_bright_region_does_not_displace_a_hip() -> None:
+    image = pelvis()
+    expected = read(HEADER, image, MODELS, ReadPolicy())
+    image.pixels[440:500, 220:290] = 0.9  # below and between
+    found = read(HEADER, image, MODELS, ReadPolicy())
+    assert [hip.roi.box for hip in found.hips] == [hip.roi.box for hip in expected.hips]
+
+
+def test_equal_input_gives_an_equal_reading_and_a_clock_gives_timings() -> None:
+    ticks = iter(range(100))
+    first = read(HEADER, pelvis(), MODELS, ReadPolicy())
+    assert first == read(HEADER, pelvis(), MODELS, ReadPolicy())
+    timed = read(HEADER, pelvis(), MODELS, ReadPolicy(), clock=lambda: next(ticks) / 1000)
+    assert timed.timings_ms == {"gate": 1.0, "localise": 1.0, "classify": 1.0}
+
+
+def test_a_model_that_needs_clinical_data_is_not_run_and_said_so() -> None:
+    needy = replace(MODELS.fracture.spec, covariates=("age",), role=Role.OSTEOPOROSIS, name="bone")
+    extra = LoadedModel(needy, Brightness(2, 0.5), Path())
+    models = replace(MODELS, models=MappingProxyType({**MODELS.models, Role.OSTEOPOROSIS: extra}))
+    reading = read(HEADER, pelvis(), models, ReadPolicy())
+    assert [len(hip.findings) for hip in reading.hips] == [1, 1]
+    assert any("bone needs clinical data" in note for note in reading.notes)
+
+
+def test_temperature_softens_and_never_changes_the_order() -> None:
+    sharp = read(HEADER, pelvis(0.5, 0.6), MODELS, ReadPolicy())
+    soft_spec = replace(MODELS.fracture.spec, temperature=5.0)
+    soft_model = LoadedModel(soft_spec, MODELS.fracture.engine, Path())
+    models = replace(MODELS, models=MappingProxyType({**MODELS.models, Role.FRACTURE: soft_model}))
+    soft = read(HEADER, pelvis(0.5, 0.6), models, ReadPolicy())
+    for one, other in zip(sharp.hips, soft.hips, strict=True):
+        p, q = one.findings[0].p_positive, other.findings[0].p_positive
+        assert abs(q - 0.5) < abs(p - 0.5)
+        assert (p > 0.5) is (q > 0.5)
 
 
 def test_what_is_not_frontal_or_too_small_is_not_read() -> None:
