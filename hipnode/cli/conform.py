@@ -37,6 +37,10 @@ KNOWN_WARNINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         (r"Unrecognized defined term <99HIPNODE>", "a private coding scheme, declared as such"),
         (r"Unrecognized defined term <2\.25\.\d+> .*<Coding Scheme UID>", "and its UID"),
         (r"not present in standard DICOM IOD - \(0x0018,0x1002\)", "Device UID, newer than 2022"),
+        (
+            r"only permitted to be empty when actually unknown.*<Laterality>",
+            "it is: the image names neither its side nor an unpaired body part",
+        ),
         (r"needed to build DICOMDIR", "the source does not say it, and nothing is made up"),
         (r"this is a Standard Extended SOP Class", "because of it"),
     ),

@@ -79,6 +79,10 @@ _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPC
 MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64, "CS": 16, "AS": 4, "IS": 12, "DS": 16}
 """PS3.5 6.2: the most characters of a value (of a PN: of each component group), by VR."""
 
+_NUMBER: Final = {
+    "IS": re.compile(r"[+-]?\d+"),
+    "DS": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+}
 _SEX: Final = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
 
 
@@ -186,6 +190,9 @@ class Mender:
         text = "".join(c for c in decoded if c.isprintable()).strip(" ")
         if vr != "PN" and "\\" in text:
             text = text.replace("\\", "/")
+        if vr in _NUMBER and text and not _NUMBER[vr].fullmatch(text):
+            self._note(keyword, "left out: not a number")
+            return None
         limit = MAX_CHARS.get(vr, 64)
         longest = max(map(len, text.split("="))) if vr == "PN" else len(text)
         if longest <= limit:

@@ -20,6 +20,8 @@ from tests.archive import Orthanc
 from tests.browser.viewer import ViewerServer
 from tests.factory import as_cr, hip, radiograph, reading
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # two to three minutes where idle
+
 Seen = dict[str, Any]
 ON_SCREEN = 40
 """Pixels of one colour that a line or a letter has at the very least."""

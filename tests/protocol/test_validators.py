@@ -157,7 +157,7 @@ def test_every_known_warning_has_a_reason_and_still_occurs(objects: dict[str, li
     assert all(reason for known in KNOWN_WARNINGS.values() for _, reason in known)
     said = "".join(
         subprocess.run(["dciodvfy", f], capture_output=True, check=False).stderr.decode()
-        for f in objects["case positive-right"] + objects["input no type 2"]
+        for f in objects["case positive-right"] + objects["input no type 2"] + objects["input bare"]
     )
     for pattern, _ in KNOWN_WARNINGS["dciodvfy"]:
         assert re.search(pattern, said), pattern
