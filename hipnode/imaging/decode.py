@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable
-from hipnode.imaging.frame import DECODE_ERRORS, first_frame
-from hipnode.imaging.grey import first, to_unit
+from hipnode.imaging.frame import first_frame
+from hipnode.imaging.grey import first, text, to_unit
 from hipnode.imaging.header import PARSE_ERRORS, open_dicom, read_header
 
 MAX_PIXELS: Final = 100_000_000
@@ -66,7 +66,7 @@ def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
     try:
         stored = first_frame(dataset, max_pixels, notes)
         pixels = to_unit(stored, dataset, notes)
-    except DECODE_ERRORS as error:
+    except PARSE_ERRORS as error:
         raise PixelsUnreadable(
             f"The pixel data cannot be decoded ({type(error).__name__})."
         ) from error
@@ -81,7 +81,7 @@ def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, bool]:
     Spacing; otherwise the detector's spacing is divided by the magnification, where known.
     """
     pixel, imager = _pair(dataset, "PixelSpacing"), _pair(dataset, "ImagerPixelSpacing")
-    if pixel and (dataset.get("PixelSpacingCalibrationType") or (imager and imager != pixel)):
+    if pixel and (text(dataset, "PixelSpacingCalibrationType") or (imager and imager != pixel)):
         return pixel, True
     detector = imager or pixel
     magnification = first(dataset, "EstimatedRadiographicMagnificationFactor")

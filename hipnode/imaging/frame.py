@@ -20,12 +20,8 @@ from pydicom.pixels.utils import pixel_array
 
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging import codestream
-from hipnode.imaging.header import PARSE_ERRORS
 
 Array = NDArray[Any]
-
-DECODE_ERRORS: Final = (*PARSE_ERRORS, OSError)
-"""What pydicom and its plugins raise at damaged pixel data; a crash ends the process instead."""
 
 _PREFERRED: Final = {
     uid.JPEGLSLossless: "pyjpegls",  # 4x faster than pylibjpeg, bit for bit the same

@@ -18,8 +18,8 @@ from hipnode.errors import HeaderUnusable, NotDicom
 
 PARSE_ERRORS: Final = (
     ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError,
-    MemoryError, NotImplementedError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
-    pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError,
+    MemoryError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    zlib.error, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError,
 )  # fmt: skip
 """What pydicom raises at a damaged data set, or at an attribute whose bytes fit no value."""
 

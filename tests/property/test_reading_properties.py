@@ -1,0 +1,96 @@
+"""What must hold of sides, boxes and maps, whatever the image and the header."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hipnode.domain import Box, Header, HipROI, Side
+from hipnode.imaging import PreprocessSpec
+from hipnode.reading import Candidate, hips, turn_box_back
+from hipnode.reading.classify import _saliency
+from hipnode.reading.sides import directions, viewers_left
+
+LETTERS = st.sampled_from(["L", "R", "A", "P", "H", "F", "LF", "", "X"])
+OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
+
+
+def header(*orientation: str, laterality: str = "", view: str = "") -> Header:
+    return Header(
+        "1.2", "1.2.3", "1.2.4",
+        patient_orientation=orientation, laterality=laterality, view_position=view,
+    )  # fmt: skip
+
+
+@given(LETTERS, LETTERS, st.integers(0, 3))
+def test_four_turns_are_none_and_two_are_both_opposites(across: str, down: str, turns: int) -> None:
+    found = directions(header(across, down), turns)
+    assert directions(header(across, down), turns + 4) == found
+    twice = directions(header(across, down), turns + 2)
+    assert (found is None) is (twice is None)
+    if found is not None and twice is not None:
+        assert twice == (OPPOSITE[found[0]], OPPOSITE[found[1]])
+
+
+@given(LETTERS, LETTERS, st.integers(0, 3), st.sampled_from(["", "AP", "PA"]))
+def test_a_side_or_a_reason_and_never_both(across: str, down: str, turns: int, view: str) -> None:
+    side, abstention, note = viewers_left(header(across, down, view=view), turns)
+    assert (side is None) is (abstention is not None)
+    mirrored = viewers_left(header(OPPOSITE.get(across[:1], across), down, view=view), turns)[0]
+    if side and mirrored and not note and across[:1] in {"L", "R"} and turns == 0:
+        assert mirrored is not side
+
+
+@st.composite
+def boxes(draw: st.DrawFn, rows: int, columns: int) -> Box:
+    x0, y0 = draw(st.integers(0, columns - 1)), draw(st.integers(0, rows - 1))
+    return Box(x0, y0, draw(st.integers(x0 + 1, columns)), draw(st.integers(y0 + 1, rows)))
+
+
+@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 3))
+def test_a_box_turned_back_covers_the_same_pixels(
+    data: st.DataObject, rows: int, columns: int, turns: int
+) -> None:
+    stored = np.arange(rows * columns).reshape(rows, columns)
+    upright = np.rot90(stored, turns)
+    box = data.draw(boxes(*upright.shape))
+    back = turn_box_back(box, turns, (rows, columns))
+    one = upright[box.y0 : box.y1, box.x0 : box.x1]
+    other = stored[back.y0 : back.y1, back.x0 : back.x1]
+    assert sorted(one.flat) == sorted(other.flat)
+
+
+@given(
+    st.data(), st.lists(st.floats(0, 1), min_size=0, max_size=5), st.sampled_from(["", "L", "R"])
+)
+def test_at_most_one_hip_a_side_and_the_right_one_on_the_viewers_left(
+    data: st.DataObject, scores: list[float], laterality: str
+) -> None:
+    found = [
+        Candidate(data.draw(boxes(400, 500)), score, data.draw(st.floats(0.006, 0.2)))
+        for score in scores
+    ]
+    rois, abstention, _ = hips(found, header("L", "F", laterality=laterality), (400, 500), 0)
+    assert bool(rois) is not bool(abstention)
+    assert len({roi.side for roi in rois}) == len(rois) <= 2
+    if len(rois) == 2:
+        right, left = rois
+        assert right.side is Side.RIGHT
+        assert right.box.x0 + right.box.x1 <= left.box.x0 + left.box.x1
+    if len(rois) == 1:
+        assert rois[0].side == laterality
+
+
+@given(st.data(), st.sampled_from(list(Side)), st.floats(0, 0.6), st.booleans())
+def test_saliency_is_a_map_of_the_box_in_unit_range(
+    data: st.DataObject, side: Side, margin: float, flip: bool
+) -> None:
+    box = data.draw(boxes(300, 300))
+    cam = np.random.default_rng(box.x0).normal(0, 3, (8, 8)).astype(np.float32)
+    spec = PreprocessSpec(64, crop_margin=margin, flip_left_to_right=flip)
+    saliency = np.array(_saliency(cam, HipROI(side, box, 0.9), spec))
+    assert saliency.ndim == 2
+    assert min(saliency.shape) >= 1
+    assert saliency.min() >= 0
+    assert saliency.max() <= 1
