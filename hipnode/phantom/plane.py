@@ -98,6 +98,11 @@ def texture(kind: str) -> Image:
         field = 1.2 * gaussian_filter(noise, (2.6, 0.9), mode="wrap")
         field += 0.6 * gaussian_filter(noise.T, 1.2, mode="wrap")
         field += 2.2 * gaussian_filter(noise[::-1], 4, mode="wrap")
+    elif kind == "grain":  # fibres and lobules of muscle and fat
+        field = 1.5 * gaussian_filter(noise, (2.2, 0.8), mode="wrap")
+        field += 3.0 * gaussian_filter(noise.T, (1.2, 2.0), mode="wrap")
+        field += 0.12 * noise
+        field += 6.0 * gaussian_filter(noise[::-1], 7, mode="wrap")
     else:  # "clouds": several octaves
         field = sum(
             (s**1.7 * gaussian_filter(np.roll(noise, 91 * s, 1), s, mode="wrap"))

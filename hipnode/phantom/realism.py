@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -41,8 +42,7 @@ def features(pixels: Array) -> Array:
     k = np.fft.fftfreq(EDGE_PX) * EDGE_PX
     radius = np.hypot(k[:, None], k[None, :])
     bands = [
-        np.log10(wave[(radius >= a) & (radius < b)].mean() + 1e-9)
-        for a, b in zip(_BANDS[:-1], _BANDS[1:], strict=True)
+        np.log10(wave[(radius >= a) & (radius < b)].mean() + 1e-9) for a, b in pairwise(_BANDS)
     ]
     slopes = np.log10(np.percentile(gradient, [25, 50, 75, 90, 95, 99]) + 1e-4)
     return np.concatenate([np.percentile(grey, _SHARES), slopes, bands])

@@ -61,11 +61,13 @@ def _shoot(
     if rng.random() < recipe.p_gas:
         soft = np.maximum(soft - tissue.gas(cx, cy, rng) * (soft > 60), 0)
     water = plane.enlarge(soft, x.shape)
+    grain = plane.crop(plane.texture("grain"), x.shape, rng) * np.float32(rng.uniform(0.4, 2.0))
+    water = np.maximum(water + grain * np.minimum(water / 60, 1), 0)
     if rng.random() < recipe.p_clutter:
         water = water + tissue.clutter(x, y, rng)
     look = xray.draw(rng, low_quality=plan.low_quality)
     signal = xray.expose(water, scene.bone, scene.metal, look, rng)
-    pixels = xray.present(signal, look, rng)
+    pixels = xray.present(signal, scene.metal, look, rng)
     marker = None
     if rng.random() < recipe.p_marker:
         marker = _marker(pixels, plan, rng)

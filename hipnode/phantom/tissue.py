@@ -33,7 +33,7 @@ def body(x: Image, y: Image, person: Person, reach_mm: float, rng: np.random.Gen
     hem = crotch + 0.0022 * x * x + rng.normal(0, 6) * np.cos(x / 40)
     trunk = trunk * (1 - _smooth((y - hem + 70) / 85))
     radius = 0.5 * (reach_mm + 0.8 * skin)
-    spread = rng.uniform(0.0, 0.16)
+    spread = rng.uniform(0.0, 0.1)
     thighs = np.zeros_like(trunk)
     for sign in (-1, 1):
         below = np.maximum(y - crotch + 15, 0)

@@ -35,18 +35,18 @@ class Look:
 
 def draw(rng: np.random.Generator, *, low_quality: bool) -> Look:
     """Draw a look: one vendor's, one day's."""
-    photons = 10 ** rng.uniform(4.3, 5.5)
+    photons = 10 ** rng.uniform(4.2, 5.3)
     worse = 1.0 if low_quality else 0.0
     return Look(
         float(photons * 0.12 ** (worse * rng.random())),
         float(rng.uniform(0.05, 0.5) + worse * rng.uniform(0, 1.2)),
         float(rng.uniform(0.4, 0.9) + worse * rng.uniform(0, 1.4)),
-        float(rng.uniform(0.0, 0.9)),
-        float(rng.uniform(0.1, 0.75)),
-        float(rng.uniform(0.75, 1.5)),
-        float(rng.uniform(0.0, 5.0)),
-        float(rng.uniform(0.0, 0.06) + worse * rng.uniform(0, 0.1)),
-        float(rng.uniform(0.0005, 0.01) + worse * rng.uniform(0, 0.04)),
+        float(rng.uniform(0.2, 2.0)),
+        float(rng.uniform(0.15, 0.95)),
+        float(np.clip(np.exp(rng.normal(0.6, 0.35)), 0.7, 2.6)),
+        float(max(0.0, rng.uniform(-3.0, 4.0))),
+        float(rng.uniform(0.0, 0.24)),
+        float(rng.uniform(0.0003, 0.005) + worse * rng.uniform(0, 0.03)),
     )
 
 
@@ -69,16 +69,20 @@ def expose(water: Image, bone: Image, metal: Image, look: Look, rng: np.random.G
     return signal
 
 
-def present(signal: Image, look: Look, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Return 12-bit pixels with bright bone, processed as a vendor would."""
+def present(
+    signal: Image, metal: Image, look: Look, rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    """Return 12-bit pixels with bright bone, processed as a vendor would; metal goes white."""
     rows, columns = signal.shape
-    coarse = gaussian_filter(signal[::8, ::8], max(rows, columns) / 8 / 14, mode="nearest")
+    floor = np.percentile(signal[::16, ::16], 60) * np.float32(0.7)  # air stays dark
+    small = np.maximum(signal[::8, ::8], floor)
+    coarse = gaussian_filter(small, max(rows, columns) / 8 / 16, mode="nearest")
     large = enlarge(coarse, (rows, columns))
     fine = gaussian_filter(signal, 2.5)
     out = signal - np.float32(look.equalise) * (large - large.mean())
     out += np.float32(look.sharpen) * (signal - fine)
-    out += np.float32(0.4 * look.sharpen) * (fine - large) * np.float32(0.5)
-    sample = np.sort(out[::6, ::6], axis=None)
+    out += np.float32(0.25 * look.sharpen) * (fine - np.maximum(large, fine.min() + floor))
+    sample = np.sort(out[::6, ::6][metal[::6, ::6] < 0.5])
     low = sample[int(look.black * (len(sample) - 1))]
     high = sample[int((1 - look.white) * (len(sample) - 1))]
     grey = np.clip((out - low) / max(float(high - low), 1e-3), 0, 1.0) ** np.float32(look.gamma)

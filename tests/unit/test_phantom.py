@@ -1,4 +1,4 @@
-"""The phantom: same seed, same pixels; truth where the pixels are; density and fractures as told."""
+"""The phantom: same seed, same pixels; truth where the pixels are; density, fractures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid, SettingsInvalid
 from hipnode.phantom import (
     Recipe,
+    anatomy,
+    bones,
+    fractures,
     load_recipe,
+    plane,
     read_manifest,
     render,
+    witness,
     write_dicom,
     write_manifest,
 )
-from hipnode.phantom import anatomy, bones, fractures, plane, witness
 from hipnode.phantom.manifest import parse_box
 from hipnode.phantom.planning import draw_plan
 from hipnode.phantom.projecting import Grid, project
@@ -103,7 +107,8 @@ def test_head_is_where_the_truth_says_on_both_sides(body: anatomy.Anatomy) -> No
 def test_hips_lie_on_their_sides_and_follow_the_turning(recipe: Recipe) -> None:
     straight = render(recipe, 8, 0, size_px=400)
     right, left = straight.truth.hip(Side.RIGHT), straight.truth.hip(Side.LEFT)
-    assert right is not None and left is not None
+    assert right is not None
+    assert left is not None
     assert right.box.x0 < left.box.x0  # the patient's right is on the viewer's left
     turned = render(replace(recipe, p_rotated=1.0), 8, 0, size_px=400)
     box = turned.truth.hip(Side.RIGHT)
@@ -179,7 +184,8 @@ def test_density_scan_falls_with_the_t_score(recipe: Recipe) -> None:
     dxa = replace(load_recipe("dxa"), cache_dir=recipe.cache_dir, anatomies=recipe.anatomies)
     scans = [render(replace(dxa, t_score_mean=t, t_score_sd=0.0), 1, 1) for t in (-3.5, 1.0)]
     low, high = (scan.truth.hips[0].bmd_g_cm2 for scan in scans)
-    assert low is not None and high is not None
+    assert low is not None
+    assert high is not None
     assert 0.3 < low < 0.8 * high < 1.5
 
 
