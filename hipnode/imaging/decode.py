@@ -68,7 +68,8 @@ def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
         pixels = to_unit(stored, dataset, notes)
     except PARSE_ERRORS as error:
         raise PixelsUnreadable(
-            f"The pixel data cannot be decoded ({type(error).__name__})."
+            "The pixel data cannot be decoded: they are damaged or do not fit the header "
+            f"({type(error).__name__})."
         ) from error
     spacing, calibrated = _spacing(dataset)
     return Radiograph(pixels, spacing, calibrated, tuple(notes))
