@@ -163,7 +163,7 @@ def _read_hips(
     pixels = upright.pixels
     refused: dict[HipROI, Abstention] = {}
     for roi in rois:
-        reason = localise.cut_off(roi)
+        reason = localise.misshapen(roi)
         if reason is None and header.age_years is None:
             reason = localise.unlike_an_adult(roi, upright)
         if reason is not None:

@@ -25,8 +25,9 @@ _LEVEL: Final = 0.25
 """and no further than this apart in height."""
 
 _NARROWEST: Final = 0.6
-"""A whole hip's box is 0.65 to 1 of its height wide; one that the image's edge cuts is narrower."""
-
+_WIDEST: Final = 1.5
+"""A whole hip's box is 0.65 to 1 of its height wide: narrower where the image's edge cuts it,
+wider where two hips run together."""
 _SMALLEST_MM: Final = 80.0
 """An adult's box is 110 to 170 mm high; below this it is a child's."""
 _SMALLEST_FIELD_MM: Final = 150.0
@@ -145,12 +146,13 @@ def _single(
     return [_roi(Side(header.laterality), only)], None, (ONE_HIP,)
 
 
-def cut_off(roi: HipROI) -> Abstention | None:
-    """Return an abstention for a hip of which the (upright) image shows only a part."""
+def misshapen(roi: HipROI) -> Abstention | None:
+    """Return an abstention for a box of the (upright) image that is not that of one whole hip."""
     share = roi.box.width_px / roi.box.height_px
-    if share >= _NARROWEST:
+    if _NARROWEST <= share <= _WIDEST:
         return None
-    detail = f"only a part of the hip is in the image: its box is {share:.2f} of its height wide"
+    what = "only a part of the hip is in the image" if share < 1 else "two hips run together"
+    detail = f"{what}: the box is {share:.2f} of its height wide"
     return Abstention(AbstentionReason.HIP_NOT_FOUND, detail)
 
 

@@ -202,17 +202,20 @@ def test_no_side_is_guessed_against_the_header(changes: dict[str, object]) -> No
 
 def test_a_hip_that_the_edge_cuts_off_is_not_assessed_and_the_other_is() -> None:
     image = pelvis()
-    image.pixels[:, :448] = image.pixels[:, 64:]  # move the image's left hip out by half
-    image.pixels[64:, 400:] = 0
-    right, left = read(HEADER, image, MODELS, ReadPolicy()).hips
-    assert right.findings
-    assert left.abstention is None
-    image = pelvis()
-    image.pixels[64:, :128] = 0
+    image.pixels[64:, :128] = 0  # half of the hip on the viewer's left
     right, left = read(HEADER, image, MODELS, ReadPolicy()).hips
     assert right.abstention is not None
     assert right.abstention.reason is AbstentionReason.HIP_NOT_FOUND
     assert left.findings
+
+
+def test_two_hips_that_run_together_are_not_taken_for_one() -> None:
+    image = pelvis()
+    image.pixels[300:340, 128:384] = 0.6
+    header = Header(**{**_fields(HEADER), "laterality": "R"})  # type: ignore[arg-type]
+    (hip,) = read(header, image, MODELS, ReadPolicy()).hips
+    assert hip.abstention is not None
+    assert hip.abstention.reason is AbstentionReason.HIP_NOT_FOUND
 
 
 @pytest.mark.parametrize(
