@@ -45,10 +45,6 @@ format: $(VENV)/.tests  ## Format the code and mend what lint can mend by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: bench
-bench: setup  ## Measure against the peers, side by side (minutes)
-	$(BIN)/python -m pytest tests/bench -s $(PYTEST_ARGS)
-
 .PHONY: serve
 serve: $(VENV)/.runs  ## Run a node with config/hipnode.toml, until Ctrl-C
 	$(BIN)/hipnode serve --config config/hipnode.toml
