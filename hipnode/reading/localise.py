@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -28,6 +29,11 @@ _NARROWEST: Final = 0.6
 _WIDEST: Final = 1.5
 """A whole hip's box is 0.65 to 1 of its height wide: narrower where the image's edge cuts it,
 wider where two hips run together."""
+_BRIDGE: Final = 0.4
+"""What joins two hips in the mask is less than this of their height."""
+_CLOSEST: Final = 0.15
+"""Between the boxes of an adult's hips lies at least a quarter of their width (measured on real
+pelves: 0.24 to 1); a child's touch, and what is no pelvis overlaps."""
 _SMALLEST_MM: Final = 80.0
 """An adult's box is 110 to 170 mm high; below this it is a child's."""
 _SMALLEST_FIELD_MM: Final = 150.0
@@ -64,18 +70,37 @@ def candidates(pixels: NDArray[np.float32], localiser: LoadedModel) -> list[Cand
     """
     how = preprocessing(localiser.spec)
     mask = localiser.engine.run(preprocess(pixels, how)[np.newaxis])["mask"][0, 0]
-    # A gap of a pixel or two must not split a hip in half.
-    labels, count = ndimage.label(ndimage.binary_closing(mask >= _INSIDE, iterations=2))
     found = []
-    for index, slices in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
-        inside = labels[slices] == index
-        area = float(inside.sum()) / mask.size
+    for part in _regions(mask):
+        area = float(part.sum()) / mask.size
         if area < _SMALLEST_AREA:
             continue
+        (slices,) = ndimage.find_objects(part.astype(np.uint8))
         box = _to_original(slices, mask.shape[0], pixels.shape)
         if box is not None:
-            found.append(Candidate(box, float(mask[slices][inside].mean()), area))
+            found.append(Candidate(box, float(mask[part].mean()), area))
     return sorted(found, key=lambda c: c.score * c.area, reverse=True)
+
+
+def _regions(mask: NDArray[np.float32]) -> Iterator[NDArray[np.bool_]]:
+    """Yield the connected regions of a mask; one in which two hips touch is cut at its waist."""
+    # A gap of a pixel or two must not split a hip in half.
+    labels, count = ndimage.label(ndimage.binary_closing(mask >= _INSIDE, iterations=2))
+    for index, (rows, columns) in enumerate(ndimage.find_objects(labels, max_label=count), start=1):
+        whole = labels == index
+        width, height = columns.stop - columns.start, rows.stop - rows.start
+        if width <= _WIDEST * height:
+            yield whole
+            continue
+        filled = np.where(whole, mask, 0).sum(axis=0)[columns]
+        middle = slice(width * 3 // 10, width * 7 // 10)
+        waist = columns.start + middle.start + int(np.argmin(filled[middle]))
+        bridge = np.zeros(mask.shape[1], dtype=bool)  # too thin to be of a hip
+        bridge[columns] = filled < _BRIDGE * filled.max()
+        for side in (slice(None, waist), slice(waist, None)):
+            part = np.zeros_like(whole)
+            part[:, side] = whole[:, side] & ~bridge[side]
+            yield part
 
 
 def _to_original(slices: tuple[slice, slice], mask_px: int, shape: tuple[int, ...]) -> Box | None:
@@ -115,10 +140,12 @@ def hips(
     pair = _pair(found, max(shape))
     if pair is None:
         return _single(found[0], header)
+    image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
+    if too_close := _too_close(image_left.box, image_right.box):
+        return [], too_close, ()
     side, abstention, note = sides.viewers_left(header, turns)
     if side is None:
         return [], abstention, ()
-    image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
     right, left = (image_left, image_right) if side is Side.RIGHT else (image_right, image_left)
     rois = [_roi(Side.RIGHT, right), _roi(Side.LEFT, left)]
     return rois, None, (note,) if note else ()
@@ -135,6 +162,15 @@ def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate]
     ]
     weight = [one.score * one.area + other.score * other.area for one, other in pairs]
     return pairs[int(np.argmax(weight))] if pairs else None
+
+
+def _too_close(image_left: Box, image_right: Box) -> Abstention | None:
+    width_px = (image_left.width_px + image_right.width_px) / 2
+    gap = (image_right.x0 - image_left.x1) / width_px
+    if gap >= _CLOSEST:
+        return None
+    detail = f"the two regions found lie {gap:.2f} of their width apart, as in no adult's pelvis"
+    return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
 
 
 def _single(

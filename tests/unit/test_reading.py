@@ -209,13 +209,30 @@ def test_a_hip_that_the_edge_cuts_off_is_not_assessed_and_the_other_is() -> None
     assert left.findings
 
 
-def test_two_hips_that_run_together_are_not_taken_for_one() -> None:
+def test_two_hips_that_touch_in_the_mask_are_told_apart() -> None:
     image = pelvis()
-    image.pixels[300:340, 128:384] = 0.6
+    image.pixels[300:330, 192:320] = 0.6
+    right, left = (hip.roi.box for hip in read(HEADER, image, MODELS, ReadPolicy()).hips)
+    assert right.x1 <= left.x0
+    assert abs(right.x0 - 64) <= 4
+    assert abs(left.x1 - 448) <= 4
+
+
+def test_two_regions_that_lie_as_in_no_adult_are_no_hips() -> None:
+    image = pelvis()
+    image.pixels[256:384, 192:310] = 0.6  # ten pixels apart
+    reading = read(HEADER, image, MODELS, ReadPolicy())
+    assert reading.abstention is not None
+    assert reading.abstention.reason is AbstentionReason.OUT_OF_DISTRIBUTION
+
+
+def test_a_wide_region_that_is_no_pair_is_no_hip() -> None:
+    image = pelvis(only_left=True)
+    image.pixels[256:320, 64:250] = 0.6
+    image.pixels[320:] = 0
     header = Header(**{**_fields(HEADER), "laterality": "R"})  # type: ignore[arg-type]
-    (hip,) = read(header, image, MODELS, ReadPolicy()).hips
-    assert hip.abstention is not None
-    assert hip.abstention.reason is AbstentionReason.HIP_NOT_FOUND
+    reading = read(header, image, MODELS, ReadPolicy())
+    assert not any(hip.findings for hip in reading.hips)
 
 
 @pytest.mark.parametrize(
