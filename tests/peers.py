@@ -7,6 +7,7 @@ run in CI means that everything was tried. Only processes started here are ever 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
 import shutil
@@ -122,6 +123,15 @@ def eventually(
 # --- processes --------------------------------------------------------------------------------
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel end this process when the tests' own is gone, even by ``kill -9``."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Process:
     """A program of ours in a process group of its own; its output goes to a file.
 
@@ -156,6 +166,7 @@ class Process:
                 env={**os.environ, **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
+                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
                 **privileges,
             )
 

@@ -72,6 +72,21 @@ def test_a_killed_process_takes_its_children_with_it(tmp_path: Path) -> None:
     assert process.family() == []
 
 
+def test_a_process_ends_with_the_tests_that_started_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = (
+        "import pathlib, sys, time\n"
+        "from tests.peers import Process\n"
+        f"print(Process(['sleep', '60'], pathlib.Path({str(log)!r})).pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    root = Path(__file__).parents[2]
+    tests = Process([sys.executable, "-c", code], tmp_path / "tests", env={"PYTHONPATH": str(root)})
+    started = eventually(tests.output).strip()
+    tests.popen.kill()
+    eventually(lambda: not Path(f"/proc/{started}/cmdline").exists(), what="the sleep is gone")
+
+
 def test_a_missing_peer_skips_at_home_and_fails_in_ci(tmp_path: Path) -> None:
     test = tmp_path / "test_it.py"
     test.write_text(
