@@ -19,6 +19,8 @@ _XPATH_LIMITS: Final = [f"-Djdk.xml.xpath{limit}=0" for limit in (
     "TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]  # fmt: skip
 """PixelMed's style sheets are larger than Java 17 allows by default (JAXP0801002, …003)."""
 
+_SHORT_LIVED: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
 _BATCH: Final = """
 public class Batch {
   public static void main(String[] files) throws Exception {
@@ -109,7 +111,7 @@ def dciodvfy(paths: Sequence[Path]) -> Iterator[Verdict]:
 def pixelmed(paths: Sequence[Path], jar: Path = PIXELMED_JAR) -> Iterator[Verdict]:
     """PixelMed's SR validator: content trees against the templates of PS3.16."""
     java = shutil.which("java") or "java"
-    start = [java, *_XPATH_LIMITS, "-cp", str(jar)]
+    start = [java, *_SHORT_LIVED, *_XPATH_LIMITS, "-cp", str(jar)]
     said = _pixelmed_batch(start, paths) or {
         path: _output([*start, "com.pixelmed.validate.DicomSRValidator", str(path)])[1]
         for path in paths

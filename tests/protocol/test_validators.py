@@ -94,51 +94,62 @@ def test_highdicom_reads_every_measurement_report(objects: dict[str, list[Path]]
             assert read_back(path)
 
 
-def test_pixelmed_passes_every_kind_of_report(objects: dict[str, list[Path]]) -> None:
-    require("java", "default-jdk-headless")
-    require_file(str(PIXELMED_JAR), "libpixelmed-java")
-    files = [f for name, of in objects.items() if name.startswith("case ") for f in of]
-    chosen = of_kind(files, ResultKind.SR)
-    texts = of_kind(files, ResultKind.TEXT)
-    chosen += [texts[0], texts[-1]]
-    assert clean(pixelmed(chosen)) == len(chosen) > 12
-
-
-def test_the_older_sop_class_passes_too(tmp_path: Path) -> None:
-    require("dciodvfy", "dicom3tools")
-    require("java", "default-jdk-headless")
-    path = tmp_path / "sr.dcm"
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A measurement report of the SOP Class that older archives take."""
     wanted = cases.request(
         cases.source("1", reading([hip(Side.RIGHT, 0.97)])),
         sr_classes=("comprehensive",),
         objects=frozenset({ResultKind.SR}),
     )
     (built,) = build(wanted)
+    path = tmp_path_factory.mktemp("older") / "older-sr.dcm"
     path.write_bytes(built.to_bytes())
-    clean(dciodvfy([path]))
-    clean(pixelmed([path]))
-    assert read_back(path)
+    return path
 
 
-def test_the_validators_do_complain(tmp_path: Path) -> None:
-    """A broken report is an error of each: the tests above can fail."""
-    for program, package in (("dciodvfy", "dicom3tools"), ("dsrdump", "dcmtk")):
-        require(program, package)
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A measurement report with a flag, a concept name and the regions missing."""
     request = cases.CASES["negative"].request("negative")
     built = next(b for b in build(request) if b.kind is ResultKind.SR)
     sr = dcmread_bytes(built.to_bytes())
     del sr.CompletionFlag
-    groups = sr.ContentSequence[-2].ContentSequence
-    del groups[0].ContentSequence[2].ConceptNameCodeSequence
-    path = tmp_path / "broken.dcm"
+    first, second = sr.ContentSequence[-2].ContentSequence
+    del first.ContentSequence[2].ConceptNameCodeSequence
+    second.ContentSequence = second.ContentSequence[:2]
+    path = tmp_path_factory.mktemp("broken") / "broken-sr.dcm"
     sr.save_as(path, enforce_file_format=True)
-    assert all(next(v([path])).errors for v in (dciodvfy, dsrdump))
-    with pytest.raises(ValueError, match="highdicom cannot read it"):
-        read_back(path)
-    groups[0].ContentSequence = groups[0].ContentSequence[:2]
-    sr.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_pixelmed_passes_every_kind_of_report(
+    objects: dict[str, list[Path]], older: Path, broken: Path
+) -> None:
+    """All in one Java process, which takes seconds to start; and it does complain."""
     require("java", "default-jdk-headless")
-    assert next(pixelmed([path])).errors
+    require_file(str(PIXELMED_JAR), "libpixelmed-java")
+    files = [f for name, of in objects.items() if name.startswith("case ") for f in of]
+    texts = of_kind(files, ResultKind.TEXT)
+    chosen = [*of_kind(files, ResultKind.SR), texts[0], texts[-1], older]
+    *verdicts, last = pixelmed([*chosen, broken])
+    assert clean(iter(verdicts)) == len(chosen) > 12
+    assert last.errors
+
+
+def test_the_older_sop_class_passes_too(older: Path) -> None:
+    require("dciodvfy", "dicom3tools")
+    clean(dciodvfy([older]))
+    assert read_back(older)
+
+
+def test_the_validators_do_complain(broken: Path) -> None:
+    """A broken report is an error of each: the tests above can fail."""
+    for program, package in (("dciodvfy", "dicom3tools"), ("dsrdump", "dcmtk")):
+        require(program, package)
+    assert all(next(v([broken])).errors for v in (dciodvfy, dsrdump))
+    with pytest.raises(ValueError, match="highdicom cannot read it"):
+        read_back(broken)
 
 
 def test_the_input_of_these_tests_is_valid_itself(tmp_path: Path) -> None:
@@ -176,9 +187,9 @@ def test_conform_runs_what_is_installed_over_a_folder(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "5 files" in done.output
     assert ": 0 errors, 0 warnings" in done.output
-    (tmp_path / "broken.dcm").write_bytes(
-        (tmp_path / "sr.dcm").read_bytes().replace(b"UNVERIFIED", b"UNDECIDED ")
-    )
+    broken = dcmread(tmp_path / "capture.dcm")
+    del broken.ConversionType
+    broken.save_as(tmp_path / "broken.dcm")
     done = CliRunner().invoke(app, [str(tmp_path / "broken.dcm")])
     assert done.exit_code == 1
     assert "ERROR dciodvfy" in done.output
