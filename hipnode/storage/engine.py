@@ -29,7 +29,7 @@ from hipnode.errors import DiskFull, InputRefused, SettingsInvalid, StorageUnava
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
-_BUSY_TIMEOUT_S: Final = 30.0
+_BUSY_TIMEOUT_S: Final = 15.0
 _GROUP: Final = 64
 """As many transactions share one commit at most."""
 _SERIALISATION: Final = frozenset({"40001", "40P01"})  # SQLSTATE: nobody's fault, run it again
@@ -195,7 +195,7 @@ class SQLiteDatabase(Database):
             writer, self._writer = self._writer, None
         if writer:
             self._waiting.put(None)
-            writer.join()
+            writer.join(_BUSY_TIMEOUT_S)
         with self._watch_lock:
             if self._watch is not None:
                 self._watch.close()
@@ -213,44 +213,65 @@ class SQLiteDatabase(Database):
 
     def _write_groups(self) -> None:
         while (first := self._waiting.get()) is not None:
-            group = [first]
-            stopping = False
-            while len(group) < _GROUP and not stopping:
-                try:
-                    following = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    stopping = True
-                else:
-                    group.append(following)
-            self._write_group([s for s in group if s.future.set_running_or_notify_cancel()])
-            if stopping:
+            if self._write_group(first):
                 return
 
-    def _write_group(self, group: list[_Submission]) -> None:
-        """Run a group in one transaction: each in a savepoint, so that one's failure is its own."""
+    def _write_group(self, first: _Submission) -> bool:
+        """Commit ``first`` with all that wait once it is our turn; tell whether to stop then.
+
+        Until it is our turn, those who wait may still give up: what they were told was not written
+        is not written later.
+        """
+        group: list[_Submission] = []
         done: list[tuple[_Submission, Any]] = []
+        stopping = False
         try:
             with door(), self._turn(), self._connect() as connection, connection.begin():
-                alone = len(group) == 1
-                for submission in group:
-                    try:
-                        with nullcontext() if alone else connection.begin_nested():
-                            done.append((submission, submission.work(connection)))
-                    except Exception as error:
-                        submission.future.set_exception(_translated(error))
-                        if alone or not _in_transaction(connection):
-                            # SQLite undoes the whole transaction where the disk fails it.
-                            raise StorageUnavailable from error
+                stopping = self._gather(first, group)
+                self._work(connection, group, done)
         except (StorageUnavailable, OSError) as error:
             failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable()
+            if not group and first.future.set_running_or_notify_cancel():
+                group.append(first)
             for submission in group:
                 if not submission.future.done():
                     submission.future.set_exception(failure)
-            return
+            return stopping
         for submission, value in done:
             submission.future.set_result(value)
+        return stopping
+
+    def _gather(self, first: _Submission, group: list[_Submission]) -> bool:
+        """Move what waits into ``group``; tell whether the end of it all was among it."""
+        following: _Submission | None = first
+        while following is not None:
+            if following.future.set_running_or_notify_cancel():
+                group.append(following)
+            if len(group) == _GROUP:
+                return False
+            try:
+                following = self._waiting.get_nowait()
+            except queue.Empty:
+                return False
+        return True
+
+    def _work(
+        self,
+        connection: Connection,
+        group: list[_Submission],
+        done: list[tuple[_Submission, Any]],
+    ) -> None:
+        """Run each of a group in a savepoint, so that one's failure is its own."""
+        alone = len(group) == 1
+        for submission in group:
+            try:
+                with nullcontext() if alone else connection.begin_nested():
+                    done.append((submission, submission.work(connection)))
+            except Exception as error:
+                submission.future.set_exception(_translated(error))
+                if alone or not _in_transaction(connection):
+                    # SQLite undoes the whole transaction where the disk fails it.
+                    raise StorageUnavailable from error
 
     def _connect(self) -> Connection:
         return self.engine.connect().execution_options(hipnode_begin="IMMEDIATE")

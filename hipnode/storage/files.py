@@ -22,6 +22,8 @@ IMAGES: Final = "images"
 RESULTS: Final = "results"
 INCOMING: Final = "incoming"
 QUARANTINE: Final = "quarantine"
+YOUNG_S: Final = 3600.0
+"""A file this young may belong to an association that is still open, here or on another host."""
 
 
 def _unavailable(error: OSError) -> StorageUnavailable:

@@ -18,13 +18,11 @@ from hipnode.domain import JobKind, JobState
 from hipnode.errors import LeaseLost
 from hipnode.log import Event, get_logger
 from hipnode.storage.engine import Database
-from hipnode.storage.files import IMAGES, INCOMING, RESULTS, FileStore
+from hipnode.storage.files import IMAGES, INCOMING, RESULTS, YOUNG_S, FileStore
 from hipnode.storage.ledger import Ledger
 from hipnode.storage.queue import to_job
 from hipnode.storage.schema import instance, job, result
 
-YOUNG_S: Final = 3600.0
-"""A file this young may belong to an association that is still open, here or on another host."""
 _PAGE: Final = 1000
 
 

@@ -16,7 +16,7 @@ from hipnode.domain import AuditEvent, AuditRecord, JobKind, JobState
 from hipnode.settings import RetentionSettings
 from hipnode.storage import audit_row
 from hipnode.storage.engine import Database
-from hipnode.storage.files import FileStore
+from hipnode.storage.files import YOUNG_S, FileStore
 from hipnode.storage.schema import instance, job, result
 
 _PAGE: Final = 500
@@ -97,10 +97,10 @@ def _retire(
     """Mark rows first, then delete their files: a crash in between leaves files, not wrong rows."""
     total = 0
     while True:
-        began_s = time.time()
+        touched_s = time.time() - YOUNG_S
         rows = database.write(lambda c: _mark(c, table, old, unneeded, now))
         for row in rows:
-            files.delete(row.path, unless_touched_since_s=began_s)
+            files.delete(row.path, unless_touched_since_s=touched_s)
         total += len(rows)
         if len(rows) < _PAGE:
             return total
