@@ -76,6 +76,7 @@ class NodeSettings(Part):
     data_dir: Path = Path("hipnode-data")
     institution: str = ""
     timezone_offset: str = Field(default="", pattern=r"^([+-]\d{4})?$")
+    assumed_character_set: str = ""  # a defined term of PS3.3 C.12.1.1.2
 
 
 class DatabaseSettings(Part):

@@ -63,6 +63,7 @@ def node_identity(settings: Settings) -> reporting.NodeIdentity:
         name=node.name,
         institution=node.institution,
         timezone_offset=node.timezone_offset,
+        assumed_character_set=node.assumed_character_set,
     )
 
 
