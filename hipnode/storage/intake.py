@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, case, select, update
+from sqlalchemy import Connection, Row, bindparam, case, select, update
 
 from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
 from hipnode.errors import HeaderUnusable
 from hipnode.storage import audit_row, reports
-from hipnode.storage.queue import Queue, insert_into
+from hipnode.storage.queue import Queue, in_both, run
 from hipnode.storage.schema import PRIORITIES, instance, job, study
 
 _UID_LENGTH: Final = 64
@@ -68,7 +69,7 @@ def ingest(
         _audit(connection, now, received, AuditEvent.INSTANCE_DISCARDED)
         return IngestOutcome.DISCARDED
     uid = received.header.sop_instance_uid
-    known = connection.execute(select(instance).where(instance.c.sop_instance_uid == uid)).all()
+    known = connection.execute(_KNOWN, {"uid": uid}).all()
     for row in known:
         if row.sha256 == received.sha256:
             return _again(queue, connection, now, received, plan, row)
@@ -117,62 +118,44 @@ def _again(
 def _note_study(connection: Connection, now: datetime, received: Received, plan: Plan) -> Row[Any]:
     """Write the study's row, which locks it, and return it."""
     header = received.header
-    priority = max(PRIORITIES[-1], min(PRIORITIES[0], plan.priority))
-    insert = insert_into(connection, study).values(
-        study_instance_uid=header.study_instance_uid,
-        patient_id=audit_row.storable(header.patient_id),
-        accession_number=audit_row.storable(header.accession_number),
-        priority=priority,
-        quiet_us=round(plan.quiet_s * 1_000_000),
-        received_utc=now,
-        last_received_utc=now,
-    )
-    new = insert.excluded
-    changes: dict[str, Any] = {
-        "patient_id": new.patient_id,
-        "accession_number": new.accession_number,
+    statement = _READ_STUDY if plan.action == "read" else _KEEP_STUDY
+    values = {
+        "study_instance_uid": header.study_instance_uid,
+        "patient_id": audit_row.storable(header.patient_id),
+        "accession_number": audit_row.storable(header.accession_number),
+        "priority": _within(plan.priority),
+        "quiet_us": round(plan.quiet_s * 1_000_000),
+        "received_utc": now,
+        "last_received_utc": now,
     }
-    if plan.action == "read":
-        changes |= {
-            "priority": case(
-                (study.c.priority > new.priority, study.c.priority), else_=new.priority
-            ),
-            "quiet_us": new.quiet_us,
-            "last_received_utc": new.last_received_utc,
-            "released_utc": None,
-        }
-    row: Row[Any] = connection.execute(
-        insert.on_conflict_do_update(index_elements=["study_instance_uid"], set_=changes).returning(
-            study
-        )
-    ).one()
+    row: Row[Any] = run(connection, statement, values).one()
     return row
+
+
+def _within(priority: int) -> int:
+    return max(PRIORITIES[-1], min(PRIORITIES[0], priority))
 
 
 def _store(
     connection: Connection, now: datetime, received: Received, plan: Plan, *, changed: bool
 ) -> int | None:
     header = received.header
-    number: int | None = connection.execute(
-        insert_into(connection, instance)
-        .values(
-            study_instance_uid=header.study_instance_uid,
-            sop_instance_uid=header.sop_instance_uid,
-            sha256=received.sha256,
-            header=HEADER.dump_json(header).decode(),
-            calling_ae=received.calling_ae,
-            called_ae=received.called_ae,
-            peer_address=received.peer_address,
-            association_id=received.association_id,
-            action=plan.action,
-            changed=changed,
-            path=received.path,
-            size_bytes=received.size_bytes,
-            received_utc=now,
-        )
-        .on_conflict_do_nothing(index_elements=["sop_instance_uid", "sha256"])
-        .returning(instance.c.id)
-    ).scalar()
+    values = {
+        "study_instance_uid": header.study_instance_uid,
+        "sop_instance_uid": header.sop_instance_uid,
+        "sha256": received.sha256,
+        "header": HEADER.dump_json(header).decode(),
+        "calling_ae": received.calling_ae,
+        "called_ae": received.called_ae,
+        "peer_address": received.peer_address,
+        "association_id": received.association_id,
+        "action": plan.action,
+        "changed": changed,
+        "path": received.path,
+        "size_bytes": received.size_bytes,
+        "received_utc": now,
+    }
+    number: int | None = run(connection, _STORE, values).scalar()
     return number
 
 
@@ -189,7 +172,7 @@ def _read(
             study_instance_uid=of.study_instance_uid,
             patient_id=of.patient_id,
             accession_number=of.accession_number,
-            priority=max(PRIORITIES[-1], min(PRIORITIES[0], plan.priority)),
+            priority=_within(plan.priority),
             instance_id=number,
             model_set=model_set,
         )
@@ -231,3 +214,36 @@ def _check_uids(header: Header) -> None:
     """PS3.5 9.1: a UID has 64 characters at most. A longer one would not fit an index."""
     if max(len(header.sop_instance_uid), len(header.study_instance_uid)) > _UID_LENGTH:
         raise HeaderUnusable("A UID is longer than 64 characters.")
+
+
+def _upsert_study(insert: Any, *, to_be_read: bool) -> Any:
+    """Return the statement that notes a study; only an image to be read moves its report's time."""
+    statement = insert(study)
+    new = statement.excluded
+    changes: dict[str, Any] = {
+        "patient_id": new.patient_id,
+        "accession_number": new.accession_number,
+    }
+    if to_be_read:
+        higher = case((study.c.priority > new.priority, study.c.priority), else_=new.priority)
+        changes |= {
+            "priority": higher,
+            "quiet_us": new.quiet_us,
+            "last_received_utc": new.last_received_utc,
+            "released_utc": None,
+        }
+    return statement.on_conflict_do_update(
+        index_elements=["study_instance_uid"], set_=changes
+    ).returning(study)
+
+
+_KNOWN: Final = select(instance).where(instance.c.sop_instance_uid == bindparam("uid"))
+_READ_STUDY: Final = in_both(partial(_upsert_study, to_be_read=True))
+_KEEP_STUDY: Final = in_both(partial(_upsert_study, to_be_read=False))
+_STORE: Final = in_both(
+    lambda insert: (
+        insert(instance)
+        .on_conflict_do_nothing(index_elements=["sop_instance_uid", "sha256"])
+        .returning(instance.c.id)
+    )
+)

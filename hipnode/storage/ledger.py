@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -18,7 +18,7 @@ from hipnode.errors import LeaseLost
 from hipnode.storage import intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
-from hipnode.storage.queue import IS_CLAIMED, Audited, insert_into, outbox_head, to_job
+from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, outbox_head, run, to_job
 from hipnode.storage.recovery import Recovery
 from hipnode.storage.schema import job, reading, result
 
@@ -220,19 +220,17 @@ class Ledger(Recovery):
             detail=reading_facts(made),
         )
 
+        written = {
+            "instance_id": held.instance_id,
+            "model_set": held.model_set,
+            "document": made.to_json().decode(),
+            "created_utc": now,
+        }
+
         def work(connection: Connection) -> None:
             owner = reports.lock_study(connection, held.study_instance_uid)
             self._queue.move(connection, now, held, JobState.DONE, audited)
-            connection.execute(
-                insert_into(connection, reading)
-                .values(
-                    instance_id=held.instance_id,
-                    model_set=held.model_set,
-                    document=made.to_json().decode(),
-                    created_utc=now,
-                )
-                .on_conflict_do_nothing()
-            )
+            run(connection, _STORE_READING, written)
             reports.settle(self._queue, connection, owner)
 
         self._database.write(work)
@@ -328,26 +326,27 @@ class Ledger(Recovery):
 
 def _store_result(connection: Connection, now: datetime, held: Job, made: NewResult) -> int:
     only = made.destinations[0] if made.destinations and len(made.destinations) == 1 else ""
-    statement = (
-        insert_into(connection, result)
-        .values(
-            study_instance_uid=held.study_instance_uid,
-            model_set=held.model_set,
-            version=held.version,
-            kind=made.kind,
-            sop_class_uid=made.sop_class_uid,
-            sop_instance_uid=made.sop_instance_uid,
-            destination=only,
-            path=made.path,
-            sha256=made.sha256,
-            created_utc=now,
-        )
-        .on_conflict_do_nothing()
-        .returning(result.c.id)
-    )
-    number = connection.execute(statement).scalar()
+    values = {
+        "study_instance_uid": held.study_instance_uid,
+        "model_set": held.model_set,
+        "version": held.version,
+        "kind": made.kind,
+        "sop_class_uid": made.sop_class_uid,
+        "sop_instance_uid": made.sop_instance_uid,
+        "destination": only,
+        "path": made.path,
+        "sha256": made.sha256,
+        "created_utc": now,
+    }
+    number = run(connection, _STORE_RESULT, values).scalar()
     if number is None:  # the same object was made before
         number = connection.execute(
             select(result.c.id).where(result.c.sop_instance_uid == made.sop_instance_uid)
         ).scalar_one()
     return int(number)
+
+
+_STORE_READING: Final = in_both(lambda insert: insert(reading).on_conflict_do_nothing())
+_STORE_RESULT: Final = in_both(
+    lambda insert: insert(result).on_conflict_do_nothing().returning(result.c.id)
+)

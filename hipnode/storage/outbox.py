@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from hipnode.domain import JobKind
-from hipnode.storage.queue import IS_QUEUED, Queue, insert_into
+from hipnode.storage.queue import IS_QUEUED, Queue, in_both, run
 from hipnode.storage.schema import destination, job, to_us
 
 
@@ -24,9 +24,7 @@ def enqueue(
 
     Urgent studies overtake others there, but no object overtakes an earlier one of its own study.
     """
-    connection.execute(
-        insert_into(connection, destination).values(name=name).on_conflict_do_nothing()
-    )
+    run(connection, _KNOW, {"name": name})
     before = connection.execute(
         select(func.max(job.c.position_us)).where(
             IS_QUEUED,
@@ -92,3 +90,6 @@ def came_back(connection: Connection, name: str, now: datetime, *, delivered: bo
 
 def _set(connection: Connection, name: str, **values: Any) -> None:
     connection.execute(update(destination).where(destination.c.name == name).values(**values))
+
+
+_KNOW = in_both(lambda insert: insert(destination).on_conflict_do_nothing())

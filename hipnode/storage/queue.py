@@ -7,7 +7,7 @@ audit row in the same transaction.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -43,12 +43,24 @@ Nudge = Callable[[Connection, Row[Any]], None]
 """Told, within the transaction, of a job that is queued or of an outbox that has moved on."""
 
 _FREED: Final = {"lease_until_utc": None, "owner": ""}
-_INSERT: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def insert_into(connection: Connection, table: Any) -> Any:
-    """Return the engine's own INSERT, which knows ON CONFLICT."""
-    return _INSERT[connection.dialect.name](table)
+Statement = Mapping[str, Any]
+"""A statement that both engines know, each in its own words; see `in_both`."""
+
+
+def in_both(build: Callable[[Any], Any]) -> Statement:
+    """Build a statement around each engine's own INSERT, which knows ON CONFLICT.
+
+    Statements are built once, and get their values as parameters when they are run: building one
+    takes SQLAlchemy longer than running it takes SQLite.
+    """
+    return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
+
+
+def run(connection: Connection, statement: Statement, values: Mapping[str, Any]) -> Any:
+    """Run the statement that fits the connection's engine."""
+    return connection.execute(statement[connection.dialect.name], values)
 
 
 def to_job(row: Row[Any]) -> Job:
@@ -106,13 +118,7 @@ class Queue:
     def enqueue(self, connection: Connection, now: datetime, **values: Any) -> Row[Any] | None:
         """Add a job, unless its key is there already: then nothing happens and None is returned."""
         values = {"state": JobState.QUEUED, "created_utc": now, "due_utc": now} | values
-        statement = (
-            insert_into(connection, job)
-            .values(values)
-            .on_conflict_do_nothing(index_elements=["key"])
-            .returning(job)
-        )
-        row: Row[Any] | None = connection.execute(statement).first()
+        row: Row[Any] | None = run(connection, _ENQUEUE, values).first()
         if row is not None:
             audit_row.append(
                 connection, now, [_record(row, Audited(AuditEvent.JOB_QUEUED, detail=_facts(row)))]
@@ -123,12 +129,8 @@ class Queue:
     def set_due(self, connection: Connection, row: Row[Any], due: datetime, priority: int) -> None:
         """Say when a queued job may run, and how urgently. Its state does not change."""
         if (row.due_utc, row.priority) != (due, priority):
-            moved = connection.execute(
-                update(job)
-                .where(job.c.id == row.id, job.c.state == JobState.QUEUED)
-                .values(due_utc=due, priority=priority)
-                .returning(job)
-            ).first()
+            values = {"held_id": row.id, "due_utc": due, "priority": priority}
+            moved = connection.execute(_SET_DUE, values).first()
             if moved is not None:
                 self._nudge(connection, moved)
 
@@ -172,12 +174,8 @@ class Queue:
             values |= _FREED
             if to is not JobState.QUEUED:
                 values["finished_utc"] = now
-        row = connection.execute(
-            update(job)
-            .where(job.c.id == held.id, job.c.state == held.state, job.c.token == held.token)
-            .values(state=to, **values)
-            .returning(job)
-        ).first()
+        held_as = {"held_id": held.id, "held_state": held.state, "held_token": held.token}
+        row: Row[Any] | None = connection.execute(_MOVE, {"state": to} | values | held_as).first()
         if row is None:
             raise LeaseLost
         audit_row.append(connection, now, [_record(row, audited)])
@@ -283,6 +281,19 @@ IS_CLAIMED: Final = job.c.state == literal_column("'claimed'")
 _IS_DELIVER: Final = job.c.kind == literal_column("'deliver'")
 _NOW: Final = bindparam("now", type_=Moment)
 
+_ENQUEUE: Final = in_both(
+    lambda insert: insert(job).on_conflict_do_nothing(index_elements=["key"]).returning(job)
+)
+_SET_DUE: Final = update(job).where(job.c.id == bindparam("held_id"), IS_QUEUED).returning(job)
+_MOVE: Final = (
+    update(job)
+    .where(
+        job.c.id == bindparam("held_id"),
+        job.c.state == bindparam("held_state"),
+        job.c.token == bindparam("held_token"),
+    )
+    .returning(job)
+)
 _FIRST: Final = (
     select(job)
     .where(

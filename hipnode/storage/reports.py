@@ -8,9 +8,9 @@ comes after a version was claimed opens the next one.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from hipnode.domain import JobKind, JobState
 from hipnode.storage.queue import Queue
@@ -21,24 +21,12 @@ _OPEN = (JobState.QUEUED, JobState.CLAIMED)
 
 def lock_study(connection: Connection, study_uid: str) -> Row[Any]:
     """Take the study's turn: whatever decides about its reports does so one after the other."""
-    statement = select(study).where(study.c.study_instance_uid == study_uid)
-    return connection.execute(statement.with_for_update(key_share=True)).one()
+    return connection.execute(_LOCK, {"uid": study_uid}).one()
 
 
 def latest(connection: Connection, study_uid: str, model_set: str) -> Row[Any] | None:
     """Return and lock the study's newest report job."""
-    statement = (
-        select(job)
-        .where(
-            job.c.study_instance_uid == study_uid,
-            job.c.kind == JobKind.REPORT,
-            job.c.model_set == model_set,
-        )
-        .order_by(job.c.version.desc())
-        .limit(1)
-        .with_for_update()
-    )
-    return connection.execute(statement).first()
+    return connection.execute(_LATEST, {"uid": study_uid, "models": model_set}).first()
 
 
 def is_superseded(connection: Connection, held: Any) -> bool:
@@ -92,17 +80,10 @@ def settle(queue: Queue, connection: Connection, of: Row[Any]) -> None:
     of
         The study's row, locked.
     """
-    mine = job.c.study_instance_uid == of.study_instance_uid
-    queued = select(job).where(mine, job.c.kind == JobKind.REPORT, job.c.state == JobState.QUEUED)
-    for report in connection.execute(queued).all():
-        reading = select(job.c.id).where(
-            mine,
-            job.c.kind == JobKind.READ,
-            job.c.model_set == report.model_set,
-            job.c.state.in_(_OPEN),
-        )
+    for report in connection.execute(_QUEUED_REPORTS, {"uid": of.study_instance_uid}).all():
+        which = {"uid": of.study_instance_uid, "models": report.model_set}
         due = NEVER
-        if connection.execute(reading.limit(1)).first() is None:
+        if connection.execute(_OPEN_READING, which).first() is None:
             due = of.released_utc or of.last_received_utc + timedelta(microseconds=of.quiet_us)
         queue.set_due(connection, report, due, of.priority)
 
@@ -117,3 +98,27 @@ def release(queue: Queue, connection: Connection, now: datetime, study_uid: str)
     )
     if (row := connection.execute(statement).first()) is not None:  # all of it may be discarded
         settle(queue, connection, row)
+
+
+_OF_STUDY: Final = job.c.study_instance_uid == bindparam("uid")
+_OF_MODELS: Final = job.c.model_set == bindparam("models")
+_LOCK: Final = (
+    select(study)
+    .where(study.c.study_instance_uid == bindparam("uid"))
+    .with_for_update(key_share=True)
+)
+_LATEST: Final = (
+    select(job)
+    .where(_OF_STUDY, job.c.kind == JobKind.REPORT, _OF_MODELS)
+    .order_by(job.c.version.desc())
+    .limit(1)
+    .with_for_update()
+)
+_QUEUED_REPORTS: Final = select(job).where(
+    _OF_STUDY, job.c.kind == JobKind.REPORT, job.c.state == JobState.QUEUED
+)
+_OPEN_READING: Final = (
+    select(job.c.id)
+    .where(_OF_STUDY, job.c.kind == JobKind.READ, _OF_MODELS, job.c.state.in_(_OPEN))
+    .limit(1)
+)

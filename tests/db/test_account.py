@@ -195,7 +195,7 @@ def reachable(start: JobState, end: JobState) -> bool:
 
 
 Node.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
