@@ -184,7 +184,7 @@ _OPEN: Final = (JobState.QUEUED, JobState.CLAIMED)
 
 def _shown(store: Store, archive_config: Path) -> Shown:
     wanted = AuditFilter()
-    entries = list(store.audit.query(wanted, actor="demo", newest_first=False))
+    entries = list(store.audit.query(wanted, actor="demo", limit=None, newest_first=False))
     studies = dict.fromkeys(e.record.study_instance_uid for e in entries)
     model_sets = {job.model_set for job in store.ledger.jobs(kind=JobKind.READ)}
     images = [
