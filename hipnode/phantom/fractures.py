@@ -120,7 +120,7 @@ def _field(points: FemurPoints, fracture: Fracture) -> Image:
     far = far + _ragged(along, fracture.seed)
     if fracture.label == "intracapsular":  # the greater trochanter stays with the shaft
         far = np.maximum(far, _TROCHANTER_MM - _from_trochanter(points, x, y))
-    return np.asarray(far, dtype=np.float32)
+    return np.asarray(far)
 
 
 def _from_trochanter(points: FemurPoints, x: Image, y: Image) -> Image:

@@ -62,8 +62,8 @@ def add(canvas: Image, image: Image, to_source: Array) -> None:
 
 def mm(grid: Grid) -> tuple[Image, Image]:
     """Return x and y in mm, broadcastable over the grid."""
-    x = grid.x0_mm + grid.step_mm * np.arange(grid.columns, dtype=np.float32)[None, :]
-    y = grid.y0_mm + grid.step_mm * np.arange(grid.rows, dtype=np.float32)[:, None]
+    x = grid.x0_mm + grid.step_mm * np.arange(grid.columns, dtype=np.float64)[None, :]
+    y = grid.y0_mm + grid.step_mm * np.arange(grid.rows, dtype=np.float64)[:, None]
     return x, y
 
 
@@ -86,7 +86,7 @@ def along_line(x: Image, y: Image, a: Array, b: Array) -> tuple[Image, Image, fl
     u = d / length
     along = (x - a[0]) * u[0] + (y - a[1]) * u[1]
     across = -(x - a[0]) * u[1] + (y - a[1]) * u[0]
-    return along.astype(np.float32), across.astype(np.float32), length
+    return np.asarray(along), np.asarray(across), length
 
 
 @cache

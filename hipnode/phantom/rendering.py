@@ -55,7 +55,7 @@ def _shoot(
 ) -> tuple[Image, Box | None]:
     """Return the processed image, bright bone, and where the side marker is."""
     x, y = camera.field()
-    cx, cy = x[::4, ::4], y[::4, ::4]
+    cx, cy = x[::4, ::4].astype(np.float64), y[::4, ::4].astype(np.float64)
     reach = max(abs(float(h.landmarks["lateral"][0])) for h in scene.hips)
     soft = tissue.body(cx, cy, plan.person, reach, rng) + tissue.folds(cx, cy, rng)
     if rng.random() < recipe.p_gas:

@@ -132,7 +132,8 @@ def clutter(x: Image, y: Image, rng: np.random.Generator) -> Image:
     out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
     for _ in range(int(rng.integers(1, 4))):
         at, slope = rng.uniform(-160, 160), rng.normal(0, 0.5)
-        wave = rng.uniform(4, 25) * np.sin(y / rng.uniform(25, 90) + rng.uniform(0, 6))
+        size, length = rng.uniform(4, 25), rng.uniform(25, 90)
+        wave = size * np.sin(y.astype(np.float64) / length + rng.uniform(0, 6))
         off = np.abs(x - at - slope * y - wave)
         radius = rng.uniform(1.0, 3.5)
         wall = 2 * np.sqrt(np.maximum(radius**2 - off**2, 0))
