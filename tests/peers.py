@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,9 +37,14 @@ def missing(what: str) -> NoReturn:
 
 
 def require(program: str, package: str) -> str:
-    """Return the path of ``program``, or skip (CI: fail) naming the Debian package it is in."""
+    """Return the path of ``program``, or skip (CI: fail) naming the Debian package it is in.
+
+    Our own virtual environment is not searched: pynetdicom puts its ``storescu`` there.
+    """
     versions = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
-    search = os.pathsep.join([os.environ.get("PATH", ""), *_SBIN, *versions])
+    ours = Path(sys.prefix) / "bin"
+    path = [p for p in os.environ.get("PATH", "").split(os.pathsep) if Path(p) != ours]
+    search = os.pathsep.join([*path, *_SBIN, *versions])
     found = shutil.which(program, path=search)
     if found is None:
         missing(f"{program} is not installed (Debian: apt-get install {package})")

@@ -25,8 +25,12 @@ app = typer.Typer(
     help="What happened to which image, and whether the log of it is whole. Asking is audited too.",
 )
 
-Since = Annotated[datetime | None, typer.Option(help="From this moment on, in UTC.")]
-Until = Annotated[datetime | None, typer.Option(help="Before this moment, in UTC.")]
+Since = Annotated[
+    datetime | None, typer.Option(help="From this moment on: UTC, unless it has an offset.")
+]
+Until = Annotated[
+    datetime | None, typer.Option(help="Before this moment: UTC, unless it has an offset.")
+]
 Accession = Annotated[str | None, typer.Option(help="Accession Number.")]
 Patient = Annotated[str | None, typer.Option(help="Patient ID.")]
 Study = Annotated[str | None, typer.Option(help="Study Instance UID.")]
@@ -60,7 +64,10 @@ def list_(
     from rich.table import Table
 
     wanted = _filter(since, until, accession, patient, study, ae, event, outcome)
-    table = Table("no.", "time (UTC)", "event", "outcome", "accession", "peer", "detail")
+    table = Table()
+    for heading in ("no.", "time (UTC)", "event", "outcome", "accession", "peer"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("detail")
     with _store(config) as store:
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
             record = entry.record
@@ -198,7 +205,7 @@ def _filter(
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment else None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 @contextmanager

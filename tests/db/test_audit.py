@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from hipnode.storage import AuditFilter
 from tests.db.conftest import START, Bench, OpenStore
 
 
-def write(bench: Bench, count: int, **more: str) -> None:
+def write(bench: Bench, count: int, **more: Any) -> None:
     for number in range(count):
         bench.clock.forward(1)
         bench.store.audit.append(AuditRecord(AuditEvent.ECHO_ANSWERED, actor=f"AE{number}", **more))

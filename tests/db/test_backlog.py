@@ -55,11 +55,11 @@ def steps(bench: Bench) -> int:
             count += 1
             return 0
 
-        raw.set_progress_handler(step, 1)  # type: ignore[attr-defined]
+        raw.set_progress_handler(step, 1)
         ledger = bench.store.ledger
         assert ledger._next(connection, KINDS, bench.clock.now, "", False) is not None
         ledger._next(connection, (JobKind.DELIVER,), bench.clock.now, "pacs", False)
-        raw.set_progress_handler(None, 1)  # type: ignore[attr-defined]
+        raw.set_progress_handler(None, 1)
 
     bench.store.database.read(look)
     return count

@@ -341,10 +341,8 @@ def test_an_urgent_study_overtakes_others_but_no_version_overtakes_its_own(bench
     bench.receive("1.2", "1", priority=9)  # study 1 becomes the more urgent one
     bench.read()
     bench.report()
-    order = [bench.deliver().result_id for _ in range(3)]
-    versions = [
-        (r.study_instance_uid, r.version) for r in map(bench.store.ledger.result, map(int, order))
-    ]
+    sent = [bench.store.ledger.result(bench.deliver().result_id or 0) for _ in range(3)]
+    versions = [(made.study_instance_uid, made.version) for made in sent]
     assert versions == [("2", 1), ("1", 1), ("1", 2)]
 
 

@@ -119,9 +119,7 @@ def test_images_of_one_study_arrive_and_are_read_at_once(bench: Bench) -> None:
 
     readers = [threading.Thread(target=work) for _ in range(3)]
     senders = [
-        threading.Thread(
-            target=lambda n=n: [bench.receive(f"1.{n}.{i}", "1") for i in range(8)]  # type: ignore[misc]
-        )
+        threading.Thread(target=lambda n=n: [bench.receive(f"1.{n}.{i}", "1") for i in range(8)])
         for n in range(4)
     ]
     for thread in (*readers, *senders):

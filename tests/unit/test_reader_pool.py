@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -22,6 +23,12 @@ def die() -> None:
 
 def hang() -> None:
     time.sleep(60)
+
+
+def signal_oneself(number: int) -> str:
+    os.kill(os.getpid(), number)
+    time.sleep(0.2)
+    return "finished"
 
 
 def refuse() -> None:
@@ -46,6 +53,13 @@ def test_a_process_that_takes_too_long_is_ended_and_replaced(pool: ReaderPool) -
     with pytest.raises(WorkerKilled, match="longer than 2 s"):
         pool.call(hang)
     assert pool.call(double, 4) == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_does_not_end_a_call(
+    pool: ReaderPool, number: signal.Signals
+) -> None:
+    assert pool.call(signal_oneself, number) == "finished"
 
 
 def test_an_error_comes_back_as_it_was_raised(pool: ReaderPool) -> None:

@@ -57,6 +57,7 @@ class NodeAssociation(Association):
         super().__init__(server.ae, "acceptor")
         self._server = server
         self._forget = server.forget
+        self.admitted = False
         bell = threading.Event()
         self.dimse = self.storage = StoreDIMSE(self, server.intake, bell)
         if server.streaming:
@@ -168,10 +169,22 @@ class NodeServer(ThreadedAssociationServer):
         return int(self.server_address[1])
 
     @property
-    def established(self) -> int:
-        """How many associations are established."""
+    def admitted(self) -> int:
+        """How many associations are accepted and not yet over."""
         with self._lock:
-            return sum(assoc.is_established for assoc in self._live)
+            return sum(assoc.admitted for assoc in self._live)
+
+    def admit(self, assoc: NodeAssociation, request: Request) -> Refusal | None:
+        """Return why the association is refused, or None and count it as accepted.
+
+        Deciding and counting are one step: of two that ask at once, both get the last place
+        otherwise.
+        """
+        with self._lock:
+            active = sum(other.admitted for other in self._live)
+            refusal = self.admission.decide(request, active, stopping=self.stopping)
+            assoc.admitted = refusal is None
+        return refusal
 
     def remember(self, assoc: NodeAssociation) -> None:
         """Count an association from the connection on."""
@@ -221,7 +234,7 @@ class NodeServer(ThreadedAssociationServer):
         BaseServer.shutdown(self)  # past pynetdicom's own, which wants to be known to its AE
         self.server_close()
         deadline_s = time.monotonic() + grace_s
-        while self.established and time.monotonic() < deadline_s:
+        while self.admitted and time.monotonic() < deadline_s:
             time.sleep(0.05)
         with self._lock:
             rest = list(self._live)
@@ -245,7 +258,7 @@ class NodeServer(ThreadedAssociationServer):
         assoc.storage.peer = Peer(request.calling_ae, request.called_ae, request.address)
         refusal: Refusal | None = Refusal(Rejection.TEMPORARY_CONGESTION, "internal_error")
         try:
-            refusal = self.admission.decide(request, self.established, stopping=self.stopping)
+            refusal = self.admit(assoc, request)
             if refusal is None:
                 assoc.acceptor.supported_contexts = supported(
                     proposal.presentation_context_definition_list

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _leave_stopping_to_the_worker() -> None:
+    """Outlive a signal to the whole process group (Ctrl-C, say), so that the job is finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class ReaderPool:
     """A few warm processes, each replaced when it dies or is ended for taking too long."""
 
@@ -24,6 +31,7 @@ class ReaderPool:
             max_workers=processes,
             # Forking a process that has threads (ours has) copies locks that nobody will release.
             context=multiprocessing.get_context("spawn"),
+            initializer=_leave_stopping_to_the_worker,
         )
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
