@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ def phantom(
     gallery: Annotated[
         Path | None, typer.Option(help="Also, or only, write a contact sheet (PNG).")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
 ) -> None:
     """Write simulated radiographs (DICOM) and their truth (manifest.csv)."""
     from rich.progress import track
@@ -35,7 +36,8 @@ def phantom(
         raise SettingsInvalid("say where to write: --out or --gallery")
     chosen = load_recipe(recipe or ("dxa" if kind == "dxa" else "training"))
     if out is not None:
-        made = batch.make_all(batch.Order(chosen, seed, out), count, jobs)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        made = batch.make_all(batch.Order(chosen, seed, out), count, jobs or cores or 1)
         rows = list(track(made, "images", total=count))
         write_manifest(out / "manifest.csv", rows)
         typer.echo(f"{count} images and manifest.csv in {out}")

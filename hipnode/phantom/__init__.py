@@ -4,13 +4,14 @@
 """
 
 from hipnode.phantom.dicom import write_dicom
-from hipnode.phantom.manifest import read_manifest, write_manifest
+from hipnode.phantom.manifest import Made, read_manifest, write_manifest
 from hipnode.phantom.recipe import Recipe, load_recipe
 from hipnode.phantom.rendering import render
 from hipnode.phantom.truth import HipTruth, Phantom, Truth
 
 __all__ = [
     "HipTruth",
+    "Made",
     "Phantom",
     "Recipe",
     "Truth",

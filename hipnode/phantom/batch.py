@@ -9,10 +9,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from PIL import Image
+
 from hipnode.phantom.dicom import write_dicom
+from hipnode.phantom.manifest import Made
 from hipnode.phantom.recipe import Recipe
 from hipnode.phantom.rendering import render
-from hipnode.phantom.truth import Truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,19 @@ class Order:
     size_px: int | None = None
 
 
-def make(order: Order, index: int) -> tuple[str, Truth]:
-    """Write one image; return its file's name and its truth."""
+def make(order: Order, index: int) -> Made:
+    """Write one image, and the mask of its metal where it shows any."""
     phantom = render(order.recipe, order.seed, index, size_px=order.size_px)
     name = f"{phantom.truth.image_id}.dcm"
     write_dicom(phantom, order.folder / name)
-    return name, phantom.truth
+    mask = ""
+    if phantom.implant_mask.any():
+        mask = f"{phantom.truth.image_id}.implant.png"
+        Image.fromarray(phantom.implant_mask).save(order.folder / mask, optimize=True)
+    return Made(name, phantom.truth, mask)
 
 
-def make_all(order: Order, count: int, jobs: int) -> Iterator[tuple[str, Truth]]:
+def make_all(order: Order, count: int, jobs: int) -> Iterator[Made]:
     """Write ``count`` images over ``jobs`` processes; yield them in order as they are done."""
     order.folder.mkdir(parents=True, exist_ok=True)
     if jobs <= 1:

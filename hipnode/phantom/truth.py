@@ -20,7 +20,7 @@ class HipTruth:
     """One hip. Points are (x, y) in original pixels; the box is half-open."""
 
     side: Side  # the patient's
-    box: Box  # head, neck, trochanters and proximal shaft
+    box: Box  # head, neck, trochanters and proximal shaft: Murphy 2022
     box_inside: float  # share of the box's area before it was cut at the image's edge
     landmarks: dict[str, Point]
     label: str = "no_fracture"
@@ -31,6 +31,7 @@ class HipTruth:
     implant: str = ""
     osteoarthritis: int = 0  # 0-3
     fracture_line: tuple[Point, ...] = ()
+    proximal_femur_box: Box | None = None  # roof to lesser trochanter: Jang 2022
     bmd_g_cm2: float | None = None  # DXA only: total hip
     neck_bmd_g_cm2: float | None = None
 

@@ -63,6 +63,10 @@ def hip_box_mm(hip: SeenHip) -> Array:
 
     From 14 mm above the head's top to 45 mm below the tip of the lesser trochanter; as wide as
     high; centred between the head's inner edge and the outermost trochanter.
+
+    References
+    ----------
+    Murphy 2022, Methods, ground-truth ROIs: the hip joint between its natural features.
     """
     p = hip.landmarks
     top = p["head"][1] - hip.head_radius_mm - 14
@@ -75,21 +79,51 @@ def hip_box_mm(hip: SeenHip) -> Array:
     return np.array([(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1])])
 
 
-def hip_truth(hip: SeenHip, to_px: Array, shape: tuple[int, ...]) -> HipTruth | None:
-    """Return one hip's truth in pixels, or None where the image does not reach it."""
-    corners = plane.apply(to_px, hip_box_mm(hip))
+def proximal_femur_box_mm(hip: SeenHip) -> Array:
+    """Return the corners of the proximal femur's box in the plane of the hips.
+
+    From the roof of the socket to one length of the lesser trochanter below its tip, and from the
+    teardrop's lateral edge to just lateral of the vastus ridge. Roof and teardrop are set from the
+    head: 5 mm above and 9 mm to the inner side of it.
+
+    References
+    ----------
+    Jang 2022, Methods, Dataset preparation, and Fig. 4.
+    """
+    p = hip.landmarks
+    top = p["head"][1] - hip.head_radius_mm - 5
+    bottom = p["lesser_trochanter"][1] + 15
+    outer = 1.0 if hip.plan.side is Side.LEFT else -1.0
+    inner_edge = p["head"][0] - outer * (hip.head_radius_mm + 9)
+    x = sorted((inner_edge, p["lateral"][0] + outer * 4))
+    return np.array([(x[0], top), (x[1], top), (x[1], bottom), (x[0], bottom)])
+
+
+def _box(corners: Array, shape: tuple[int, ...]) -> tuple[Box, float] | None:
+    """Return the upright box round corners in pixels, cut at the image's edge, and its share."""
     low, high = corners.min(0), corners.max(0)
     x0, y0 = np.maximum(np.round(low).astype(int), 0)
     x1, y1 = np.minimum(np.round(high).astype(int), shape[::-1])
     if x0 >= x1 or y0 >= y1:
         return None
+    inside = min(1.0, float((x1 - x0) * (y1 - y0) / np.prod(high - low)))
+    return Box(int(x0), int(y0), int(x1), int(y1)), inside
+
+
+def hip_truth(hip: SeenHip, to_px: Array, shape: tuple[int, ...]) -> HipTruth | None:
+    """Return one hip's truth in pixels, or None where the image does not reach it."""
+    whole = _box(plane.apply(to_px, hip_box_mm(hip)), shape)
+    if whole is None:
+        return None
+    box, inside = whole
+    narrow = _box(plane.apply(to_px, proximal_femur_box_mm(hip)), shape)
     fracture = hip.plan.fracture
     fresh = fracture is not None and not fracture.old
     line = plane.apply(to_px, hip.line) if len(hip.line) else hip.line
     return HipTruth(
         hip.plan.side,
-        Box(int(x0), int(y0), int(x1), int(y1)),
-        min(1.0, float((x1 - x0) * (y1 - y0) / np.prod(high - low))),
+        box,
+        inside,
         {k: _point(plane.apply(to_px, v)) for k, v in hip.landmarks.items()},
         label=fracture.label if fracture and fresh else "no_fracture",
         subtype=fracture.subtype if fracture else "",
@@ -99,6 +133,7 @@ def hip_truth(hip: SeenHip, to_px: Array, shape: tuple[int, ...]) -> HipTruth | 
         implant=hip.plan.implant,
         osteoarthritis=hip.plan.osteoarthritis,
         fracture_line=tuple(_point(p) for p in line[::2]),
+        proximal_femur_box=narrow[0] if narrow else None,
     )
 
 

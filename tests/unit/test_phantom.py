@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid, SettingsInvalid
 from hipnode.phantom import (
+    Made,
     Recipe,
     anatomy,
     bones,
@@ -24,6 +26,7 @@ from hipnode.phantom import (
     write_dicom,
     write_manifest,
 )
+from hipnode.phantom.batch import Order, make_all
 from hipnode.phantom.manifest import parse_box
 from hipnode.phantom.planning import draw_plan
 from hipnode.phantom.projecting import Grid, project
@@ -201,7 +204,7 @@ def test_dicom_keeps_every_pixel(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_manifest_comes_back(recipe: Recipe, tmp_path: Path) -> None:
     made = render(recipe, 1, 6, size_px=300)
-    write_manifest(tmp_path / "m.csv", [("x.dcm", made.truth)])
+    write_manifest(tmp_path / "m.csv", [Made("x.dcm", made.truth)])
     row = read_manifest(tmp_path / "m.csv")[0]
     right = made.truth.hip(Side.RIGHT)
     assert right is not None
@@ -210,6 +213,18 @@ def test_manifest_comes_back(recipe: Recipe, tmp_path: Path) -> None:
     assert parse_box("") is None
     with pytest.raises(ManifestInvalid):
         parse_box("1 2 3")
+
+
+def test_many_at_once_are_the_same_as_one_by_one(recipe: Recipe, tmp_path: Path) -> None:
+    """Over two processes; metal has its mask beside the image, and the manifest names it."""
+    implants = replace(recipe, p_implant_hip=1.0)
+    made = list(make_all(Order(implants, 5, tmp_path, size_px=300), 2, jobs=2))
+    for index, one in enumerate(made):
+        alone = render(implants, 5, index, size_px=300)
+        assert (pydicom.dcmread(tmp_path / one.file).pixel_array == alone.pixels).all()
+        assert alone.implant_mask.any()
+        mask = np.asarray(Image.open(tmp_path / one.implant_mask))
+        assert (mask.astype(bool) == alone.implant_mask).all()
 
 
 def test_box_is_square_and_holds_the_landmarks(recipe: Recipe) -> None:
@@ -222,6 +237,27 @@ def test_box_is_square_and_holds_the_landmarks(recipe: Recipe) -> None:
                     px, py = hip.landmarks[name]
                     assert hip.box.x0 < px < hip.box.x1
                     assert hip.box.y0 < py < hip.box.y1
+
+
+def test_box_of_the_proximal_femur_lies_between_socket_and_lesser_trochanter(
+    recipe: Recipe,
+) -> None:
+    """Jang 2022, Fig. 4: on both sides, the lateral border is the outer one."""
+    seen = set()
+    for index in range(3):
+        made = render(recipe, 12, index, size_px=400)
+        for hip in made.truth.hips:
+            box = hip.proximal_femur_box
+            assert box is not None
+            if hip.box_inside < 0.999 or hip.displacement_mm or made.truth.rotation_deg:
+                continue
+            seen.add(hip.side)
+            assert hip.box.y0 < box.y0 < hip.landmarks["head"][1]
+            assert hip.landmarks["lesser_trochanter"][1] < box.y1 < hip.box.y1
+            assert box.x0 < hip.landmarks["neck"][0] < box.x1
+            outer = box.x0 if hip.side is Side.RIGHT else box.x1
+            assert abs(outer - hip.landmarks["lateral"][0]) < 0.1 * box.width_px
+    assert seen == {Side.RIGHT, Side.LEFT}
 
 
 def test_unknown_recipe_and_keys_are_refused(tmp_path: Path) -> None:
