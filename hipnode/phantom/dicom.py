@@ -57,7 +57,7 @@ def to_dataset(phantom: Phantom) -> Dataset:
     _patient_and_study(ds, truth, uid_of(truth.patient_id, "study"))
     _equipment(ds)
     if truth.kind == "dxa":
-        _secondary_capture(ds)
+        _secondary_capture(ds, truth)
     else:
         _digital_xray(ds, truth)
     ds.SOPInstanceUID = uid_of(truth.image_id, sha256(phantom.pixels.tobytes()).hexdigest())
@@ -141,16 +141,16 @@ def _digital_xray(ds: Dataset, truth: Truth) -> None:
     ds.PixelIntensityRelationshipSign = 1 if truth.photometric == "MONOCHROME1" else -1
 
 
-def _secondary_capture(ds: Dataset) -> None:
+def _secondary_capture(ds: Dataset, truth: Truth) -> None:
     ds.SOPClassUID = SecondaryCaptureImageStorage
-    ds.Modality = "OT"
+    ds.Modality = "BMD"  # PS3.3 C.7.3.1.1.1: bone densitometry
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
     ds.DerivationDescription = DISCLAIMER
     ds.SeriesDescription = ds.StudyDescription = "SIMULATED DXA HIP"
     ds.PatientOrientation = ["L", "F"]
     ds.BodyPartExamined = "HIP"
-    ds.Laterality = ""
+    ds.Laterality = truth.hips[0].side.value if truth.hips else ""
 
 
 def _code(value: str, meaning: str) -> Dataset:

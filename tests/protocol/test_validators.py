@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from typer.testing import CliRunner
 from hipnode.cli import conform as command
 from hipnode.cli.conform import KNOWN_WARNINGS, PIXELMED_JAR, Verdict, dciodvfy, dsrdump, pixelmed
 from hipnode.domain import ResultKind, Side
+from hipnode.phantom import load_recipe
+from hipnode.phantom.batch import Order, make_all
 from hipnode.reporting import ReportRequest, build, read_back
 from tests import cases
 from tests.archive import Orthanc
@@ -236,3 +239,17 @@ def file_of(ds: Dataset) -> bytes:
     buffer = BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("recipe", ["training", "dxa"])
+def test_simulated_images_are_valid(recipe: str, tmp_path: Path) -> None:
+    """No error and no warning, whatever the view and the photometric interpretation."""
+    program = require("dciodvfy", "dicom3tools")
+    chosen = replace(
+        load_recipe(recipe), anatomies={"train": 1, "val": 1, "test": 1}, cache_dir=tmp_path / "c"
+    )
+    for made in make_all(Order(chosen, 4, tmp_path, size_px=200), 8, jobs=1):
+        done = subprocess.run(
+            [program, str(tmp_path / made.file)], capture_output=True, text=True, check=False
+        )
+        assert not re.findall(r"^(?:Error|Warning).*", done.stderr + done.stdout, re.MULTILINE)
