@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from hipnode.errors import DiskFull, StorageUnavailable
+from hipnode.faults import Point, reach
 
 IMAGES: Final = "images"
 RESULTS: Final = "results"
@@ -143,10 +144,12 @@ class FileStore:
         try:
             self._folder(target.parent)
             incoming.sync()
+            reach(Point.FILE_SYNCED)
             try:
                 os.link(incoming.path, target)
             except FileExistsError:
                 os.utime(target)  # it is wanted again: `reconcile` leaves young files alone
+            reach(Point.FILE_NAMED)
             fsync_folder(target.parent)
         except OSError as error:
             raise _unavailable(error) from error

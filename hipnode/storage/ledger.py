@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from hipnode.domain import AuditEvent, Job, JobKind, JobState, Reading, ResultKind
 from hipnode.errors import LeaseLost
+from hipnode.faults import Point, reach
 from hipnode.storage import intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
@@ -75,7 +76,13 @@ class Ledger(Recovery):
         """
         now = self._now()
         plan = Plan(action, priority, tuple(model_sets), quiet_s)
-        return self._database.write(lambda c: intake.ingest(self._queue, c, now, received, plan))
+
+        def work(connection: Connection) -> IngestOutcome:
+            outcome = intake.ingest(self._queue, connection, now, received, plan)
+            reach(Point.ROW_WRITTEN)
+            return outcome
+
+        return self._database.write(work)
 
     def release(self, study_uids: Iterable[str]) -> None:
         """Note that the sender closed its association: these studies are due as soon as read."""
@@ -232,8 +239,10 @@ class Ledger(Recovery):
             self._queue.move(connection, now, held, JobState.DONE, audited)
             run(connection, _STORE_READING, written)
             reports.settle(self._queue, connection, owner)
+            reach(Point.READING_WRITTEN)
 
         self._database.write(work)
+        reach(Point.READING_COMMITTED)
 
     def finish_report(
         self,
@@ -280,8 +289,10 @@ class Ledger(Recovery):
                 where = destinations if made.destinations is None else made.destinations
                 for name in where:
                     outbox.enqueue(self._queue, connection, now, done, number, name)
+            reach(Point.REPORT_WRITTEN)
 
         self._database.write(work)
+        reach(Point.REPORT_COMMITTED)
 
     def finish_delivery(self, held: Job, *, status: int, sop_class_uid: str, peer: str) -> None:
         """Note that the destination has taken the object.
@@ -320,8 +331,10 @@ class Ledger(Recovery):
         def work(connection: Connection) -> None:
             outbox.came_back(connection, held.destination, now, delivered=True)
             self._queue.move(connection, now, held, JobState.DONE, audited)
+            reach(Point.DELIVERY_WRITTEN)
 
         self._database.write(work)
+        reach(Point.DELIVERY_COMMITTED)
 
 
 def _store_result(connection: Connection, now: datetime, held: Job, made: NewResult) -> int:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, insert, select, text
 
 from hipnode.errors import StorageUnavailable
+from hipnode.faults import Point, reach
 from hipnode.storage.audit_row import row_hash
 from hipnode.storage.engine import Database
 from hipnode.storage.files import replace_durably
@@ -106,6 +107,7 @@ class Sealer:
             if not sealed:
                 return total
             total += sealed
+            reach(Point.SEAL_COMMITTED)
             self._publish()
 
     def _horizon(self) -> int:
@@ -144,6 +146,7 @@ class Sealer:
                 sealed_utc=now,
             )
         )
+        reach(Point.SEAL_WRITTEN)
         return len(rows)
 
     def _key(self) -> bytes:

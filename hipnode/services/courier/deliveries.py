@@ -25,6 +25,7 @@ from hipnode.errors import (
     HipnodeError,
     StorageUnavailable,
 )
+from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.courier.link import Answer, Link, meaning
 from hipnode.settings import DestinationSettings
@@ -76,6 +77,7 @@ class Deliveries:
         """
         began_s = time.monotonic()
         try:
+            reach(Point.DELIVERY_CLAIMED)
             with self._lock:
                 self._deliver(job)
         except (DestinationUnreachable, DestinationBusy) as error:
@@ -118,6 +120,7 @@ class Deliveries:
             status = self._send(candidate)
             if status is None:
                 continue
+            reach(Point.OBJECT_TAKEN)
             if candidate is not made:
                 self._note_fall_back(job, made, candidate)
             self._store.ledger.finish_delivery(

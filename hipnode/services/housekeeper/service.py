@@ -10,6 +10,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import HipnodeError
+from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.settings import Settings
 from hipnode.storage import Store
@@ -41,6 +42,7 @@ class Housekeeper:
     def sweep(self) -> None:
         """Take back the jobs of holders that fell silent, and watch the disk."""
         expired = self._store.ledger.expire_leases()
+        reach(Point.LEASES_EXPIRED)
         orphaned = self._store.sweep_dispatch()
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)

@@ -18,6 +18,7 @@ from typing import Final
 from hipnode.codes import MANUFACTURER
 from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
+from hipnode.faults import Point, reach
 from hipnode.imaging import read_header
 from hipnode.nets import set_digest
 from hipnode.services.listener.arrival import Body, file_meta
@@ -133,6 +134,7 @@ class Intake:
             self._check_disk()
             arrival.incoming = self._store.files.incoming()
             arrival.body = Body(arrival.incoming.fileno(), file_meta(request, transfer_syntax))
+            reach(Point.OBJECT_BEGUN)
         except OSError as error:
             arrival.fail(_storage_trouble(error))
         except StorageUnavailable as error:
@@ -165,13 +167,16 @@ class Intake:
         body, incoming, peer = arrival.body, arrival.incoming, arrival.peer
         if body is None or incoming is None:
             raise StorageUnavailable
+        reach(Point.OBJECT_WHOLE)
         header = read_header(incoming.path)
         _check_identity(header, arrival.request)
         verdict = decide(header, peer.calling_ae, self._settings.rules, own=_is_own(header))
         path = ""
         if verdict.action != "discard":
             path = self._store.files.keep(incoming, header.sop_instance_uid, body.digest)
+            reach(Point.FILE_KEPT)
         self._ingest(arrival, header, verdict, path, body)
+        reach(Point.ROW_COMMITTED)
         if verdict.action == "discard":
             arrival.abandon()
         elif verdict.action == "read":

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hipnode import imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable
+from hipnode.faults import Point, reach
 
 VIEW_PX: Final = 1600
 """The longer edge of a heat map's picture: sharp on a screen, and small on the wire."""
@@ -96,6 +97,7 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
         If it is a picture (PNG, JPEG) that is damaged.
     """
     models = _models(spec)
+    reach(Point.READING_BEGUN)
     began_s = time.perf_counter()
     try:
         header, radiograph = _load(spec, path)
@@ -111,6 +113,7 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
         "decode": round((decoded_s - began_s) * 1000, 1),
         "read": round((time.perf_counter() - decoded_s) * 1000, 1),
     }
+    reach(Point.READING_MADE)
     return replace(result, timings_ms=timings)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from hipnode import reading, reporting
 from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
 from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
+from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.worker import reader, reports
 from hipnode.services.worker.pool import ReaderPool
@@ -94,8 +95,10 @@ class Worker:
         log = self._log.bind(job_id=job.id, job_kind=job.kind)
         try:
             if job.kind is JobKind.READ:
+                reach(Point.READ_CLAIMED)
                 self._read(job)
             else:
+                reach(Point.REPORT_CLAIMED)
                 self._report(job)
             took_ms = round((time.perf_counter() - began_s) * 1000)
             log.info(Event.JOB_FINISHED, duration_ms=took_ms)
@@ -144,6 +147,7 @@ class Worker:
         )
         sources = tuple(self._source(instance, found) for instance, found in images)
         built = self._pool.call(reader.build_report, self._spec, sources, request)
+        reach(Point.REPORT_BUILT)
         results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
         ledger.finish_report(job, results)
 
@@ -155,6 +159,7 @@ class Worker:
 
     def _store_result(self, built: reader.BuiltFile, receivers: tuple[str, ...]) -> NewResult:
         path = self._store.files.write_result(built.sop_instance_uid, built.data)
+        reach(Point.RESULT_FILED)
         return NewResult(
             kind=built.kind,
             sop_class_uid=built.sop_class_uid,
