@@ -35,7 +35,7 @@ const boxes = page => page.evaluate(() =>
 
 async function settle(page, wanted) {
   let text = '';
-  for (let tries = 0; tries < 120; tries++) {
+  for (let tries = 0; tries < 480; tries++) {
     text = await body(page);
     if (missingIn(text, wanted).length === 0) break;
     await page.waitForTimeout(250);

@@ -59,7 +59,8 @@ def _store(archive: Orthanc, request: ReportRequest) -> None:
 def _steps(name: str, request: ReportRequest, folder: Path) -> list[Seen]:
     """Return what a person does: look at the list, the SR, the tracking prompt, capture, text."""
     case = cases.CASES.get(name)
-    steps: list[Seen] = [{"expect": ["AI report"], "shot": str(folder / f"{name}-1-list.png")}]
+    listed = ["AI report", *(["AI SR"] if name in MEASURED else [])]
+    steps: list[Seen] = [{"expect": listed, "shot": str(folder / f"{name}-1-list.png")}]
     if name in MEASURED:
         labels = [
             f"{h.roi.side.word} fx AI: {100 * h.findings[0].p_positive:.2f} %"
