@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from hipnode.errors import BundleRefused
-from hipnode.nets.engine import Arrays, Engine
+from hipnode.nets.engine import Engine
 from hipnode.nets.onnx_engine import OnnxEngine
 from hipnode.nets.spec import BundleSpec, inference_config, read_spec
 
@@ -217,7 +217,12 @@ def prove(engine: Engine, spec: BundleSpec, golden: bytes) -> None:
         raise BundleRefused(f"{GOLDEN}: the input has the shape {batch.shape}")
     if missing := set(spec.outputs) - arrays.keys():
         raise BundleRefused(f"{GOLDEN} lacks the outputs {', '.join(sorted(missing))}")
-    outputs = engine.run(batch)
+    covariates = arrays.pop("covariates", None)
+    if (covariates is not None) != bool(spec.covariates):
+        raise BundleRefused(f"{GOLDEN}: covariates are in the metadata or here, but not in both")
+    if covariates is not None and covariates.shape != (len(batch), len(spec.covariates)):
+        raise BundleRefused(f"{GOLDEN}: the covariates have the shape {covariates.shape}")
+    outputs = engine.run(batch, None if covariates is None else covariates.astype(np.float32))
     for name in spec.outputs:
         _compare(name, outputs[name], arrays[name].astype(np.float32))
 
@@ -229,8 +234,3 @@ def _compare(name: str, got: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any])
     difference = float(np.abs(got - wanted).max(initial=0)) / scale
     if not difference <= TOLERANCE:
         raise BundleRefused(f"{name} differs from the golden output by {difference:.2g}")
-
-
-def golden_outputs(engine: Engine, batch: np.ndarray[Any, Any]) -> Arrays:
-    """Return what a bundle's golden file must hold beside its input."""
-    return engine.run(batch.astype(np.float32))

@@ -15,13 +15,18 @@ Arrays = dict[str, NDArray[np.float32]]
 class Engine(Protocol):
     """A network ready to run. Thread-safe; holds its weights and nothing else."""
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(
+        self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None
+    ) -> Arrays:
         """Run the network forward.
 
         Parameters
         ----------
         batch
             (n, channels, rows, columns) float32, preprocessed as the bundle's spec says.
+        covariates
+            (n, k) float32 in the order of the spec's covariates, each in its own unit; None for a
+            network that takes the image alone.
 
         Returns
         -------

@@ -11,6 +11,8 @@ from hipnode.errors import BundleRefused
 from hipnode.nets.engine import Arrays
 
 WEIGHTS = "model.safetensors"
+IMAGE = "image"
+COVARIATES = "covariates"
 _ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -63,12 +65,19 @@ class OnnxEngine:
         offered = {output.name for output in self._session.get_outputs()}
         if missing := [name for name in outputs if name not in offered]:
             raise BundleRefused(f"the graph lacks the outputs {', '.join(missing)}")
-        self._input: str = self._session.get_inputs()[0].name
+        self._takes = {one.name for one in self._session.get_inputs()}
+        if not self._takes <= {IMAGE, COVARIATES}:
+            raise BundleRefused(f"the graph wants the inputs {', '.join(sorted(self._takes))}")
         self._outputs = outputs
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(
+        self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None
+    ) -> Arrays:
         """Run the graph on (n, channels, rows, columns) float32; see `Engine.run`."""
-        values = self._session.run(list(self._outputs), {self._input: batch})
+        given = {IMAGE: batch} | ({} if covariates is None else {COVARIATES: covariates})
+        values = self._session.run(
+            list(self._outputs), {k: v for k, v in given.items() if k in self._takes}
+        )
         return dict(zip(self._outputs, values, strict=True))
 
 

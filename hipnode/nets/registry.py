@@ -38,6 +38,7 @@ class GoogLeNet(Classifier):
 
     width: float = Field(default=1.0, ge=0.125, le=2)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    covariates: int = Field(default=0, ge=0, le=64)
 
 
 class ResNet(Classifier):
@@ -45,6 +46,7 @@ class ResNet(Classifier):
 
     depth: Literal[18, 34, 50]
     covariates: int = Field(default=0, ge=0, le=64)
+    hidden: int = Field(default=0, ge=0, le=1024)
 
 
 class EfficientNet(Classifier):
@@ -64,6 +66,8 @@ class VGG16(Classifier):
     """Jang 2022 and DXA 2023."""
 
     non_local: bool = True
+    covariates: int = Field(default=0, ge=0, le=64)
+    hidden: int = Field(default=0, ge=0, le=1024)
 
 
 class ViTSmall(Classifier):
@@ -71,6 +75,8 @@ class ViTSmall(Classifier):
 
     size_px: int = Field(default=224, ge=32, le=1024, multiple_of=16)
     covariates: int = Field(default=0, ge=0, le=64)
+    hidden: int = Field(default=128, ge=0, le=1024)
+    depth: int = Field(default=12, ge=1, le=12)
 
 
 class UNetLocaliser(Arguments):

@@ -89,7 +89,9 @@ class HipnodePart(_Part):
         size = self.preprocessing.get("size_px")
         if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= 4096:
             raise ValueError("preprocessing.size_px must be a whole number from 8 to 4096")
-        registry.validate(self.network.name, self.network.arguments)
+        taken = registry.validate(self.network.name, self.network.arguments).get("covariates", 0)
+        if taken != len(self.covariates):
+            raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
         return self
 
 

@@ -54,10 +54,13 @@ class TorchEngine:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(
+        self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None
+    ) -> Arrays:
         """Run the network on (n, channels, rows, columns) float32; see `Engine.run`."""
+        given = [batch] if covariates is None else [batch, covariates]
         with torch.inference_mode():
-            outputs = self._net(torch.from_numpy(batch).to(self._device))
+            outputs = self._net(*(torch.from_numpy(one).to(self._device) for one in given))
         return {name: outputs[name].float().cpu().numpy() for name in self._outputs}
 
 

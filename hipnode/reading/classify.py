@@ -52,7 +52,12 @@ def mirrored(side: Side, spec: PreprocessSpec) -> bool:
     return spec.flip_left_to_right and side is Side.LEFT
 
 
-def run(model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]) -> Scores:
+def run(
+    model: LoadedModel,
+    pixels: Array,
+    rois: Sequence[HipROI | None],
+    covariates: Sequence[float] = (),
+) -> Scores:
     """Run a classifier on regions of one image; None stands for the whole image.
 
     Parameters
@@ -63,6 +68,8 @@ def run(model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]) -> Sco
         (rows, columns) float32 in [0, 1].
     rois
         The regions, in the pixels of the image.
+    covariates
+        What the model asks for about the patient, in the order of its spec, in plain units.
     """
     how = preprocessing(model.spec)
     batch = np.stack(
@@ -73,17 +80,18 @@ def run(model: LoadedModel, pixels: Array, rois: Sequence[HipROI | None]) -> Sco
             for roi in rois
         ]
     )
-    return score(model, batch)
+    known = np.tile(np.array(covariates, np.float32), (len(batch), 1)) if covariates else None
+    return score(model, batch, known)
 
 
-def score(model: LoadedModel, batch: Array) -> Scores:
+def score(model: LoadedModel, batch: Array, covariates: Array | None = None) -> Scores:
     """Run a classifier on prepared inputs (n, 1, size_px, size_px) and calibrate what it gives.
 
     References
     ----------
     Temperature scaling: Guo 2017, On Calibration of Modern Neural Networks.
     """
-    outputs = model.engine.run(np.ascontiguousarray(batch))
+    outputs = model.engine.run(np.ascontiguousarray(batch), covariates)
     scaled = outputs["logits"].astype(np.float64) / model.spec.temperature
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     p = exponents / exponents.sum(axis=1, keepdims=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from hipnode.nets.bundle import (
     check_tensors,
     load_bundle,
 )
+from hipnode.nets.onnx_engine import COVARIATES, IMAGE
 from hipnode.nets.onnx_engine import WEIGHTS as LOCATION
 from hipnode.nets.spec import HipnodePart, inference_config
 from hipnode.nets.torch_engine import assemble
@@ -43,6 +44,7 @@ def write_bundle(
     net: nn.Module,
     golden: NDArray[np.float32],
     card: str,
+    covariates: NDArray[np.float32] | None = None,
 ) -> LoadedModel:
     """Write a bundle and load it back, so that what is on disk has proved itself.
 
@@ -58,6 +60,8 @@ def write_bundle(
         (n, channels, size_px, size_px) float32, at most 4: the input that is checked at load.
     card
         The model card, in Markdown.
+    covariates
+        (n, k) float32 of the same samples, for a network that takes them.
 
     Raises
     ------
@@ -70,15 +74,18 @@ def write_bundle(
     weights = pack_weights(net)
     rounded = assemble(part.network.name, part.network.arguments, weights)
     golden = golden.astype(np.float16).astype(np.float32)
+    given = [golden] if covariates is None else [golden, covariates.astype(np.float32)]
     with torch.inference_mode():
-        outputs = rounded(torch.from_numpy(golden))
+        outputs = rounded(*map(torch.from_numpy, given))
     arrays = {"input": torch.from_numpy(golden).half()}
+    if covariates is not None:
+        arrays["covariates"] = torch.from_numpy(given[1])
     arrays |= {name: outputs[name].contiguous() for name in part.outputs}
     files = {
         METADATA: _json(metadata(part)),
         INFERENCE: inference_config(part.name),
         WEIGHTS: weights,
-        GRAPH: export_graph(rounded, tuple(part.outputs), golden, weights),
+        GRAPH: export_graph(rounded, tuple(part.outputs), given, weights),
         GOLDEN: save_tensors(arrays),
         CARD: card.encode(),
     }
@@ -106,19 +113,23 @@ def pack_weights(net: nn.Module) -> bytes:
 
 
 def export_graph(
-    net: nn.Module, outputs: tuple[str, ...], example: NDArray[np.float32], weights: bytes
+    net: nn.Module,
+    outputs: tuple[str, ...],
+    examples: Sequence[NDArray[np.float32]],
+    weights: bytes,
 ) -> bytes:
     """Return the network as ONNX, its large weights as references into ``weights``."""
     wrapped = _Ordered(net, outputs).eval()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "graph.onnx"
-        batch = torch.from_numpy(np.concatenate([example, example])[:2])
+        batch = tuple(torch.from_numpy(np.concatenate([one, one])[:2]) for one in examples)
+        rows = torch.export.Dim("n", min=1, max=64)
         program = torch.onnx.export(
             wrapped,
-            (batch,),
-            input_names=["image"],
+            batch,
+            input_names=[IMAGE, COVARIATES][: len(batch)],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=64)},),
+            dynamic_shapes=(tuple({0: rows} for _ in batch),),
             dynamo=True,
             optimize=False,  # it would fold the normalisation into weights of its own
             verbose=False,
@@ -143,8 +154,8 @@ class _Ordered(nn.Module):
         self.net = net
         self.outputs = outputs
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        named = self.net(x)
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        named = self.net(*given)
         return tuple(named[name] for name in self.outputs)
 
 

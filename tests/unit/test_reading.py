@@ -24,7 +24,7 @@ class Brightness:
     def __init__(self, classes: int, threshold: float) -> None:
         self._classes, self._threshold = classes, threshold
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
         score = (batch.mean(axis=(1, 2, 3)) - self._threshold) * 100
         logits = np.zeros((len(batch), self._classes), np.float32)
         logits[:, 1] = score
@@ -37,7 +37,7 @@ class Brightness:
 class TopIsBright:
     """A frontal gate that accepts images whose top is brighter than their bottom and sides."""
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
         top = batch[:, 0, : batch.shape[2] // 8].mean(axis=(1, 2)) - batch.mean(axis=(1, 2, 3))
         return {"logits": np.stack([0 * top, (top - 0.3) * 100], axis=1).astype(np.float32)}
 
@@ -45,7 +45,7 @@ class TopIsBright:
 class Bright:
     """A localiser that marks what is bright."""
 
-    def run(self, batch: NDArray[np.float32]) -> Arrays:
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
         mask = (batch > 0.35).astype(np.float32)
         mask[:, :, : batch.shape[2] // 8 + 2] = 0
         return {"mask": mask}

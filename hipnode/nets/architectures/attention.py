@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hipnode.nets.architectures.heads import Head
+
 _STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
@@ -48,7 +50,14 @@ class VGG16(nn.Module):
     134 M, and the class activation map for nothing.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 2, non_local: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int = 1,
+        classes: int = 2,
+        non_local: bool = True,
+        covariates: int = 0,
+        hidden: int = 0,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = in_channels
@@ -65,26 +74,19 @@ class VGG16(nn.Module):
             if stage < len(_STAGES) - 1:
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(0.5)
-        self.score = nn.Linear(channels, classes)
+        self.score = Head(channels, classes, covariates=covariates, hidden=hidden, dropout=0.5)
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return ``logits`` (n, classes), ``cam`` (n, classes, h', w'), ``embedding`` (n, 512)."""
-        found = self.features(x)
-        embedding = found.mean((2, 3))
-        return {
-            "logits": self.score(self.dropout(embedding)),
-            "cam": functional.conv2d(found, self.score.weight[:, :, None, None]),
-            "embedding": embedding,
-        }
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``logits``, ``embedding`` and, where the head is linear, ``cam``; see `Head`."""
+        return self.score.outputs(self.features(x), covariates)
 
 
 class ViTSmall(nn.Module):
     """ViT-S/16: width 384, twelve layers of six heads, a class token.
 
     Its backbone has the 21,665,664 parameters of the published ViT-S/16 less those of two colour
-    channels. (MONAI's own ViT would bring einops along.) Covariates pass a perceptron of one
-    hidden layer and join before the second one.
+    channels. (MONAI's own ViT would bring einops along.) The head is a perceptron of one hidden
+    layer. ``depth`` is for trials with fewer layers.
 
     References
     ----------
@@ -92,7 +94,13 @@ class ViTSmall(nn.Module):
     """
 
     def __init__(
-        self, size_px: int = 224, in_channels: int = 1, classes: int = 3, covariates: int = 0
+        self,
+        size_px: int = 224,
+        in_channels: int = 1,
+        classes: int = 3,
+        covariates: int = 0,
+        hidden: int = 128,
+        depth: int = 12,
     ) -> None:
         super().__init__()
         self.patches = nn.Conv2d(in_channels, 384, 16, 16)
@@ -102,25 +110,29 @@ class ViTSmall(nn.Module):
             384, 6, 1536, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(
-            layer, 12, norm=nn.LayerNorm(384), enable_nested_tensor=False
+            layer, depth, norm=nn.LayerNorm(384), enable_nested_tensor=False
         )
-        self.clinical = (
-            nn.Sequential(nn.Linear(covariates, 32), nn.GELU(), nn.Linear(32, 32))
-            if covariates
-            else None
-        )
-        self.score = nn.Sequential(
-            nn.Linear(384 + (32 if covariates else 0), 128), nn.GELU(), nn.Linear(128, classes)
-        )
+        self.score = Head(384, classes, covariates=covariates, hidden=hidden, clinical=32)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``logits`` (n, classes) and ``embedding`` (n, 384), the class token's."""
-        tokens = self.patches(x).flatten(2).transpose(1, 2)  # (n, (size / 16)**2, 384)
-        tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1) + self.position
-        embedding = self.layers(tokens)[:, 0]
-        joined = embedding
-        if self.clinical is not None:
-            if covariates is None:
-                raise ValueError("this network needs covariates beside the image")
-            joined = torch.cat([embedding, self.clinical(covariates)], 1)
-        return {"logits": self.score(joined), "embedding": embedding}
+        embedding = self.tokens(x)[:, 0]
+        return {"logits": self.score(embedding, covariates), "embedding": embedding}
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Return the last layer's (n, 1 + patches, 384), the class token first.
+
+        An image of another size than the network's is met with interpolated positions.
+        """
+        patches = self.patches(x)
+        position: Tensor = self.position
+        if patches.shape[2:].numel() + 1 != position.shape[1]:
+            side = round((position.shape[1] - 1) ** 0.5)
+            grid = position[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
+            grid = functional.interpolate(grid, patches.shape[2:], mode="bicubic")
+            position = torch.cat([position[:, :1], grid.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat(
+            [self.token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], 1
+        )
+        found: Tensor = self.layers(tokens + position)
+        return found

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hipnode.nets.architectures.heads import Head
+
 _BLOCKS: dict[str, tuple[int, int, int, int, int, int]] = {
     # out of: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection (Szegedy 2015, Table 1)
     "3a": (64, 96, 128, 16, 32, 32),
@@ -75,6 +77,8 @@ class GoogLeNet(nn.Module):
         Scales every channel count (rounded up to 8).
     dropout
         Before the linear layer.
+    covariates
+        How many numbers about the patient come along (Yamamoto 2020).
 
     References
     ----------
@@ -84,7 +88,12 @@ class GoogLeNet(nn.Module):
     training_only = ("aux.",)
 
     def __init__(
-        self, in_channels: int = 1, classes: int = 3, width: float = 1.0, dropout: float = 0.2
+        self,
+        in_channels: int = 1,
+        classes: int = 3,
+        width: float = 1.0,
+        dropout: float = 0.2,
+        covariates: int = 0,
     ) -> None:
         super().__init__()
 
@@ -108,10 +117,9 @@ class GoogLeNet(nn.Module):
             AuxiliaryHead(self.blocks[name].outputs, classes)  # type: ignore[arg-type]
             for name in ("4a", "4d")
         )
-        self.dropout = nn.Dropout(dropout)
-        self.score = nn.Linear(channels, classes)
+        self.score = Head(channels, classes, covariates=covariates, dropout=dropout)
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Return the outputs for ``x`` (n, channels, h, w).
 
         ``logits`` (n, classes); ``cam`` (n, classes, h/32, w/32), whose mean over the image plus
@@ -126,10 +134,5 @@ class GoogLeNet(nn.Module):
             x = block(x)
             if self.training and name in {"4a", "4d"}:
                 aux.append(self.aux[len(aux)](x))
-        embedding = x.mean((2, 3))
-        outputs = {
-            "logits": self.score(self.dropout(embedding)),
-            "cam": functional.conv2d(x, self.score.weight[:, :, None, None]),
-            "embedding": embedding,
-        }
+        outputs = self.score.outputs(x, covariates)
         return outputs | {"aux": torch.stack(aux, 1)} if aux else outputs

@@ -17,12 +17,13 @@ from monai.networks.nets.resnet import resnet18, resnet34, resnet50
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hipnode.nets.architectures.heads import Head
+
 _RESNETS: dict[int, Any] = {18: resnet18, 34: resnet34, 50: resnet50}
-_COVARIATE_FEATURES = 16
 
 
 class PooledClassifier(nn.Module):
-    """A feature map, its mean over the image, one linear layer; covariates join before it.
+    """A feature map, and a head over its mean.
 
     Parameters
     ----------
@@ -34,42 +35,29 @@ class PooledClassifier(nn.Module):
         Of the output.
     covariates
         How many numbers about the patient come along; 0 for the image alone.
+    hidden
+        Units of a hidden layer of the head; 0 for a linear head.
     dropout
-        Before the linear layer.
+        Before the last layer.
     """
 
     def __init__(
-        self, features: nn.Module, width: int, classes: int, covariates: int, dropout: float
+        self,
+        features: nn.Module,
+        width: int,
+        classes: int,
+        *,
+        covariates: int,
+        hidden: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.features = features
-        self.width = width
-        extra = _COVARIATE_FEATURES if covariates else 0
-        self.clinical = (
-            nn.Sequential(
-                nn.Linear(covariates, extra), nn.ReLU(), nn.Linear(extra, extra), nn.ReLU()
-            )
-            if covariates
-            else None
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.score = nn.Linear(width + extra, classes)
+        self.score = Head(width, classes, covariates=covariates, hidden=hidden, dropout=dropout)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        """Return ``logits`` (n, classes), ``cam`` (n, classes, h, w), ``embedding`` (n, width)."""
-        found = self.features(x)
-        embedding = found.mean((2, 3))
-        joined = embedding
-        if self.clinical is not None:
-            if covariates is None:
-                raise ValueError("this network needs covariates beside the image")
-            joined = torch.cat([embedding, self.clinical(covariates)], 1)
-        weight = self.score.weight[:, : self.width, None, None]
-        return {
-            "logits": self.score(self.dropout(joined)),
-            "cam": functional.conv2d(found, weight),
-            "embedding": embedding,
-        }
+        """Return ``logits``, ``embedding`` and, where the head is linear, ``cam``; see `Head`."""
+        return self.score.outputs(self.features(x), covariates)
 
 
 class _ResNetFeatures(nn.Module):
@@ -96,10 +84,15 @@ class ResNet(PooledClassifier):
     """MONAI's ResNet in two dimensions."""
 
     def __init__(
-        self, depth: int, in_channels: int = 1, classes: int = 2, covariates: int = 0
+        self,
+        depth: int,
+        in_channels: int = 1,
+        classes: int = 2,
+        covariates: int = 0,
+        hidden: int = 0,
     ) -> None:
         features = _ResNetFeatures(depth, in_channels)
-        super().__init__(features, features.width, classes, covariates, 0.0)
+        super().__init__(features, features.width, classes, covariates=covariates, hidden=hidden)
 
 
 class _EfficientNetFeatures(nn.Module):
@@ -128,7 +121,7 @@ class EfficientNet(PooledClassifier):
         self, size: str, in_channels: int = 1, classes: int = 2, covariates: int = 0
     ) -> None:
         features = _EfficientNetFeatures(size, in_channels)
-        super().__init__(features, features.width, classes, covariates, 0.3)
+        super().__init__(features, features.width, classes, covariates=covariates, dropout=0.3)
 
 
 class DenseNet172(nn.Module):
