@@ -20,7 +20,7 @@ def evaluate(
     from rich.table import Table
 
     from hipnode.nets import Role
-    from hipnode.nets.modelset import pins
+    from hipnode.nets.setfile import pins
     from hipnode.training.evaluate import evaluate as run
 
     folder = pins()[Role(bundle)][0] if bundle in list(Role) else Path(bundle)

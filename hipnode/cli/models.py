@@ -17,7 +17,7 @@ Bundle = Annotated[str, typer.Argument(help="A bundle's folder, or a role of the
 
 def _folder(bundle: str, model_set: str) -> Path:
     from hipnode.nets import Role
-    from hipnode.nets.modelset import pins
+    from hipnode.nets.setfile import pins
 
     return pins(model_set)[Role(bundle)][0] if bundle in list(Role) else Path(bundle)
 
@@ -29,7 +29,7 @@ def list_(model_set: SetOption = "default") -> None:
     from rich.table import Table
 
     from hipnode.nets.bundle import METADATA, verify
-    from hipnode.nets.modelset import pins
+    from hipnode.nets.setfile import pins
     from hipnode.nets.spec import read_spec
 
     table = Table("role", "model", "version", "network", "MB", "sha256", box=None)

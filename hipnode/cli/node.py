@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,6 @@ import typer
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings
-    from hipnode.storage import Store
 
 ConfigOption = Annotated[
     Path | None,
@@ -42,48 +43,31 @@ def serve(config: ConfigOption = None) -> None:
 
 def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Take images in (C-STORE) and queue them."""
-    from hipnode.services import listener
-
-    def run(settings: Settings, store: Store, stop: threading.Event) -> None:
-        def ready(port: int) -> None:
-            where = f"{settings.listener.host}:{port} as {settings.node.ae_title}"
-            typer.echo(f"hipnode: listening on {where}")
-            sys.stdout.flush()
-
-        listener.serve(settings, store, stop, ready)
-
-    _run("listener", config, supervised, run)
+    _run("listener", config, supervised)
 
 
 def work(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Read queued images and make reports."""
-    from hipnode.services import worker
-
-    _run("worker", config, supervised, worker.run)
+    _run("worker", config, supervised)
 
 
 def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Send reports to their destinations."""
-    from hipnode.services import courier
-
-    _run("courier", config, supervised, courier.run)
+    _run("courier", config, supervised)
 
 
 def housekeep(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Expire leases, seal and verify the audit log, retire old files."""
-    from hipnode.services import housekeeper
-
-    _run("housekeeper", config, supervised, housekeeper.run)
+    _run("housekeeper", config, supervised)
 
 
-Service = Callable[["Settings", "Store", threading.Event], None]
-
-
-def _run(name: str, config: Path | None, supervised: bool, service: Service) -> None:
+def _run(name: str, config: Path | None, supervised: bool) -> None:
+    gc.disable()  # looking again and again through what importing makes took a sixth of the start
     from hipnode import __version__, log, settings
     from hipnode.domain import AuditEvent, AuditRecord
     from hipnode.storage import Store
 
+    service = import_module(f"hipnode.services.{name}")
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
     stop = _stop_on_signals()
@@ -96,11 +80,22 @@ def _run(name: str, config: Path | None, supervised: bool, service: Service) -> 
         actor = getpass.getuser()
         store.audit.append(AuditRecord(AuditEvent.SERVICE_STARTED, actor=actor, detail=detail))
         logger.info(log.Event.SERVICE_STARTED, pid=os.getpid(), version=__version__)
-        service(effective, store, stop)
+        gc.freeze()  # what is there by now stays
+        gc.enable()
+        if name == "listener":
+            service.serve(effective, store, stop, partial(_announce, effective))
+        else:
+            service.run(effective, store, stop)
         store.audit.append(AuditRecord(AuditEvent.SERVICE_STOPPED, actor=actor, detail=detail))
         logger.info(log.Event.SERVICE_STOPPED, pid=os.getpid())
     finally:
         store.close()
+
+
+def _announce(effective: Settings, port: int) -> None:
+    where = f"{effective.listener.host}:{port} as {effective.node.ae_title}"
+    typer.echo(f"hipnode: listening on {where}")
+    sys.stdout.flush()
 
 
 def _stop_on_signals() -> threading.Event:

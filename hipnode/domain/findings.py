@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from functools import cache
 
 from pydantic import TypeAdapter
 
@@ -145,7 +145,7 @@ class Reading:
 
     def to_json(self) -> bytes:
         """Return the reading as one JSON document (no pixels, no names)."""
-        return _READING.dump_json(self)
+        return _adapter().dump_json(self)
 
     @staticmethod
     def from_json(document: bytes | str) -> Reading:
@@ -156,7 +156,9 @@ class Reading:
         pydantic.ValidationError
             If the document is not a reading.
         """
-        return _READING.validate_json(document)
+        return _adapter().validate_json(document)
 
 
-_READING: Final[TypeAdapter[Reading]] = TypeAdapter(Reading)
+@cache  # made at its first use: most processes that know a reading write none
+def _adapter() -> TypeAdapter[Reading]:
+    return TypeAdapter(Reading)

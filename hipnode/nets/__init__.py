@@ -1,14 +1,20 @@
 """Networks as data: verified bundles, and two engines that run them to the same numbers.
 
 Nothing here imports torch except `torch_engine` and `architectures`, and nothing that serves on
-a CPU imports those.
+a CPU imports those. What this package offers is brought in when it is first asked for (PEP 562):
+a listener needs the digest of a model set, and no inference engine.
 """
 
-from hipnode.nets.bundle import LoadedModel, load_bundle
-from hipnode.nets.engine import Engine
-from hipnode.nets.modelset import ModelSet, load_model_set, set_digest
-from hipnode.nets.onnx_engine import OnnxEngine
-from hipnode.nets.spec import BundleSpec, Role
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hipnode.nets.bundle import LoadedModel, load_bundle
+    from hipnode.nets.engine import Engine
+    from hipnode.nets.modelset import ModelSet, load_model_set
+    from hipnode.nets.onnx_engine import OnnxEngine
+    from hipnode.nets.setfile import set_digest
+    from hipnode.nets.spec import BundleSpec, Role
 
 __all__ = [
     "BundleSpec",
@@ -21,3 +27,24 @@ __all__ = [
     "load_model_set",
     "set_digest",
 ]
+
+_WHERE: Final = {
+    "BundleSpec": "spec",
+    "Engine": "engine",
+    "LoadedModel": "bundle",
+    "ModelSet": "modelset",
+    "OnnxEngine": "onnx_engine",
+    "Role": "spec",
+    "load_bundle": "bundle",
+    "load_model_set": "modelset",
+    "set_digest": "setfile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that has ``name``, and keep what it has."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
@@ -18,7 +18,12 @@ from hipnode.storage.queue import Queue, in_both, run
 from hipnode.storage.schema import PRIORITIES, instance, job, study
 
 _UID_LENGTH: Final = 64
-HEADER: Final[TypeAdapter[Header]] = TypeAdapter(Header)
+
+
+@cache  # made at its first use: most processes start without one
+def header_adapter() -> TypeAdapter[Header]:
+    """Return what writes a header as JSON, and reads it."""
+    return TypeAdapter(Header)
 
 
 class IngestOutcome(StrEnum):
@@ -144,7 +149,7 @@ def _store(
         "study_instance_uid": header.study_instance_uid,
         "sop_instance_uid": header.sop_instance_uid,
         "sha256": received.sha256,
-        "header": HEADER.dump_json(header).decode(),
+        "header": header_adapter().dump_json(header).decode(),
         "calling_ae": received.calling_ae,
         "called_ae": received.called_ae,
         "peer_address": received.peer_address,

@@ -20,7 +20,7 @@ from hipnode.domain import (
     ResultKind,
 )
 from hipnode.storage.engine import Database
-from hipnode.storage.intake import HEADER
+from hipnode.storage.intake import header_adapter
 from hipnode.storage.queue import to_job
 from hipnode.storage.schema import audit, destination, instance, job, reading, result, study
 
@@ -236,7 +236,7 @@ class Lookups:
 def _to_instance(row: Row[Any]) -> Instance:
     return Instance(
         id=row.id,
-        header=HEADER.validate_json(row.header),
+        header=header_adapter().validate_json(row.header),
         calling_ae=row.calling_ae,
         path=row.path,
         sha256=row.sha256,

@@ -1,4 +1,8 @@
-"""The schema's versions: upgrade, and refuse to work on another one."""
+"""The schema's versions: upgrade, and refuse to work on another one.
+
+Alembic is brought in only where there is something to upgrade: a service that finds the schema as
+it should be starts a fifth of a second sooner without it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,11 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, make_url, select
+from sqlalchemy import Connection, func, inspect, make_url, select, text
 
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
@@ -21,18 +22,12 @@ from hipnode.storage.engine import Database, door
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x68697003
-
-
-def config() -> Config:
-    """Return Alembic's configuration; there is no alembic.ini."""
-    made = Config()
-    made.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    return made
+_CURRENT: Final = text("SELECT version_num FROM alembic_version")
 
 
 def head() -> str:
-    """Return the version that this release works on."""
-    return ScriptDirectory.from_config(config()).get_current_head() or ""
+    """Return the version that this release works on: the number that its file begins with."""
+    return max(path.name.partition("_")[0] for path in _FOLDER.glob("versions/[0-9]*.py"))
 
 
 def current(database: Database) -> str:
@@ -41,7 +36,9 @@ def current(database: Database) -> str:
 
 
 def _current(connection: Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or ""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(_CURRENT).scalar() or ""
 
 
 def check(database: Database) -> None:
@@ -70,14 +67,17 @@ def upgrade(database: Database) -> None:
     if current(database) == head():
         return
     options = {"hipnode_begin": "IMMEDIATE"} if database.is_sqlite else {}
-    with _alone(database), door(), database.engine.connect() as connection:
-        made = config()
-        with connection.execution_options(**options).begin():
-            if not database.is_sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-            before = _current(connection)
-            made.attributes["connection"] = connection
-            command.upgrade(made, "head")
+    alembic = import_module("hipnode.storage.alembic_upgrade")
+    with (
+        _alone(database),
+        door(),
+        database.engine.connect() as connection,
+        connection.execution_options(**options).begin(),
+    ):
+        if not database.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        before = _current(connection)
+        alembic.upgrade(connection, _FOLDER)
     get_logger(service="storage").info(Event.MIGRATED, version=head(), reason=before or "empty")
 
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import Settings
@@ -105,6 +106,11 @@ def test_migrating_twice_and_at_once_is_harmless(empty_settings: Settings, tmp_p
     store = Store.open(empty_settings, migrate=True)
     assert migrate.current(store.database) == migrate.head()
     store.close()
+
+
+def test_the_newest_version_is_the_one_that_alembic_knows() -> None:
+    folder = Path(migrate.__file__).parent / "migrations"
+    assert migrate.head() == ScriptDirectory(str(folder)).get_current_head()
 
 
 def test_the_migrations_are_package_data() -> None:

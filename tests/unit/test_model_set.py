@@ -11,7 +11,7 @@ import pytest
 from hipnode.errors import BundleRefused
 from hipnode.nets import Role, load_bundle, load_model_set
 from hipnode.nets.bundle import CARD, TOLERANCE
-from hipnode.nets.modelset import SHIPPED, pins
+from hipnode.nets.setfile import SHIPPED, pins
 
 BUNDLES = sorted(path for path, _ in pins().values())
 
