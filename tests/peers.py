@@ -115,7 +115,7 @@ def listening_ports(pid: int) -> set[int]:
 
 
 def eventually(
-    condition: Callable[[], T], timeout_s: float = 30, poll_s: float = 0.05, what: str = ""
+    condition: Callable[[], T], timeout_s: float = 90, poll_s: float = 0.05, what: str = ""
 ) -> T:
     """Return the first true value of ``condition()``; fail the test after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
