@@ -51,7 +51,7 @@ serve: $(VENV)/.runs  ## Run a node with config/hipnode.toml, until Ctrl-C
 
 .PHONY: peers
 peers:  ## Install the programs that the tests talk to, or name them
-	@scripts/test-peers
+	@tests/install-peers
 
 .PHONY: wheel
 wheel: $(VENV)/.runs  ## Build the wheel into dist/

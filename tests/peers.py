@@ -211,7 +211,7 @@ class Process:
         if self.running:
             self.popen.send_signal(number)
 
-    def stop(self, timeout_s: float = 20, number: int = signal.SIGTERM) -> int:
+    def stop(self, timeout_s: float = 60, number: int = signal.SIGTERM) -> int:
         """Ask the process to end; kill its group if it has not after ``timeout_s``."""
         self.send(number)
         try:
