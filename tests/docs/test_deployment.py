@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -180,5 +179,5 @@ def test_the_unit_starts_a_command_that_exists() -> None:
 
 
 def test_shellcheck_has_nothing_to_say_about_our_scripts() -> None:
-    scripts = [path for path in (ROOT / "scripts").iterdir() if os.access(path, os.X_OK)]
-    run([require("shellcheck", "shellcheck"), ROOT / ".ci" / "run", *scripts])
+    scripts = [ROOT / ".ci" / "run", ROOT / "tests" / "install-peers"]
+    run([require("shellcheck", "shellcheck"), *scripts])
