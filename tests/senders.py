@@ -154,13 +154,15 @@ def _send_one(node: Node, file: Sendable) -> int:
     return int(answer.Status)
 
 
-def copies(path: Path, count: int, folder: Path) -> list[Path]:
+def copies(path: Path, count: int, folder: Path, salt: str = "") -> list[Path]:
     """Write copies of a file, each an image of a study of its own."""
     dataset = dcmread(path)
     written = []
     for number in range(count):
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(dataset, keyword, generate_uid(entropy_srcs=[f"{path} {number} {keyword}"]))
+            setattr(
+                dataset, keyword, generate_uid(entropy_srcs=[f"{path} {salt}{number} {keyword}"])
+            )
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         written.append(folder / f"copy-{number}.dcm")
         dataset.save_as(written[-1])

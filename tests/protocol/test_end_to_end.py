@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hipnode.domain import JobKind, JobState
 from hipnode.settings import load
 from hipnode.storage import Store
+from tests.account import (
+    assert_the_archive_holds_every_result_once,
+    assert_the_audit_log_is_unbroken,
+    assert_the_count_adds_up,
+    events,
+    settled,
+)
 from tests.archive import Orthanc
 from tests.node import Node, destination
 from tests.peers import eventually, require, run
@@ -51,41 +57,6 @@ def node(
     made = Node(tmp_path / "node", database_url, destinations=[archive], **tables)
     yield made
     made.kill()
-
-
-def settled(node: Node) -> dict[str, Any]:
-    """Wait until no job is open; return what ``hipnode status --json --account`` says."""
-
-    def document() -> dict[str, Any] | None:
-        found = node.status("--account")
-        states = [found["jobs"].get(kind, {}) for kind in ("read", "report", "deliver")]
-        still_open = sum(state.get("queued", 0) + state.get("claimed", 0) for state in states)
-        return found if found["jobs"] and not still_open else None
-
-    return eventually(document, timeout_s=300, poll_s=1, what="no job is open")
-
-
-def events(node: Node) -> Counter[str]:
-    """Count the audit log's events."""
-    return Counter(record["event"] for record in node.audit())
-
-
-def assert_the_count_adds_up(account: dict[str, int]) -> None:
-    """Every image that was received is somewhere, and nothing waits."""
-    parts = {name: count for name, count in account.items() if name != "received"}
-    assert account["waiting"] == 0
-    assert sum(parts.values()) == account["received"], account
-
-
-def assert_the_archive_holds_every_result_once(node: Node, orthanc: Orthanc) -> list[str]:
-    delivered = [
-        record["sop_instance_uid"]
-        for record in node.audit()
-        if record["event"] == "object_delivered"
-    ]
-    assert sorted(set(delivered)) == sorted(delivered), "an object was delivered twice"
-    assert orthanc.sop_instance_uids() == sorted(delivered)
-    return delivered
 
 
 def assert_valid(orthanc: Orthanc, uids: Iterable[str], folder: Path) -> None:
@@ -242,7 +213,7 @@ def test_nothing_is_lost_or_doubled_by_a_kill_in_the_middle(
     assert_the_archive_holds_every_result_once(node, orthanc)
     reads = Counter(r["sop_instance_uid"] for r in node.audit() if r["event"] == "image_read")
     assert set(reads.values()) == {1}, "a finished reading was repeated"
-    assert node.cli("audit", "verify").stdout == "unbroken\n"
+    assert_the_audit_log_is_unbroken(node)
 
 
 def _in_the_middle(store: Store) -> bool:

@@ -1,0 +1,85 @@
+"""Every service is killed at every named point of an image's way: nothing is lost or doubled.
+
+The points are reached in the real processes (`hipnode.faults`); images come from a sender that
+sends until it is acknowledged, results go to Orthanc, and both database engines are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hipnode.faults import Point
+from tests.account import (
+    assert_the_archive_holds_every_result_once,
+    assert_the_audit_log_is_unbroken,
+    assert_the_count_adds_up,
+    claims_of_reads,
+    events,
+    settled,
+)
+from tests.archive import Orthanc
+from tests.crew import Crew, Modality
+from tests.node import destination
+from tests.peers import eventually
+from tests.senders import SAMPLES, copies, sendable
+
+IMAGES = 4
+WITHIN_A_READING = {
+    Point.READ_CLAIMED,
+    Point.READING_BEGUN,
+    Point.READING_MADE,
+    Point.READING_WRITTEN,
+}
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> Iterator[Crew]:
+    """A node that reports to the session's Orthanc, its services killed by nobody yet."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    made = Crew(
+        tmp_path / "node",
+        url,
+        destinations=[destination(orthanc, objects=["sr", "text"])],
+        queue={"lease_s": 4, "max_attempts": 50, "backoff_first_s": 0.1, "backoff_cap_s": 0.5},
+        report={"quiet_s": 0.5, "report_on_release": True},
+    )
+    yield made
+    made.end()
+
+
+def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> None:
+    images = list(sendable(copies(SAMPLES[0], IMAGES, tmp_path), tmp_path))
+    crew.start()
+    crew.arm(*Point)
+    modality = Modality(crew.node)
+
+    def reached() -> bool:
+        crew.tend()
+        return not crew.armed()
+
+    # The listener is killed while images come; what is behind it, when it gets to its points.
+    for image in images:
+        while not modality.send(image):
+            crew.tend()
+    eventually(reached, timeout_s=240, poll_s=0.1, what="every point has killed somebody")
+    status = settled(crew.node)
+
+    in_a_child = {Point.READING_BEGUN, Point.READING_MADE}  # which the worker outlives
+    assert sum(crew.deaths.values()) == len(set(Point) - in_a_child)
+    account = status["account"]
+    assert account["received"] == account["delivered"] == IMAGES
+    assert_the_count_adds_up(account)
+    assert_the_archive_holds_every_result_once(crew.node, orthanc)
+    again = {job: claims for job, claims in claims_of_reads(crew.node).items() if claims > 1}
+    assert sum(again.values()) - len(again) == len(WITHIN_A_READING), "a reading was repeated"
+    assert events(crew.node)["image_read"] == IMAGES
+    known = {image.dataset.SOPInstanceUID for image in images}
+    assert set(modality.acknowledged) == known
+    stored = sorted(crew.node.data_dir.glob("images/*/*.dcm"))
+    assert len(stored) == IMAGES, "a file without a row"
+    assert_the_audit_log_is_unbroken(crew.node)
+    assert set(crew.stop().values()) == {0}

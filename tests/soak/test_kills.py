@@ -1,0 +1,120 @@
+"""Services are killed at random under load, for as long as ``HIPNODE_SOAK_KILLS`` says.
+
+Six kills on each engine by default, so that the harness itself is tried with every run of the tests. A long
+run: ``HIPNODE_SOAK_KILLS=1000 pytest -s tests/soak``; it prints what it did.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.account import (
+    assert_the_archive_holds_every_result_once,
+    assert_the_audit_log_is_unbroken,
+    assert_the_count_adds_up,
+    claims_of_reads,
+    events,
+    settled,
+)
+from tests.archive import Orthanc
+from tests.crew import SERVICES, Crew, Modality
+from tests.node import destination
+from tests.senders import SAMPLES, copies, sendable
+
+KILLS = int(os.environ.get("HIPNODE_SOAK_KILLS", "6"))
+SEED = int(os.environ.get("HIPNODE_SOAK_SEED", "1"))
+BETWEEN_S = (0.3, 5.0)  # from one kill to the next
+IMAGE_EVERY_S = 3.0
+pytestmark = pytest.mark.timeout(600 + 60 * KILLS)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> Iterator[Crew]:
+    """A node under load, whose jobs may be killed any number of times."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    made = Crew(
+        tmp_path / "node",
+        url,
+        destinations=[destination(orthanc, objects=["sr", "text"])],
+        queue={"lease_s": 4, "max_attempts": 1000, "backoff_first_s": 0.1, "backoff_cap_s": 0.5},
+        report={"quiet_s": 0.5, "report_on_release": True},
+    )
+    yield made
+    made.end()
+
+
+class Load(threading.Thread):
+    """A modality that sends an image now and then, until told to stop."""
+
+    def __init__(self, crew: Crew, folder: Path) -> None:
+        super().__init__()
+        self.modality = Modality(crew.node)
+        self.stopping = threading.Event()
+        self.sent = 0
+        self._folder = folder
+
+    def run(self) -> None:
+        """Send each image until it is acknowledged, the last one even after the end."""
+        while not self.stopping.is_set():
+            folder = self._folder / str(self.sent)
+            folder.mkdir()
+            source = SAMPLES[self.sent % len(SAMPLES)]
+            (path,) = copies(source, 1, folder, salt=str(self.sent))
+            (image,) = sendable([path], folder)
+            while not self.modality.send(image):
+                time.sleep(0.1)
+            path.unlink()
+            self.sent += 1
+            self.stopping.wait(IMAGE_EVERY_S)
+
+
+def test_nothing_is_lost_by_random_kills_under_load(
+    crew: Crew, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - no secret
+    (tmp_path / "images").mkdir()
+    load = Load(crew, tmp_path / "images")
+    crew.start()
+    load.start()
+    killed: Counter[str] = Counter()
+    began_s = time.monotonic()
+    try:
+        for _ in range(KILLS):
+            service = chance.choice(SERVICES)
+            crew.kill(service)
+            killed[service] += 1
+            until_s = time.monotonic() + chance.uniform(*BETWEEN_S)
+            while time.monotonic() < until_s:
+                crew.tend()
+                time.sleep(0.05)
+    finally:
+        load.stopping.set()
+        while load.is_alive():
+            crew.tend()
+            load.join(0.1)
+    took_s = time.monotonic() - began_s
+    status = settled(crew.node, timeout_s=600)
+
+    account = status["account"]
+    assert account["received"] == len(set(load.modality.acknowledged)) == load.sent
+    assert account["delivered"] == load.sent, account
+    assert_the_count_adds_up(account)
+    objects = assert_the_archive_holds_every_result_once(crew.node, orthanc)
+    again = {job: claims for job, claims in claims_of_reads(crew.node).items() if claims > 1}
+    assert sum(again.values()) - len(again) <= killed["work"], "a reading was repeated"
+    assert events(crew.node)["image_read"] == load.sent
+    assert_the_audit_log_is_unbroken(crew.node)
+    assert set(crew.stop().values()) == {0}
+    print(  # noqa: T201 - the figure that a long run is for
+        f"\n{KILLS} kills in {took_s:.0f} s ({dict(killed)}): {load.sent} images in "
+        f"{load.modality.tries} tries, {len(objects)} objects, "
+        f"{sum(again.values()) - len(again)} readings begun again"
+    )
