@@ -49,12 +49,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
-def test_every_page_of_docs_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    targets = {(ROOT / "docs" / t.partition("#")[0]).resolve() for t in _LINK.findall(index)}
-    docs = [page for page in PAGES if (ROOT / "docs") in page.parents]
-    missing = [str(page.relative_to(ROOT)) for page in docs if page not in targets]
-    assert [name for name in missing if name != "docs/README.md"] == []
+@pytest.mark.parametrize(
+    "folder", [ROOT / "docs", ROOT / "docs" / "decisions"], ids=lambda f: f.name
+)
+def test_every_page_of_docs_is_in_the_index_of_its_folder(folder: Path) -> None:
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    targets = {(folder / t.partition("#")[0]).resolve() for t in _LINK.findall(index)}
+    pages = [page for page in PAGES if page.parent == folder and page.name != "README.md"]
+    assert [page.name for page in pages if page not in targets] == []
 
 
 _FOR_LATER = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX"]) + r")\b")
