@@ -7,7 +7,7 @@ holds all that this node relies on. The model of that block is strict: unknown k
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -77,6 +77,7 @@ class HipnodePart(_Part):
     covariates: list[Label] = []
     temperature: float = Field(default=1.0, gt=0, le=100)
     operating_point: OperatingPointPart
+    class_thresholds: dict[Label, Annotated[float, Field(ge=0, le=1)]] = {}
     card: Sentence
     trained_on: Sentence
 
@@ -86,6 +87,8 @@ class HipnodePart(_Part):
             raise ValueError("a label appears twice")
         if not set(self.positive_labels) <= set(self.labels):
             raise ValueError("a positive label is none of the labels")
+        if not self.class_thresholds.keys() <= set(self.labels):
+            raise ValueError("a class threshold is of none of the labels")
         size = self.preprocessing.get("size_px")
         if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= 4096:
             raise ValueError("preprocessing.size_px must be a whole number from 8 to 4096")
@@ -101,6 +104,8 @@ class BundleSpec:
 
     ``preprocessing`` holds the fields of `hipnode.imaging.PreprocessSpec`. ``digest`` is the
     sha256 of the bundle's manifest, which lists the sha256 of every file in it.
+    ``class_thresholds`` says from which probability on the naming of a class was certified to be
+    right often enough (Murphy 2022, Discussion); what is less sure goes to a person.
     """
 
     name: str
@@ -119,6 +124,7 @@ class BundleSpec:
     operating_point: OperatingPoint
     card: str
     trained_on: str
+    class_thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def ref(self) -> ModelRef:
@@ -178,6 +184,7 @@ def read_spec(metadata: bytes, digest: str) -> BundleSpec:
         operating_point=point,
         card=part.card,
         trained_on=part.trained_on,
+        class_thresholds=part.class_thresholds,
     )
 
 

@@ -121,6 +121,8 @@ def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI, shadow: bo
     # The class that is named agrees with the decision: argmax alone might contradict it.
     choice = negative if decision is Decision.ABSENT and negative else positive
     label = max(choice, key=lambda j: float(p[j]))
+    if float(p[label]) < spec.class_thresholds.get(spec.labels[label], 0.0):
+        decision = Decision.DOUBTFUL  # not certain enough for this class: a person decides
     shown = max(positive, key=lambda j: float(p[j]))
     how = preprocessing(spec)
     return Finding(

@@ -32,6 +32,7 @@ class Augmentation(BaseModel):
     aspect: float = Field(default=0.06, ge=0, le=0.5)
     shear: float = Field(default=0.06, ge=0, le=0.5)
     flip: float = Field(default=0, ge=0, le=1)  # probability of a mirror image
+    flip_vertical: float = Field(default=0, ge=0, le=1)  # probability of an image upside down
     invert: float = Field(default=0, ge=0, le=1)  # probability
     curve: float = Field(default=0.5, ge=0, le=1)  # strength of a random monotone contrast curve
     shading: float = Field(default=0.3, ge=0, le=1)  # strength of a smooth additive field
@@ -40,6 +41,9 @@ class Augmentation(BaseModel):
     sharpen: float = Field(default=0.8, ge=0, le=4)  # largest unsharp weight
     shutter: float = Field(default=0.3, ge=0, le=1)  # probability of a collimated or bright edge
     erase: float = Field(default=0.3, ge=0, le=1)  # probability of a marker or tube
+    histogram: float = Field(default=0, ge=0, le=1)  # probability of another image's histogram
+    window: float = Field(default=0, ge=0, lt=2)  # epsilon of Jang 2022's 2 sigma +- epsilon sigma
+    often: float = Field(default=1, ge=0, le=1)  # probability that an image is changed at all
 
 
 def augment(
@@ -63,21 +67,52 @@ def augment(
     images, masks
         New tensors of the same shapes; images in [0, 1].
     """
-    grid = _geometry(len(images), how, generator).to(images.device)
+    n = len(images)
+    grid = _geometry(n, how, generator)
+    still = torch.eye(2, 3).expand(n, 2, 3)
+    changed = _chance(n, how.often, generator)
+    grid = torch.where(changed[..., 0], grid, still).to(images.device)
     field = functional.affine_grid(grid, list(images.shape), align_corners=False)
     moved = functional.grid_sample(
         images, field, padding_mode="border" if how.shutter == 0 else "zeros", align_corners=False
     )
     if masks is not None:
         masks = functional.grid_sample(masks, field, align_corners=False)
+    place = moved
+    if how.histogram:
+        moved = _match(moved, how.histogram, generator)
     moved = _curve(moved, how.curve, generator)
     moved = _shade(moved, how.shading, generator)
     moved = _focus(moved, how, generator)
     moved = _noise(moved, how.noise, generator)
     moved = _shutter(moved, how.shutter, generator)
     moved = _erase(moved, how.erase, generator)
-    inverted = _chance(len(moved), how.invert, generator).to(moved.device)
-    return torch.where(inverted, 1 - moved, moved).clamp(0, 1), masks
+    inverted = _chance(n, how.invert, generator).to(moved.device)
+    moved = torch.where(inverted, 1 - moved, moved)
+    return torch.where(changed.to(moved.device), moved, place).clamp(0, 1), masks
+
+
+def rewindow(images: Tensor, epsilon: float, generator: Generator) -> Tensor:
+    """Vary the divisor of the Z-transform, as another windowing would.
+
+    Parameters
+    ----------
+    images
+        (n, 1, s, s), clipped to 2 sigma and standardised (`PreprocessSpec.scaling` ``zclip``).
+    epsilon
+        The divisor becomes 2 sigma + e sigma, with e from -epsilon to epsilon.
+    generator
+        Where the randomness comes from.
+
+    References
+    ----------
+    Jang 2022, "Training details": z = (x - mu) / (2 sigma +- epsilon sigma), clipped at -1 and 1.
+    """
+    if epsilon == 0:
+        return images
+    e = _uniform(len(images), -epsilon, epsilon, generator).view(-1, 1, 1, 1)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return torch.clamp(images * (2 / (2 + e)), low, high)
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -95,15 +130,18 @@ def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:
     stretch = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.aspect))
     shear = _uniform(n, -how.shear, how.shear, generator)
     mirror = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
+    upside = torch.ones(n)
+    if how.flip_vertical:
+        upside = 1 - 2 * (torch.rand(n, generator=generator) < how.flip_vertical).float()
     cos, sin = torch.cos(angle), torch.sin(angle)
     # rotation, shear, anisotropic zoom and mirror, multiplied out
     matrix = torch.stack(
         [
             mirror * zoom * stretch * cos,
-            zoom / stretch * (shear * cos - sin),
+            upside * zoom / stretch * (shear * cos - sin),
             2 * _uniform(n, -how.shift, how.shift, generator),
             mirror * zoom * stretch * sin,
-            zoom / stretch * (shear * sin + cos),
+            upside * zoom / stretch * (shear * sin + cos),
             2 * _uniform(n, -how.shift, how.shift, generator),
         ],
         1,
@@ -123,6 +161,24 @@ def _curve(images: Tensor, strength: float, generator: Generator) -> Tensor:
     below = position.floor().long().clamp(max=knots - 1)
     low, high = values.gather(1, below), values.gather(1, below + 1)
     return (low + (high - low) * (position - below)).view_as(images)
+
+
+def _match(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Give some images the histogram of another of the batch, through 64 quantiles of each."""
+    n, marks = len(images), torch.linspace(0, 1, 64)
+    used = torch.rand(n, generator=generator) < probability
+    other = torch.randperm(n, generator=generator)
+    step = max(1, images.shape[-1] // 128)  # quantiles need no more than this
+    few = images[..., ::step, ::step].flatten(1)
+    levels = torch.quantile(few, marks.to(few.device), dim=1).T.contiguous()  # (n, 64)
+    flat = images.flatten(1).contiguous()
+    above = torch.searchsorted(levels, flat).clamp(1, 63)
+    low, high = levels.gather(1, above - 1), levels.gather(1, above)
+    share = ((flat - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    wanted = levels[other]
+    low, high = wanted.gather(1, above - 1), wanted.gather(1, above)
+    matched = (low + share * (high - low)).view_as(images)
+    return torch.where(used.view(n, 1, 1, 1).to(images.device), matched, images)
 
 
 def _shade(images: Tensor, strength: float, generator: Generator) -> Tensor:

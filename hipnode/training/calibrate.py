@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
+from mapie.risk_control import BinaryClassificationController
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
@@ -35,10 +38,31 @@ def probabilities(logits: NDArray[Any], at: float) -> NDArray[np.float64]:
     return np.asarray(softmax(np.asarray(logits, np.float64) / at, axis=1), np.float64)
 
 
+_FEW: Final = 50
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Two thresholds on P(positive), and what is known about them."""
+
+    doubtful_from: float
+    present_from: float
+    promise: str
+
+
 def operating_point(
-    p_positive: NDArray[Any], positive: NDArray[Any], *, recall: float, precision: float
-) -> tuple[float, float]:
+    p_positive: NDArray[Any],
+    positive: NDArray[Any],
+    *,
+    recall: float,
+    precision: float,
+    confidence: float = 0.9,
+) -> Thresholds:
     """Choose the two thresholds.
+
+    Where the split is large enough, they are the ones that risk control certifies: with this
+    confidence, images like these reach the recall (or precision) at the threshold. Else they are
+    those that reach it on the split itself, and the promise says so.
 
     Parameters
     ----------
@@ -50,20 +74,108 @@ def operating_point(
         What ``doubtful_from`` must reach.
     precision
         What ``present_from`` must reach.
+    confidence
+        Of the guarantee.
 
     Returns
     -------
-    doubtful_from, present_from
+    Thresholds
         The highest threshold with that recall, at most 0.5; the lowest with that precision, at
         least 0.5. A validation split that is separated perfectly must not push them together.
 
     References
     ----------
-    Gale 2017, 4: "two operating points, with high precision and high recall".
+    Gale 2017, 4: "two operating points, with high precision and high recall". Angelopoulos 2021,
+    Learn then Test (MAPIE's `BinaryClassificationController`).
     """
     found, reached, thresholds = precision_recall_curve(positive, p_positive)
     enough = thresholds[reached[:-1] >= recall]
-    doubtful = float(enough.max()) if enough.size else 0.0
     sure = thresholds[found[:-1] >= precision]
-    present = float(sure.min()) if sure.size else 1.0
-    return round(min(doubtful, 0.5), 4), round(max(present, 0.5), 4)
+    sides = []
+    for name, level, plain in (
+        ("recall", recall, float(enough.max()) if enough.size else 0.0),
+        ("precision", precision, float(sure.min()) if sure.size else 1.0),
+    ):
+        certified = certify(p_positive, positive, name, level, confidence)
+        word = "not certified" if certified is None else f"certified at {confidence:.0%}"
+        # two thresholds are chosen: each promise holds by itself
+        sides.append((plain if certified is None else certified, f"{name} {level:g} {word}"))
+    (doubtful, first), (present, second) = sides
+    return Thresholds(
+        round(min(doubtful, 0.5), 4), round(max(present, 0.5), 4), f"{first}, {second}"
+    )
+
+
+def certify(
+    p: NDArray[Any], positive: NDArray[Any], risk: str, level: float, confidence: float
+) -> float | None:
+    """Return the best threshold on ``p`` that risk control certifies, or None.
+
+    Parameters
+    ----------
+    p, positive
+        (n,) probability and truth.
+    risk
+        ``recall`` or ``precision``.
+    level
+        What it must reach.
+    confidence
+        That it does on images like these.
+    """
+    positive = np.asarray(positive, int)
+    if len(positive) < 2 or positive.min() == positive.max():
+        return None
+    p = np.asarray(p, float)
+    # Candidates by the scores alone, each with enough images above it to say anything.
+    top = 1 - min(1.0, max(_FEW, len(p) / 10) / len(p))
+    candidates = np.unique(np.quantile(p, np.linspace(0, top, 60)).clip(0, 0.9999))
+    both = np.stack([1 - p, p], 1)
+    control = BinaryClassificationController(
+        lambda known: known,
+        risk,
+        target_level=level,
+        confidence_level=confidence,
+        fwer_method="fixed_sequence",
+        list_predict_params=candidates,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MAPIE warns where no threshold can be certified
+        control.calibrate(both, positive)
+    best = control.best_predict_param
+    return None if best is None else float(best)
+
+
+def class_thresholds(
+    p: NDArray[Any], actual: NDArray[Any], precision: float, confidence: float = 0.9
+) -> list[float | None]:
+    """Return for each class the confidence from which its naming is certified to be right.
+
+    Parameters
+    ----------
+    p
+        (n, classes) calibrated.
+    actual
+        (n,) int.
+    precision
+        The share of right ones among those that are given the class, at least.
+    confidence
+        That all classes keep it on images like these.
+
+    Returns
+    -------
+    list of float or None
+        A hip whose likeliest class is less probable than its threshold goes to a person; None
+        where the split is too small to certify any.
+
+    References
+    ----------
+    Murphy 2022, Discussion: "more certainty for some classes than others by setting different
+    thresholds for the scores and leaving uncertain radiographs to be analysed by an expert".
+    """
+    classes = p.shape[1]
+    each = 1 - (1 - confidence) / classes  # Bonferroni: together they keep the confidence
+    named, sure = p.argmax(1), p.max(1)
+    return [
+        certify(sure[named == index], actual[named == index] == index, "precision", precision, each)
+        for index in range(classes)
+    ]

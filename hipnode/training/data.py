@@ -8,17 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid
-from hipnode.training.loop import Samples
+from hipnode.training.batches import Samples
 from hipnode.training.manifest import HipRow, Row, read_pixels
 from hipnode.training.recipe import Recipe
 from hipnode.training.transforms import sample
+
+PLACES: Final = ("no_fracture", "intracapsular", "extracapsular")
+"""Gale 2017, 3.1: what the secondary loss tells apart."""
+_PLACE_OF: Final = {
+    "no_fracture": 0,
+    "intracapsular": 1,
+    "extracapsular": 2,
+    "trochanteric": 2,
+    "subtrochanteric": 2,
+}
 
 
 class Learns(Protocol):
@@ -38,6 +48,7 @@ class Item:
     row: Row
     hip: HipRow | None
     target: int  # index of the label; 0 where the target is a mask
+    place: int = -1  # index in PLACES; -1 where it is not known
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,9 @@ def _of_row(recipe: Learns, row: Row) -> Iterator[Item | str]:
     frontal = row.view in {"", "frontal"} and not row.turned
     if recipe.role == "gate":
         yield Item(row, None, int(frontal))
+    elif recipe.role == "risk":  # the whole scan of one hip, from a densitometer
+        target = risk_of(recipe, row)
+        yield Item(row, None, target) if isinstance(target, int) else target
     elif not frontal:
         yield "not an upright frontal view"
     elif recipe.role == "localiser":
@@ -78,7 +92,8 @@ def _of_row(recipe: Learns, row: Row) -> Iterator[Item | str]:
     else:
         for hip in row.hips:
             target = label_of(recipe, row, hip)
-            yield Item(row, hip, target) if isinstance(target, int) else target
+            place = _PLACE_OF.get(hip.label, -1)
+            yield Item(row, hip, target, place) if isinstance(target, int) else target
 
 
 def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
@@ -106,6 +121,27 @@ def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
     if cell not in {"0", "1"} or len(recipe.labels) != 2:
         raise ManifestInvalid(f"line {row.line}: {recipe.role} is {cell!r}")
     return int(cell)
+
+
+def risk_of(recipe: Learns, row: Row) -> int | str:
+    """Return a patient's risk class: the cell ``risk``, else after the cell ``past_fractures``.
+
+    Raises
+    ------
+    ManifestInvalid
+        If both are missing or wrong, with the line.
+
+    References
+    ----------
+    DXA 2023, "Falls and fracture definitions": low without, moderate with one, high with two or
+    more earlier fractures.
+    """
+    cell = row.cells.get("risk", "")
+    if not cell and row.cells.get("past_fractures", ""):
+        cell = recipe.labels[min(int(row.number("past_fractures")), len(recipe.labels) - 1)]
+    if cell not in recipe.labels:
+        raise ManifestInvalid(f"line {row.line}: risk is {cell!r}, none of {recipe.labels}")
+    return recipe.labels.index(cell)
 
 
 def gather(
@@ -142,10 +178,27 @@ def gather(
         _decode(recipe, chosen, side, images_at, masks_at, tell)
     images = np.load(images_at, mmap_mode="r")
     targets: NDArray[Any] = np.array([item.target for item in chosen], np.int64)
-    weights = _weights(targets) if recipe.balance else np.ones(len(chosen))
+    weights = _weights(targets) if recipe.balance and len(targets) else np.ones(len(chosen))
     if recipe.role == "localiser":
         targets = np.load(masks_at, mmap_mode="r")
-    return Split(Samples(images, targets, weights), tuple(chosen), dict(left_out))
+    elif "location" in recipe.outputs:
+        targets = np.stack([targets, [item.place for item in chosen]], 1)
+    samples = Samples(images, targets, weights, covariates(recipe.covariates, chosen))
+    return Split(samples, tuple(chosen), dict(left_out))
+
+
+def covariates(names: Sequence[str], chosen: Sequence[Item]) -> NDArray[np.float32] | None:
+    """Return what is known about each item's patient, (n, k) in plain units; None for no names.
+
+    Raises
+    ------
+    ManifestInvalid
+        If a cell is no number, with the line.
+    """
+    if not names:
+        return None
+    known = [[item.row.number(name) for name in names] for item in chosen]
+    return np.array(known, np.float32).reshape(len(chosen), len(names))
 
 
 def _decode(

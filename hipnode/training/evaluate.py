@@ -139,7 +139,8 @@ def _classifier(
     probabilities = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
         roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
-        probabilities[index] = run(model, read_pixels(item.row), [roi]).probabilities[0]
+        known = [item.row.number(name) for name in spec.covariates]
+        probabilities[index] = run(model, read_pixels(item.row), [roi], known).probabilities[0]
         tell(index + 1, len(chosen))
     actual = np.array([item.target for item in chosen])
     _csv(

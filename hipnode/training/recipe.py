@@ -17,7 +17,7 @@ from hipnode.imaging import PreprocessSpec
 from hipnode.nets import registry
 from hipnode.nets.spec import Label, Name, Scalar, Sentence
 from hipnode.training.augment import Augmentation
-from hipnode.training.loop import Plan
+from hipnode.training.plan import Plan
 
 SHIPPED: Final = Path(__file__).resolve().parent / "recipes"
 
@@ -42,6 +42,8 @@ class Points(_Part):
 
     recall: float = Field(default=0.98, gt=0, le=1)
     precision: float = Field(default=0.98, gt=0, le=1)
+    class_precision: float = Field(default=0, ge=0, lt=1)  # of each class by itself; 0: no rule
+    confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the guarantee, where there is one
 
 
 class Recipe(_Part):
@@ -62,6 +64,10 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     operating_point: Points = Points()
     balance: bool = True  # draw every class equally often
+    reweight: bool = False  # weigh each class in the loss by how rare it is
+    location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
+    freeze_backbone: bool = False  # learn the head alone; needs weights to start from
+    keep: Literal["loss", "accuracy"] = "loss"  # which validation figure decides on the epoch
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     where: dict[str, str] = {}
 
@@ -69,7 +75,15 @@ class Recipe(_Part):
     def _check(self) -> Recipe:
         registry.validate(self.network.name, self.network.arguments)
         _ = self.preprocess
+        taken = self.network.arguments.get("covariates", 0)
+        if taken != len(self.covariates):
+            raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
         return self
+
+    @property
+    def positive_indices(self) -> list[int]:
+        """Where the positive labels stand among the labels."""
+        return [self.labels.index(label) for label in self.positive_labels]
 
     @property
     def preprocess(self) -> PreprocessSpec:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("statsmodels")
 pytest.importorskip("sklearn")
 
+from hipnode.training import calibrate
 from hipnode.training import statistics as st
 
 MURPHY = np.array([[304, 1, 15], [12, 169, 14], [13, 6, 198]])  # Table 1: (actual, predicted)
@@ -77,3 +78,48 @@ def test_coverage_curve_ends_at_plain_accuracy() -> None:
 
 def test_precision_falls_with_prevalence() -> None:
     assert st.at_prevalence(0.95, 0.97, 0.5) > st.at_prevalence(0.95, 0.97, 0.05)
+
+
+def test_certified_threshold_keeps_its_promise() -> None:
+    """Of 200 calibration sets, at most about a tenth may break a promise made at 90 %."""
+    rng = np.random.default_rng(2)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        positive = rng.random(n) < 0.4
+        return 1 / (1 + np.exp(-2 * (rng.normal(0, 1, n) + 3.2 * positive - 1.6))), positive
+
+    p_all, positive_all = draw(200_000)
+    broken = {"recall": 0, "precision": 0}
+    for _ in range(200):
+        p, positive = draw(600)
+        for risk in broken:
+            threshold = calibrate.certify(p, positive, risk, 0.93, 0.9)
+            if threshold is None:
+                continue
+            said = p_all >= threshold
+            base = positive_all if risk == "recall" else said
+            broken[risk] += (said & positive_all).sum() / base.sum() < 0.93
+    assert max(broken.values()) <= 32  # 20 expected at most; 3 standard deviations
+
+
+def test_few_images_certify_nothing_and_say_so() -> None:
+    p = np.array([0.1, 0.2, 0.8, 0.9])
+    positive = p > 0.5
+    found = calibrate.operating_point(p, positive, recall=0.95, precision=0.95)
+    assert "not certified" in found.promise
+    assert found.doubtful_from <= found.present_from
+    both = np.stack([1 - p, p], 1)
+    assert calibrate.class_thresholds(both, positive.astype(int), 0.95) == [None, None]
+
+
+def test_class_threshold_is_where_a_class_is_named_rightly() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.dirichlet([0.3, 0.3, 0.3], 4000)
+    actual = np.array([rng.choice(3, p=row) for row in p])
+    thresholds = calibrate.class_thresholds(p, actual, 0.9)
+    named, sure = p.argmax(1), p.max(1)
+    for index, threshold in enumerate(thresholds):
+        assert threshold is not None
+        kept = (named == index) & (sure >= threshold)
+        assert (actual[kept] == index).mean() >= 0.9
+        assert 0.5 < threshold < 0.95
