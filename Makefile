@@ -17,6 +17,8 @@ TORCH := torch==2.13.0
 TORCH_FROM ?=
 TESTS ?= tests
 PYTEST_ARGS ?=
+BENCH ?=
+BENCH_ARGS ?=
 
 .PHONY: help
 help:  ## List the verbs
@@ -32,6 +34,10 @@ setup: $(VENV)/.tests peers  ## Install all that the tests need, and run nothing
 .PHONY: test
 test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for a part)
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: setup  ## Measure next to every peer (BENCH="ingest start" for a part, BENCH_ARGS=--rounds=3)
+	$(BIN)/python -m tests.bench $(BENCH) $(BENCH_ARGS)
 
 .PHONY: check
 check: $(VENV)/.tests  ## Formatting, lint, types and the rules of who may import whom
