@@ -45,6 +45,10 @@ class Point(StrEnum):
     OBJECT_TAKEN = "object-taken"  # the destination has it, the ledger does not know
     DELIVERY_WRITTEN = "delivery-written"  # within the transaction
     DELIVERY_COMMITTED = "delivery-committed"
+    COMMITMENT_DUE = "commitment-due"  # noted as asked for, and not asked for
+    COMMITMENT_ASKED = "commitment-asked"  # the destination has the request
+    COMMITMENT_WRITTEN = "commitment-written"  # its answer, within the transaction
+    COMMITMENT_SETTLED = "commitment-settled"  # the destination does not know that we know
 
     # The housekeeper.
     LEASES_EXPIRED = "leases-expired"

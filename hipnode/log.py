@@ -45,6 +45,10 @@ class Event(StrEnum):
     DESTINATION_WENT_AWAY = "destination_went_away"
     DESTINATION_CAME_BACK = "destination_came_back"
     DELIVERY_FELL_BACK = "delivery_fell_back"
+    COMMITMENT_REQUESTED = "commitment_requested"
+    COMMITMENT_REFUSED = "commitment_refused"
+    COMMITMENT_ANSWERED = "commitment_answered"
+    COMMITMENT_UNKNOWN = "commitment_unknown"  # an answer to no question of ours
     DISK_RAN_LOW = "disk_ran_low"
     DATABASE_WENT_AWAY = "database_went_away"
     DATABASE_CAME_BACK = "database_came_back"

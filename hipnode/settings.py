@@ -160,6 +160,7 @@ class DestinationSettings(Part):
     )
     match: Match = Match()
     storage_commitment: bool = False
+    commitment_timeout_s: float = Field(default=3600, gt=0)
     tls: TLSSettings | None = None
     timeout_s: float = Field(default=30, gt=0)
 

@@ -76,6 +76,8 @@ def overview(store: Store, *, account: bool) -> dict[str, Any]:
                 "away_since_utc": _iso(d.away_since_utc),
                 "next_attempt_utc": _iso(d.paused_until_utc),
                 "error": d.error,
+                "uncommitted": d.uncommitted,
+                "committed": d.committed,
             }
             for d in seen.destinations
         ],
@@ -100,14 +102,13 @@ def print_overview(document: dict[str, Any]) -> None:
         oldest = document["oldest_queued_s"].get(kind)
         waits = f"{oldest:.0f} s" if oldest is not None else "-"
         jobs.add_row(kind, *(str(counts.get(s, 0)) for s in states), waits)
-    places = Table("destination", "waiting", "last delivery", "state")
+    places = Table("destination", "waiting", "uncommitted", "committed", "last delivery", "state")
     for place in document["destinations"]:
         state = "there"
         if place["away_since_utc"]:
             state = f"away since {place['away_since_utc']}: {place['error']}"
-        places.add_row(
-            place["name"], str(place["waiting"]), place["last_delivery_utc"] or "never", state
-        )
+        counts = [str(place[name]) for name in ("waiting", "uncommitted", "committed")]
+        places.add_row(place["name"], *counts, place["last_delivery_utc"] or "never", state)
     console = Console()
     console.print(jobs)
     console.print(places)

@@ -19,7 +19,15 @@ from hipnode.domain.findings import (
     Task,
 )
 from hipnode.domain.images import Box, Header, Instance, Radiograph, Side
-from hipnode.domain.work import TRANSITIONS, Job, JobKind, JobState, Result, ResultKind
+from hipnode.domain.work import (
+    TRANSITIONS,
+    CommitmentState,
+    Job,
+    JobKind,
+    JobState,
+    Result,
+    ResultKind,
+)
 
 __all__ = [
     "TRANSITIONS",
@@ -28,6 +36,7 @@ __all__ = [
     "AuditEvent",
     "AuditRecord",
     "Box",
+    "CommitmentState",
     "Decision",
     "Finding",
     "Header",

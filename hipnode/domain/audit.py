@@ -32,6 +32,9 @@ class AuditEvent(StrEnum):
     REPORT_SKIPPED = "report_skipped"  # by the settings' rule; never silently
     OBJECT_DELIVERED = "object_delivered"
     OBJECT_COMMITTED = "object_committed"
+    COMMITMENT_ASKED = "commitment_asked"
+    COMMITMENT_FAILED = "commitment_failed"  # refused, or no answer in time
+    COMMITMENT_WAIVED = "commitment_waived"  # the settings do not ask for it any more
     DELIVERY_FELL_BACK = "delivery_fell_back"  # to the next SOP Class that the peer takes
     DELIVERY_FAILED = "delivery_failed"
     SETTINGS_LOADED = "settings_loaded"

@@ -60,6 +60,20 @@ class Job:
     error: str = ""
 
 
+class CommitmentState(StrEnum):
+    """Where a delivered object stands with a destination that is asked to commit to it.
+
+    *Delivered* means that the destination has taken the object; *committed*, that it has promised
+    to keep it (PS3.4 Annex J).
+    """
+
+    WANTED = "wanted"  # delivered; to be asked for
+    ASKED = "asked"  # the destination's answer is awaited
+    COMMITTED = "committed"
+    FAILED = "failed"  # it will not keep the object, which is delivered again or in quarantine
+    WAIVED = "waived"  # the settings do not ask for it any more
+
+
 class ResultKind(StrEnum):
     """The kinds of object that a report is made of."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 from hipnode.domain import AuditEvent, Job, JobKind, JobState, Reading, ResultKind
 from hipnode.errors import LeaseLost
 from hipnode.faults import Point, reach
-from hipnode.storage import intake, outbox, reports
+from hipnode.storage import commitment, intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
 from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, outbox_head, run, to_job
@@ -294,7 +294,16 @@ class Ledger(Recovery):
         self._database.write(work)
         reach(Point.REPORT_COMMITTED)
 
-    def finish_delivery(self, held: Job, *, status: int, sop_class_uid: str, peer: str) -> None:
+    def finish_delivery(
+        self,
+        held: Job,
+        *,
+        status: int,
+        sop_class_uid: str,
+        peer: str,
+        sop_instance_uid: str = "",
+        commit: bool = False,
+    ) -> None:
         """Note that the destination has taken the object.
 
         Parameters
@@ -307,6 +316,11 @@ class Ledger(Recovery):
             As what it was taken.
         peer
             Its AE title.
+        sop_instance_uid
+            Of the object that was taken, where that is another than the job's: the next SOP Class
+            that the destination takes.
+        commit
+            Whether the destination is to be asked for its storage commitment.
 
         Raises
         ------
@@ -316,9 +330,10 @@ class Ledger(Recovery):
         """
         now = self._now()
         sent = self.result(held.result_id or 0)
+        taken_uid = sop_instance_uid or sent.sop_instance_uid
         audited = Audited(
             AuditEvent.OBJECT_DELIVERED,
-            sop_instance_uid=sent.sop_instance_uid,
+            sop_instance_uid=taken_uid,
             ae_title=peer,
             detail={
                 "destination": held.destination,
@@ -331,6 +346,8 @@ class Ledger(Recovery):
         def work(connection: Connection) -> None:
             outbox.came_back(connection, held.destination, now, delivered=True)
             self._queue.move(connection, now, held, JobState.DONE, audited)
+            if commit:
+                commitment.expect(connection, now, held, sop_class_uid, taken_uid)
             reach(Point.DELIVERY_WRITTEN)
 
         self._database.write(work)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select
 
 from hipnode.domain import (
     AuditEvent,
+    CommitmentState,
     Instance,
     Job,
     JobKind,
@@ -22,7 +23,16 @@ from hipnode.domain import (
 from hipnode.storage.engine import Database
 from hipnode.storage.intake import header_adapter
 from hipnode.storage.queue import to_job
-from hipnode.storage.schema import audit, destination, instance, job, reading, result, study
+from hipnode.storage.schema import (
+    audit,
+    commitment,
+    destination,
+    instance,
+    job,
+    reading,
+    result,
+    study,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class DestinationState:
     away_since_utc: datetime | None
     paused_until_utc: datetime | None
     error: str
+    uncommitted: int = 0  # delivered, and the destination has not committed to them yet
+    committed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +80,12 @@ class Account:
     kept: int  # by rule, unread
     waiting: int  # a reading, a report or a delivery is open
     quarantined: int  # a reading, its report or a delivery was given up
-    delivered: int
+    delivered: int  # and, where that is asked for, not yet committed to
+    committed: int  # delivered, and every destination that is asked has committed to all of it
     recorded: int  # reported to the audit log alone, or to no destination
+
+
+_UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
 class Lookups:
@@ -276,6 +292,12 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.destination)
     ).all()
     lengths = {row.destination: row.waiting for row in waiting}
+    promises = connection.execute(
+        select(commitment.c.destination, commitment.c.state, func.count()).group_by(
+            commitment.c.destination, commitment.c.state
+        )
+    ).all()
+    promised = {(name, state): count for name, state, count in promises}
     places = connection.execute(select(destination).order_by(destination.c.name)).all()
     return Overview(
         jobs={(JobKind(kind), JobState(state)): count for kind, state, count in counts},
@@ -288,6 +310,8 @@ def _overview(connection: Connection) -> Overview:
                 row.away_since_utc,
                 row.paused_until_utc,
                 row.error,
+                uncommitted=sum(promised.get((row.name, state), 0) for state in _UNCOMMITTED),
+                committed=promised.get((row.name, CommitmentState.COMMITTED), 0),
             )
             for row in places
         ),
@@ -300,7 +324,12 @@ def _account(connection: Connection) -> Account:
         select(func.count()).where(audit.c.event == AuditEvent.INSTANCE_DISCARDED)
     ).scalar()
     open_states = (JobState.QUEUED, JobState.CLAIMED)
-    ends = {"kept": 0, "waiting": 0, "quarantined": 0, "delivered": 0, "recorded": 0}
+    names = ("kept", "waiting", "quarantined", "delivered", "committed", "recorded")
+    ends = dict.fromkeys(names, 0)
+    promises: dict[str, set[str]] = {}
+    asked = select(commitment.c.study_instance_uid, commitment.c.state)
+    for study_uid, state in connection.execute(asked).all():
+        promises.setdefault(study_uid, set()).add(state)
     work: dict[str, list[Row[Any]]] = {}
     for row in connection.execute(select(job)).all():
         work.setdefault(row.study_instance_uid, []).append(row)
@@ -321,7 +350,8 @@ def _account(connection: Connection) -> Account:
         elif JobState.QUARANTINED in states:
             ends["quarantined"] += 1
         elif any(row.state == JobState.DONE for row in deliveries):
-            ends["delivered"] += 1
+            promise = promises.get(image.study_instance_uid)
+            ends["committed" if promise == {CommitmentState.COMMITTED} else "delivered"] += 1
         else:
             ends["recorded"] += 1
     return Account(received=len(images) + (discarded or 0), discarded=discarded or 0, **ends)

@@ -1,4 +1,8 @@
-"""The schema's versions: upgrade, and refuse to work on another one.
+"""The schema's versions: upgrade, and refuse to work on one that does not fit.
+
+During an upgrade of several machines the new release migrates while services of the old one still
+run, and are started again. Migrations therefore only add, and the database says in
+``schema_support`` back to which version releases may go on.
 
 Alembic is brought in only where there is something to upgrade: a service that finds the schema as
 it should be starts a fifth of a second sooner without it.
@@ -19,6 +23,7 @@ from sqlalchemy import Connection, func, inspect, make_url, select, text
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
 from hipnode.storage.engine import Database, door
+from hipnode.storage.schema import schema_support
 
 _FOLDER: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x68697003
@@ -42,18 +47,24 @@ def _current(connection: Connection) -> str:
 
 
 def check(database: Database) -> None:
-    """Refuse a schema of another version.
+    """Refuse a schema that is older than this release, or so new that it no longer fits.
 
     Raises
     ------
     StorageUnavailable
         Saying which version was found and which is needed.
     """
-    found = current(database)
-    if found != head():
-        raise StorageUnavailable(
-            f"The database's schema is at version {found or '(none)'}, this release needs {head()}."
-        )
+    found, needed = current(database), head()
+    if found == needed or (found > needed and database.read(_oldest) <= needed):
+        return
+    raise StorageUnavailable(
+        f"The database's schema is at version {found or '(none)'}, this release needs {needed}."
+    )
+
+
+def _oldest(connection: Connection) -> str:
+    """Return the oldest version whose releases may work on the schema as it is."""
+    return str(connection.execute(select(schema_support.c.oldest)).scalar_one())
 
 
 def upgrade(database: Database) -> None:
@@ -64,8 +75,8 @@ def upgrade(database: Database) -> None:
     StorageUnavailable
         If the database cannot be used. Nothing has changed then.
     """
-    if current(database) == head():
-        return
+    if current(database) >= head():
+        return  # `check` tells whether a newer one will do
     options = {"hipnode_begin": "IMMEDIATE"} if database.is_sqlite else {}
     alembic = import_module("hipnode.storage.alembic_upgrade")
     with (

@@ -1,4 +1,4 @@
-"""Which files may be deleted: old ones, and never what is not yet delivered.
+"""Which files may be deleted: old ones, and never what is not yet delivered and committed to.
 
 Rows stay: what was received, read and sent remains known after its files are gone.
 """
@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, exists, or_, select, update
 
-from hipnode.domain import AuditEvent, AuditRecord, JobKind, JobState
+from hipnode.domain import AuditEvent, AuditRecord, CommitmentState, JobKind, JobState
 from hipnode.settings import RetentionSettings
 from hipnode.storage import audit_row
 from hipnode.storage.engine import Database
 from hipnode.storage.files import YOUNG_S, FileStore
-from hipnode.storage.schema import instance, job, result
+from hipnode.storage.schema import commitment, instance, job, result
 
 _PAGE: Final = 500
 _UNFINISHED: Final = (JobState.QUEUED, JobState.CLAIMED, JobState.QUARANTINED)
 """A person may still requeue what is in quarantine: its files stay."""
+_UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +63,36 @@ def retire(
 
 
 def _study_needs_nothing(table: Table) -> ColumnElement[bool]:
-    """Nothing of the image's study is open or given up: no reading, report or delivery."""
-    return ~exists().where(
-        job.c.study_instance_uid == table.c.study_instance_uid, job.c.state.in_(_UNFINISHED)
+    """Nothing of the image's study is open or given up: reading, report, delivery, commitment."""
+    return and_(
+        ~exists().where(
+            job.c.study_instance_uid == table.c.study_instance_uid, job.c.state.in_(_UNFINISHED)
+        ),
+        ~exists().where(
+            commitment.c.study_instance_uid == table.c.study_instance_uid,
+            commitment.c.state.in_(_UNCOMMITTED),
+        ),
     )
 
 
 def _is_delivered() -> ColumnElement[bool]:
-    """Every delivery of the object is done; one that fell back needs its whole version."""
+    """Every delivery of the object is done, and committed to where that was asked for.
+
+    One that fell back needs its whole version.
+    """
     other = result.alias()
-    return ~exists().where(
-        job.c.kind == JobKind.DELIVER,
-        job.c.state.in_(_UNFINISHED),
-        or_(
-            job.c.result_id == result.c.id,
-            job.c.result_id.in_(
-                select(other.c.id).where(
-                    other.c.study_instance_uid == result.c.study_instance_uid,
-                    other.c.version == result.c.version,
-                )
-            ),
+    of_the_version = select(other.c.id).where(
+        other.c.study_instance_uid == result.c.study_instance_uid,
+        other.c.version == result.c.version,
+    )
+    return and_(
+        ~exists().where(
+            job.c.kind == JobKind.DELIVER,
+            job.c.state.in_(_UNFINISHED),
+            or_(job.c.result_id == result.c.id, job.c.result_id.in_(of_the_version)),
+        ),
+        ~exists().where(
+            commitment.c.result_id.in_(of_the_version), commitment.c.state.in_(_UNCOMMITTED)
         ),
     )
 

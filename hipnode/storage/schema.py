@@ -237,6 +237,39 @@ destination = Table(
     Column("claimed_utc", Moment),  # so that no destination waits for the others
 )
 
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", ForeignKey("job.id"), nullable=False),  # its newest delivery
+    Column("result_id", ForeignKey("result.id"), nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("study_instance_uid", ForeignKey("study.study_instance_uid"), nullable=False),
+    Column("sop_class_uid", Text, nullable=False),  # as what it was taken
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+    _text("transaction_uid"),
+    Column("due_utc", Moment, nullable=False),  # to be asked for, or asked for again
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("error"),
+    Column("committed_utc", Moment),
+    Index("uq_commitment_object", "result_id", "destination", unique=True),
+    Index(
+        "ix_commitment_due",
+        "destination",
+        "due_utc",
+        sqlite_where=text("state IN ('wanted', 'asked')"),
+        postgresql_where=text("state IN ('wanted', 'asked')"),
+    ),
+    Index(
+        "ix_commitment_transaction",
+        "transaction_uid",
+        sqlite_where=text("transaction_uid <> ''"),
+        postgresql_where=text("transaction_uid <> ''"),
+    ),
+    Index("ix_commitment_study", "study_instance_uid", "state"),
+)
+
 audit = Table(
     "audit",
     metadata,
@@ -271,6 +304,13 @@ audit = Table(
             ("outcome", "outcome", "ok"),
         )
     ),
+)
+
+schema_support = Table(
+    "schema_support",
+    metadata,
+    # One row: releases made for this version of the schema, or a newer one, may work on it.
+    Column("oldest", String(32), primary_key=True),
 )
 
 seal = Table(

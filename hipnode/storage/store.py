@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 from hipnode.settings import Settings
 from hipnode.storage import migrate as migrations
 from hipnode.storage.audit import AuditLog
+from hipnode.storage.commitment import Commitments
 from hipnode.storage.engine import Database, open_database
 from hipnode.storage.files import FileStore
 from hipnode.storage.ledger import Ledger
@@ -36,6 +37,8 @@ class Store:
     ----------
     ledger
         What was received, what is to be done, what came of it.
+    commitments
+        What destinations have promised to keep.
     audit
         The audit log.
     files
@@ -50,7 +53,9 @@ class Store:
         ageing_s = settings.queue.ageing_s
         self._nudger = None if database.is_sqlite else Nudger(ageing_s)
         nudge: Nudge = self._nudger or _no_nudge
-        self.ledger = Ledger(database, Queue(settings.queue, nudge), settings.queue, now)
+        queue = Queue(settings.queue, nudge)
+        self.ledger = Ledger(database, queue, settings.queue, now)
+        self.commitments = Commitments(database, queue, settings.queue, now)
         self.audit = AuditLog(database, Sealer(database, self.files.root), now)
 
     @classmethod

@@ -148,6 +148,7 @@ class Node(RuleBasedStateMachine):
             account.waiting,
             account.quarantined,
             account.delivered,
+            account.committed,
             account.recorded,
         )
         assert sum(parts) == account.received

@@ -83,12 +83,14 @@ def test_another_schema_is_refused(empty_settings: Settings) -> None:
     with pytest.raises(StorageUnavailable, match="none"):
         Store.open(empty_settings)
     store = Store.open(empty_settings, migrate=True)
-    store.database.write(
-        lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    )
+    for statement in (
+        "UPDATE alembic_version SET version_num = '9999'",
+        "UPDATE schema_support SET oldest = '9999'",
+    ):
+        store.database.write(lambda c, s=statement: c.execute(sa.text(s)))  # type: ignore[misc]
     store.close()
     with pytest.raises(StorageUnavailable, match="9999"):
-        Store.open(empty_settings)
+        Store.open(empty_settings, migrate=True)
 
 
 def test_migrating_twice_and_at_once_is_harmless(empty_settings: Settings, tmp_path: Path) -> None:

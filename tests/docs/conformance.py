@@ -21,6 +21,7 @@ from hipnode.reporting import KINDS, build
 from hipnode.reporting.charset import KEPT_CHARACTER_SETS
 from hipnode.reporting.identity import COPIED
 from hipnode.reporting.terms import probability_name
+from hipnode.services.commitment import PUSH_MODEL, REASONS, STATUSES
 from hipnode.services.courier.link import PROPOSED
 from hipnode.services.listener.admission import Rejection
 from hipnode.services.listener.contexts import VERIFICATION, is_transfer_syntax
@@ -61,6 +62,15 @@ def services() -> str:
     for uid, kind in KINDS.items():
         assert uid in PROPOSED, uid
         rows.append((UID(uid).name, f"`{uid}`", "yes", "yes", f"`{kind.value}`: {_OBJECTS[kind]}"))
+    rows.append(
+        (
+            UID(PUSH_MODEL).name,
+            f"`{PUSH_MODEL}`",
+            "yes",
+            "no",
+            "results, where a destination is asked",
+        )
+    )
     return table(("SOP Class", "UID", "SCU", "SCP", "what for"), rows)
 
 
@@ -97,6 +107,16 @@ def statuses() -> str:
     return table(("status", "when"), rows)
 
 
+def commitment_statuses() -> str:
+    """Return what a destination's N-EVENT-REPORT is answered with."""
+    return table(("status", "when"), ((f"0x{s:04X}", why) for s, why in STATUSES.items()))
+
+
+def commitment_failures() -> str:
+    """Return the Failure Reasons that are known by name."""
+    return table(("failure reason", "meaning"), ((f"0x{s:04X}", w) for s, w in REASONS.items()))
+
+
 def rejections() -> str:
     """Return the reasons for which an association is rejected."""
     rows = [(r.name.replace("_", " ").lower(), *(str(n) for n in r.value)) for r in Rejection]
@@ -107,6 +127,7 @@ def network() -> str:
     """Return the defaults of what can be set about associations."""
     listener = ListenerSettings()
     timeout = DestinationSettings.model_fields["timeout_s"].default
+    answer = DestinationSettings.model_fields["commitment_timeout_s"].default
     rows = [
         (
             "maximum PDU length received",
@@ -126,6 +147,7 @@ def network() -> str:
             "listener.network_timeout_s",
         ),
         ("time-outs, as SCU", f"{timeout:g} s", "destinations.timeout_s"),
+        ("storage commitment's answer", f"{answer:g} s", "destinations.commitment_timeout_s"),
         ("asynchronous operations", "not negotiated", ""),
         ("Implementation Class UID", f"`{codes.IMPLEMENTATION_CLASS_UID}`", ""),
         ("Implementation Version Name", "`HIPNODE_` and the version", ""),
@@ -206,6 +228,8 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
         services,
         transfer_syntaxes,
         statuses,
+        commitment_statuses,
+        commitment_failures,
         rejections,
         network,
         attributes,

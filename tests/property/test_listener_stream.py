@@ -35,9 +35,6 @@ class Receiver:
             }
         )
         self.store = Store.open(effective, migrate=True)
-        from hipnode.storage.schema import metadata  # TEMPORARY
-
-        metadata.create_all(self.store.database.engine)
         self.server = NodeServer(effective, Intake(effective, self.store), streaming=streaming)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.1,))
         self.thread.start()

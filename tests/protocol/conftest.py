@@ -34,9 +34,6 @@ class Service:
             defaults[name] = {**defaults[name], **table} if merge else table
         self.settings = Settings.model_validate(defaults)
         self.store = Store.open(self.settings, migrate=True)
-        from hipnode.storage.schema import metadata  # TEMPORARY
-
-        metadata.create_all(self.store.database.engine)
         self.stopping = threading.Event()
         self.port = 0
         self._thread: threading.Thread | None = None

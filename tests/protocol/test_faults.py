@@ -43,7 +43,11 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> It
     made = Crew(
         tmp_path / "node",
         url,
-        destinations=[destination(orthanc, objects=["sr", "text"])],
+        destinations=[
+            destination(
+                orthanc, objects=["sr", "text"], storage_commitment=True, commitment_timeout_s=4
+            )
+        ],
         queue={"lease_s": 4, "max_attempts": 50, "backoff_first_s": 0.1, "backoff_cap_s": 0.5},
         report={"quiet_s": 0.5, "report_on_release": True},
     )
@@ -51,8 +55,16 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> It
     made.end()
 
 
+def all_committed(crew: Crew) -> dict[str, int]:
+    """Return the account, once the archive has answered for everything."""
+    crew.tend()
+    account: dict[str, int] = crew.node.status("--account")["account"]
+    return account if account["committed"] == account["received"] else {}
+
+
 def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> None:
     images = list(sendable(copies(SAMPLES[0], IMAGES, tmp_path), tmp_path))
+    orthanc.set_modality("hipnode", crew.node.ae_title, crew.node.host, crew.node.port)
     crew.start()
     crew.arm(*Point)
     modality = Modality(crew.node)
@@ -66,12 +78,12 @@ def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> 
         while not modality.send(image):
             crew.tend()
     eventually(reached, timeout_s=240, poll_s=0.1, what="every point has killed somebody")
-    status = settled(crew.node)
+    settled(crew.node)
+    account = eventually(lambda: all_committed(crew), timeout_s=120, poll_s=1)
 
     in_a_child = {Point.READING_BEGUN, Point.READING_MADE}  # which the worker outlives
     assert sum(crew.deaths.values()) == len(set(Point) - in_a_child)
-    account = status["account"]
-    assert account["received"] == account["delivered"] == IMAGES
+    assert account["received"] == account["committed"] == IMAGES
     assert_the_count_adds_up(account)
     assert_the_archive_holds_every_result_once(crew.node, orthanc)
     again = {job: claims for job, claims in claims_of_reads(crew.node).items() if claims > 1}

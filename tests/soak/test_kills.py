@@ -1,6 +1,6 @@
 """Services are killed at random under load, for as long as ``HIPNODE_SOAK_KILLS`` says.
 
-Six kills on each engine by default, so that the harness itself is tried with every run of the tests. A long
+Six kills on each engine by default, so that the harness itself is tried by every run. A long
 run: ``HIPNODE_SOAK_KILLS=1000 pytest -s tests/soak``; it prints what it did.
 """
 

@@ -128,6 +128,8 @@ class Deliveries:
                 status=status,
                 sop_class_uid=candidate.sop_class_uid,
                 peer=self._destination.ae_title,
+                sop_instance_uid=candidate.sop_instance_uid,
+                commit=self._destination.storage_commitment,
             )
             return
         raise SopClassRefused

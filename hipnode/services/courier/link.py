@@ -9,6 +9,7 @@ PS3.8 7.1, A-ASSOCIATE.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -71,6 +72,72 @@ def meaning(status: int) -> Answer:
     return Answer.REFUSED
 
 
+def tls_of(destination: DestinationSettings) -> ssl.SSLContext | None:
+    """Return what a destination's TLS is made with; None where it has none."""
+    return client_context(destination.tls) if destination.tls else None
+
+
+def application_entity(destination: DestinationSettings, ae_title: str) -> ApplicationEntity:
+    """Return who calls a destination, with its time-outs and no presentation context yet."""
+    ae = ApplicationEntity(destination.calling_ae_title or ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.connection_timeout = destination.timeout_s
+    ae.acse_timeout = destination.timeout_s
+    ae.dimse_timeout = destination.timeout_s
+    ae.network_timeout = destination.timeout_s
+    return ae
+
+
+def associate(
+    ae: ApplicationEntity,
+    destination: DestinationSettings,
+    tls: ssl.SSLContext | None,
+    handlers: Sequence[Any] = (),
+) -> Association:
+    """Open an association to a destination.
+
+    Parameters
+    ----------
+    ae
+        Who calls, with the presentation contexts to propose.
+    destination
+        Who is called.
+    tls
+        For DICOM over TLS.
+    handlers
+        pynetdicom's, for requests that come from the other side.
+
+    Raises
+    ------
+    DestinationUnreachable
+        If there is no connection, the association is rejected, or no context is accepted.
+    """
+    association = ae.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        max_pdu=_MAX_PDU_BYTES,
+        tls_args=(tls, destination.host) if tls else None,
+        evt_handlers=list(handlers),
+    )
+    if association.is_established:
+        return association
+    answer: Any = association.acceptor.primitive
+    if answer is None:
+        raise DestinationUnreachable("no connection, or no answer to the association request")
+    if answer.result:
+        raise DestinationUnreachable(
+            f"association rejected: result {answer.result}, source {answer.result_source}, "
+            f"reason {answer.diagnostic} (PS3.8 9.3.4)"
+        )
+    raise NoContextAccepted
+
+
+class NoContextAccepted(DestinationUnreachable):
+    """The destination accepts none of our SOP Classes."""
+
+
 class Link:
     """An association to a destination, made again when it is gone.
 
@@ -84,17 +151,9 @@ class Link:
 
     def __init__(self, destination: DestinationSettings, ae_title: str) -> None:
         self._destination = destination
-        self._tls: ssl.SSLContext | None = (
-            client_context(destination.tls) if destination.tls else None
-        )
+        self._tls = tls_of(destination)
         self._association: Association | None = None
-        self._ae = ApplicationEntity(destination.calling_ae_title or ae_title)
-        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.connection_timeout = destination.timeout_s
-        self._ae.acse_timeout = destination.timeout_s
-        self._ae.dimse_timeout = destination.timeout_s
-        self._ae.network_timeout = destination.timeout_s
+        self._ae = application_entity(destination, ae_title)
         for uid in PROPOSED:
             self._ae.add_requested_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
@@ -110,28 +169,8 @@ class Link:
         DestinationUnreachable
             If there is no connection, the association is rejected, or no context is accepted.
         """
-        if self.is_open:
-            return
-        destination = self._destination
-        association = self._ae.associate(
-            destination.host,
-            destination.port,
-            ae_title=destination.ae_title,
-            max_pdu=_MAX_PDU_BYTES,
-            tls_args=(self._tls, destination.host) if self._tls else None,
-        )
-        if association.is_established:
-            self._association = association
-            return
-        answer: Any = association.acceptor.primitive
-        if answer is None:
-            raise DestinationUnreachable("no connection, or no answer to the association request")
-        if answer.result:
-            raise DestinationUnreachable(
-                f"association rejected: result {answer.result}, source {answer.result_source}, "
-                f"reason {answer.diagnostic} (PS3.8 9.3.4)"
-            )
-        raise DestinationUnreachable("the destination accepts none of our SOP Classes")
+        if not self.is_open:
+            self._association = associate(self._ae, self._destination, self._tls)
 
     def sr_classes(self) -> list[str]:
         """Return the SOP Classes that an SR may have for the destination, the best first."""

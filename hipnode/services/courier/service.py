@@ -9,6 +9,7 @@ import threading
 from typing import Final
 
 from hipnode.domain import JobKind
+from hipnode.services.courier.commitments import Committer
 from hipnode.services.courier.deliveries import Deliveries
 from hipnode.settings import Settings
 from hipnode.storage import Store, dispatcher_for
@@ -48,6 +49,16 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
             name=f"courier-{name}",
         )
         for name, sender in senders.items()
+    ]
+    asking = [place for place in settings.destinations if place.storage_commitment]
+    store.commitments.waive([place.name for place in asking])
+    threads += [
+        threading.Thread(
+            target=Committer(place, settings.node.ae_title, store).run,
+            args=(stop,),
+            name=f"commitment-{place.name}",
+        )
+        for place in asking
     ]
     for thread in threads:
         thread.start()

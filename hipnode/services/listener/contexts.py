@@ -26,6 +26,8 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
+from hipnode.services.commitment import PUSH_MODEL
+
 VERIFICATION: Final = UID("1.2.840.10008.1.1")
 _STANDARD_STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _STANDARD_ROOT: Final = "1.2.840.10008."
@@ -53,7 +55,9 @@ def is_transfer_syntax(uid: str) -> bool:
     return UID(uid).type == "Transfer Syntax"
 
 
-def supported(proposed: Iterable[PresentationContext]) -> list[PresentationContext]:
+def supported(
+    proposed: Iterable[PresentationContext], *, commitment: bool = False
+) -> list[PresentationContext]:
     """Return the contexts to negotiate with, given what the peer proposes.
 
     For each storage SOP Class the peer's transfer syntaxes in its own order: what it names first
@@ -63,6 +67,9 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
     ----------
     proposed
         The peer's presentation context definition list.
+    commitment
+        Whether destinations are asked for storage commitment: they may answer on associations of
+        their own, of which they are the SCP (PS3.7 D.3.3.4, role selection).
     """
     wanted: dict[str, list[Any]] = {VERIFICATION: list(_UNCOMPRESSED)}
     for context in proposed:
@@ -73,4 +80,9 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
         known.extend(
             uid for uid in context.transfer_syntax if uid not in known and is_transfer_syntax(uid)
         )
-    return [build_context(uid, syntaxes) for uid, syntaxes in wanted.items() if syntaxes]
+    contexts = [build_context(uid, syntaxes) for uid, syntaxes in wanted.items() if syntaxes]
+    if commitment:
+        answers = build_context(PUSH_MODEL, list(_UNCOMPRESSED))
+        answers.scu_role, answers.scp_role = False, True  # the roles of the peer
+        contexts.append(answers)
+    return contexts

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from typing import Final
 
+from pydicom import Dataset
+
 from hipnode.codes import MANUFACTURER
 from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.imaging import read_header
 from hipnode.nets import set_digest
+from hipnode.services.commitment import take_report
 from hipnode.services.listener.arrival import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
 from hipnode.services.listener.notes import Notes, Peer
@@ -233,6 +236,10 @@ class Intake:
             sop_class=arrival.request.sop_class_uid,
             transfer_syntax=arrival.transfer_syntax,
         )
+
+    def reported(self, peer: Peer, event_type: int | None, report: Dataset) -> int:
+        """Take a destination's answer about storage commitment; return the response's status."""
+        return take_report(self._store, event_type, report, peer.calling_ae)
 
     def released(self, peer: Peer) -> None:
         """Have the association's studies reported at once, where the settings say so."""

@@ -144,7 +144,9 @@ class NodeServer(ThreadedAssociationServer):
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_C_ECHO, self._echoed),
+            (evt.EVT_N_EVENT_REPORT, self._reported),
         )
+        self._commitment = any(place.storage_commitment for place in settings.destinations)
         ae = ApplicationEntity(settings.node.ae_title)
         ae.maximum_associations = 1_000_000  # `Admission` has the limit
         ae.maximum_pdu_size = listener.max_pdu_bytes
@@ -261,7 +263,7 @@ class NodeServer(ThreadedAssociationServer):
             refusal = self.admit(assoc, request)
             if refusal is None:
                 assoc.acceptor.supported_contexts = supported(
-                    proposal.presentation_context_definition_list
+                    proposal.presentation_context_definition_list, commitment=self._commitment
                 )
         finally:
             if refusal is not None:
@@ -279,6 +281,10 @@ class NodeServer(ThreadedAssociationServer):
 
     def _aborted(self, event: evt.Event) -> None:
         self.intake.notes.aborted(_of(event).peer)
+
+    def _reported(self, event: evt.Event) -> tuple[int, None]:
+        peer = _of(event).peer
+        return self.intake.reported(peer, event.event_type, event.event_information), None
 
     def _echoed(self, event: evt.Event) -> int:
         self.intake.notes.echoed(_of(event).peer)
