@@ -58,7 +58,7 @@ class Crew:
         return Process(command, self.node.folder / f"{service}.log", env=environment)
 
     def _wait_for_the_listener(self) -> None:
-        eventually(self._listens, timeout_s=120, what="the listener listens")
+        eventually(self._listens, timeout_s=180, what="the listener listens")
 
     def _listens(self) -> bool:
         self.tend()

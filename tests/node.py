@@ -98,7 +98,7 @@ class Node:
             ports = _READY.findall(process.output())
             return int(ports[-1]) if len(ports) > seen else 0
 
-        self.port = eventually(port, timeout_s=60, what="hipnode listens")
+        self.port = eventually(port, timeout_s=180, what="hipnode listens")
 
     def stop(self) -> int:
         """SIGTERM, as systemd sends it; return the exit status."""
