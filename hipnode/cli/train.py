@@ -15,23 +15,29 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     epochs: Annotated[int, typer.Option(help="Another number than the recipe's.")] = 0,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE instead of the recipe's, e.g. plan.batch=8."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="A safetensors file with a pretrained backbone.")
     ] = None,
+    folds: Annotated[
+        int, typer.Option(help="Cross-validate: so many models, one held-out test split.")
+    ] = 0,
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "0.1.0",
 ) -> None:
     """Train a network and write its bundle: checkpoints and curves lie in OUT.run."""
     from rich.progress import Progress
 
-    from hipnode.training.recipe import read_recipe
+    from hipnode.training.crossval import cross_validate
+    from hipnode.training.pretrain import pretrain
+    from hipnode.training.recipe import Pretraining, read_recipe
     from hipnode.training.train import Telling
     from hipnode.training.train import train as run
 
-    chosen = read_recipe(recipe)
-    if epochs:
-        chosen = chosen.model_copy(
-            update={"plan": chosen.plan.model_copy(update={"epochs": epochs})}
-        )
+    changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
+    chosen = read_recipe(recipe, changes)
     with Progress() as progress:
         bars = {name: progress.add_task(f"read {name}", total=None) for name in ("train", "val")}
         learning = progress.add_task("train", total=chosen.plan.epochs)
@@ -49,14 +55,24 @@ def train(
             figures = [f"{name} {value:.4f}" for name, value in row.items() if name != "epoch"]
             progress.console.print(f"epoch {int(row['epoch']):3d}  {'  '.join(figures)}")
 
-        model = run(
-            chosen,
-            data,
-            out,
-            device=device,
-            resume=resume,
-            weights=weights,
-            version=version,
-            telling=Telling(decoded, left_out, epoch),
-        )
-    typer.echo(f"{out}\nsha256 = {model.spec.digest}")
+        telling = Telling(decoded, left_out, epoch)
+        if isinstance(chosen, Pretraining):
+            said = str(pretrain(chosen, data, out, device=device, resume=resume, telling=telling))
+        elif folds:
+            said = cross_validate(
+                chosen, data, out, folds=folds, device=device, resume=resume,
+                weights=weights, telling=telling,
+            )  # fmt: skip
+        else:
+            model = run(
+                chosen,
+                data,
+                out,
+                device=device,
+                resume=resume,
+                weights=weights,
+                version=version,
+                telling=telling,
+            )
+            said = f"{out}\nsha256 = {model.spec.digest}"
+    typer.echo(said)

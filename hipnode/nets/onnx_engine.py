@@ -73,7 +73,15 @@ class OnnxEngine:
     def run(
         self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None
     ) -> Arrays:
-        """Run the graph on (n, channels, rows, columns) float32; see `Engine.run`."""
+        """Run the graph; see `Engine.run`.
+
+        Parameters
+        ----------
+        batch
+            (n, channels, rows, columns) float32.
+        covariates
+            (n, k) float32, or None.
+        """
         given = {IMAGE: batch} | ({} if covariates is None else {COVARIATES: covariates})
         values = self._session.run(
             list(self._outputs), {k: v for k, v in given.items() if k in self._takes}

@@ -79,6 +79,14 @@ class ViTSmall(Classifier):
     depth: int = Field(default=12, ge=1, le=12)
 
 
+class ClinicalOnly(Arguments):
+    """DXA 2023, Table 1: the covariates without the image."""
+
+    covariates: int = Field(ge=1, le=64)
+    classes: int = Field(default=3, ge=2, le=16)
+    features: int = Field(default=32, ge=1, le=512)
+
+
 class UNetLocaliser(Arguments):
     """Murphy 2022, CNN1: fully convolutional; one channel, inside or outside a hip ROI."""
 
@@ -100,6 +108,7 @@ ARGUMENTS: Final[dict[str, type[Arguments]]] = {
     "densenet172": DenseNet172,
     "vgg16": VGG16,
     "vit_small": ViTSmall,
+    "clinical_only": ClinicalOnly,
 }
 """Every network by name."""
 

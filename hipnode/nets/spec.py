@@ -69,7 +69,9 @@ class HipnodePart(_Part):
     version: Annotated[str, StringConstraints(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}$")]
     role: Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"]
     network: NetworkPart
-    outputs: list[Literal["logits", "location", "cam", "mask", "embedding"]] = Field(min_length=1)
+    outputs: list[Literal["logits", "location", "cam", "mask", "box", "embedding"]] = Field(
+        min_length=1
+    )
     labels: list[Label] = Field(min_length=1, max_length=32)
     positive_labels: list[Label] = Field(min_length=1)
     channels: int = Field(default=1, ge=1, le=4)

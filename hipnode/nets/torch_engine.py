@@ -57,7 +57,15 @@ class TorchEngine:
     def run(
         self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None
     ) -> Arrays:
-        """Run the network on (n, channels, rows, columns) float32; see `Engine.run`."""
+        """Run the network; see `Engine.run`.
+
+        Parameters
+        ----------
+        batch
+            (n, channels, rows, columns) float32.
+        covariates
+            (n, k) float32, or None.
+        """
         given = [batch] if covariates is None else [batch, covariates]
         with torch.inference_mode():
             outputs = self._net(*(torch.from_numpy(one).to(self._device) for one in given))

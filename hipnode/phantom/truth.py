@@ -12,6 +12,7 @@ from hipnode.domain import Box, Side
 
 LABELS: Final = ("no_fracture", "intracapsular", "trochanteric", "subtrochanteric")
 IMPLANTS: Final = ("hemi", "total", "sliding_screw", "nail", "screws", "plate")
+RISKS: Final = ("low", "moderate", "high")
 Point = tuple[float, float]
 
 
@@ -70,10 +71,17 @@ class Truth:
         """Return the hip of this side where the image shows it."""
         return next((h for h in self.hips if h.side == side), None)
 
+    @property
+    def risk(self) -> str:
+        """Fracture risk, an invented rule: a step up at T -1, at -2.5, and for a past fracture."""
+        steps = (self.t_score <= -1) + (self.t_score <= -2.5) + self.hip_fracture_history
+        return RISKS[min(steps, len(RISKS) - 1)]
+
     def row(self) -> dict[str, str]:
         """Return one flat row of the manifest."""
         skip = {"hips", "marker_box"}
         row = {f.name: _text(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
+        row["risk"] = self.risk
         row["marker_box"] = _text(self.marker_box)
         for side in Side:
             hip = self.hip(side)

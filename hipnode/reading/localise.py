@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side
-from hipnode.imaging import preprocess
+from hipnode.imaging import PreprocessSpec, preprocess, square_around
 from hipnode.nets import LoadedModel
 from hipnode.reading import sides
 from hipnode.reading.classify import preprocessing
@@ -69,6 +69,8 @@ def candidates(pixels: NDArray[np.float32], localiser: LoadedModel) -> list[Cand
     Murphy 2022, Methods (CNN1: each connected contour of the network's mask becomes a box).
     """
     how = preprocessing(localiser.spec)
+    if "box" in localiser.spec.outputs:
+        return _by_halves(pixels, localiser, how)
     mask = localiser.engine.run(preprocess(pixels, how)[np.newaxis])["mask"][0, 0]
     found = []
     for part in _regions(mask):
@@ -80,6 +82,28 @@ def candidates(pixels: NDArray[np.float32], localiser: LoadedModel) -> list[Cand
         if box is not None:
             found.append(Candidate(box, float(mask[part].mean()), area))
     return sorted(found, key=lambda c: c.score * c.area, reverse=True)
+
+
+def _by_halves(
+    pixels: NDArray[np.float32], localiser: LoadedModel, how: PreprocessSpec
+) -> list[Candidate]:
+    """Return the box that a regression gives for each half of the image (Gale 2017, 2.3)."""
+    rows, columns = pixels.shape
+    middle = columns // 2
+    halves = (Box(0, 0, middle, rows), False), (Box(columns - middle, 0, columns, rows), True)
+    batch = np.stack([preprocess(pixels, how, half, mirror=mirror) for half, mirror in halves])
+    found = []
+    shares = localiser.engine.run(batch)["box"]
+    for (half, mirror), share in zip(halves, shares, strict=True):
+        left, top, side = square_around(half, how.crop_margin)
+        across = (1 - share[2], 1 - share[0]) if mirror else (share[0], share[2])
+        xs = [round(min(max(left + float(x) * side, 0), columns)) for x in across]
+        ys = [round(min(max(top + float(y) * side, 0), rows)) for y in (share[1], share[3])]
+        if xs[0] < xs[1] and ys[0] < ys[1]:
+            box = Box(xs[0], ys[0], xs[1], ys[1])
+            area = box.width_px * box.height_px / max(rows, columns) ** 2
+            found.append(Candidate(box, 1.0, area))
+    return found
 
 
 def _regions(mask: NDArray[np.float32]) -> Iterator[NDArray[np.bool_]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid
+from hipnode.imaging import PreprocessSpec, square_around
 from hipnode.training.batches import Samples
 from hipnode.training.manifest import HipRow, Row, read_pixels
+from hipnode.training.plan import Plan
 from hipnode.training.recipe import Recipe
 from hipnode.training.transforms import sample
 
@@ -88,7 +90,10 @@ def _of_row(recipe: Learns, row: Row) -> Iterator[Item | str]:
     elif not frontal:
         yield "not an upright frontal view"
     elif recipe.role == "localiser":
-        yield Item(row, None, 0) if row.hips else "no hip box"
+        if by_halves(recipe):
+            yield from (Item(row, hip, 0) for hip in row.hips)
+        else:
+            yield Item(row, None, 0) if row.hips else "no hip box"
     else:
         for hip in row.hips:
             target = label_of(recipe, row, hip)
@@ -170,17 +175,11 @@ def gather(
         If a file cannot be read or a needed cell is missing, with the line.
     """
     chosen, left_out = items(recipe, [row for row in rows if row.split == split])
-    side = round(recipe.preprocess.size_px / recipe.plan.view)
-    key = _key(recipe, chosen, side)
-    images_at, masks_at = cache / f"{split}-{key}.npy", cache / f"{split}-{key}-masks.npy"
-    if not images_at.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _decode(recipe, chosen, side, images_at, masks_at, tell)
-    images = np.load(images_at, mmap_mode="r")
+    images, masks = store(recipe, chosen, cache / split, tell)
     targets: NDArray[Any] = np.array([item.target for item in chosen], np.int64)
     weights = _weights(targets) if recipe.balance and len(targets) else np.ones(len(chosen))
-    if recipe.role == "localiser":
-        targets = np.load(masks_at, mmap_mode="r")
+    if masks is not None:
+        targets = masks
     elif "location" in recipe.outputs:
         targets = np.stack([targets, [item.place for item in chosen]], 1)
     samples = Samples(images, targets, weights, covariates(recipe.covariates, chosen))
@@ -201,12 +200,54 @@ def covariates(names: Sequence[str], chosen: Sequence[Item]) -> NDArray[np.float
     return np.array(known, np.float32).reshape(len(chosen), len(names))
 
 
+class Stored(Protocol):
+    """What decides how images are kept for a recipe."""
+
+    @property
+    def preprocess(self) -> PreprocessSpec: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+
+def store(
+    recipe: Stored, chosen: Sequence[Item], at: Path, tell: Callable[[int, int], None]
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return the items' images (n, s, s) uint16 and, for a localiser, masks (n, s, s) uint8.
+
+    Parameters
+    ----------
+    recipe
+        Its size and crop.
+    chosen
+        The items, in order.
+    at
+        Where the arrays are kept; a name that changes with what they hold is added.
+    tell
+        Is given how many of how many are decoded.
+
+    Raises
+    ------
+    ManifestInvalid
+        If a file cannot be read, with the line.
+    """
+    role = str(getattr(recipe, "role", ""))
+    side = round(recipe.preprocess.size_px / recipe.plan.view)
+    key = _key(recipe, role, chosen, side)
+    images_at, masks_at = (at.with_name(f"{at.name}-{key}{end}.npy") for end in ("", "-masks"))
+    if not images_at.exists():
+        at.parent.mkdir(parents=True, exist_ok=True)
+        _decode(recipe, chosen, side, images_at, masks_at if role == "localiser" else None, tell)
+    masks = np.load(masks_at, mmap_mode="r") if role == "localiser" else None
+    return np.load(images_at, mmap_mode="r"), masks
+
+
 def _decode(
-    recipe: Recipe,
+    recipe: Stored,
     chosen: Sequence[Item],
     side: int,
     images_at: Path,
-    masks_at: Path,
+    masks_at: Path | None,
     tell: Callable[[int, int], None],
 ) -> None:
     spec = recipe.preprocess
@@ -214,31 +255,57 @@ def _decode(
     margin = ((1 + 2 * spec.crop_margin) / recipe.plan.view - 1) / 2
     wide = type(spec)(size_px=spec.size_px, crop_margin=margin)
     images = np.zeros((len(chosen), side, side), np.uint16)
-    masks = np.zeros((len(chosen), side, side), np.uint8) if recipe.role == "localiser" else None
+    masks = np.zeros((len(chosen) if masks_at else 0, side, side), np.uint8)
+    halves = masks_at is not None and by_halves(recipe)
     last, pixels = -1, np.zeros((1, 1), np.float32)
     for index, item in enumerate(chosen):
         if item.row.line != last:
             pixels, last = read_pixels(item.row), item.row.line
-        box = item.hip.box if item.hip else None
-        mirror = spec.flip_left_to_right and item.hip is not None and item.hip.side is Side.LEFT
+        box, mirror = item.hip.box if item.hip else None, False
+        if box and halves:
+            box, mirror = half_around(box, pixels.shape)
+        elif item.hip is not None:
+            mirror = spec.flip_left_to_right and item.hip.side is Side.LEFT
         images[index] = sample(pixels, wide, box, mirror=mirror, size_px=side)
-        if masks is not None:
+        if masks_at and box and item.hip:
+            frame = square_around(box, margin)
+            masks[index] = draw_boxes([item.hip.box], frame, side)[:, :: -1 if mirror else 1]
+        elif masks_at:
             masks[index] = draw_mask([hip.box for hip in item.row.hips], pixels.shape, side)
         tell(index + 1, len(chosen))
-    if masks is not None:
+    if masks_at:
         np.save(masks_at, masks)
     np.save(images_at, images)
+
+
+def by_halves(recipe: object) -> bool:
+    """Tell whether a localiser gives one box for each half of an image (Gale 2017, 2.3)."""
+    return "box" in getattr(recipe, "outputs", ())
+
+
+def half_around(box: Box, shape: tuple[int, ...]) -> tuple[Box, bool]:
+    """Return the half of an image (rows, columns) that a hip lies in, and whether to mirror it."""
+    rows, columns = shape
+    middle = columns // 2
+    if box.x0 + box.x1 < columns:
+        return Box(0, 0, middle, rows), False
+    return Box(columns - middle, 0, columns, rows), True
 
 
 def draw_mask(boxes: Sequence[Box], shape: tuple[int, ...], side: int) -> NDArray[np.uint8]:
     """Return the boxes of an image (rows, columns) as a mask (side, side) of the padded square."""
     rows, columns = shape
     square = max(rows, columns)
-    top, left, scale = (square - rows) // 2, (square - columns) // 2, side / square
+    return draw_boxes(boxes, (-((square - columns) // 2), -((square - rows) // 2), square), side)
+
+
+def draw_boxes(boxes: Sequence[Box], frame: tuple[int, int, int], side: int) -> NDArray[np.uint8]:
+    """Return boxes as a mask (side, side) of a square ``(x0, y0, side_px)`` of their image."""
+    left, top, square = frame
     mask = np.zeros((side, side), np.uint8)
     for box in boxes:
-        y0, y1 = (round((y + top) * scale) for y in (box.y0, box.y1))
-        x0, x1 = (round((x + left) * scale) for x in (box.x0, box.x1))
+        y0, y1 = (max(0, round((y - top) * side / square)) for y in (box.y0, box.y1))
+        x0, x1 = (max(0, round((x - left) * side / square)) for x in (box.x0, box.x1))
         mask[y0:y1, x0:x1] = 255
     return mask
 
@@ -249,13 +316,13 @@ def _weights(targets: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(1.0 / counts[targets], np.float64)
 
 
-def _key(recipe: Recipe, chosen: Sequence[Item], side: int) -> str:
+def _key(recipe: Stored, role: str, chosen: Sequence[Item], side: int) -> str:
     """Return a name for the arrays that changes with anything they depend on."""
     facts = [
-        recipe.role,
+        role,
         side,
         recipe.plan.view,
-        recipe.preprocessing,
+        asdict(recipe.preprocess),
         [
             (str(item.row.file), item.row.file.stat().st_size if item.row.file.exists() else -1)
             + ((item.hip.side, str(item.hip.box)) if item.hip else ("", ""))

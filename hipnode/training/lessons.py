@@ -52,7 +52,7 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
 def objective(recipe: Recipe, samples: Samples) -> Objective:
     """Return the loss of a recipe's role: of outputs by name and targets."""
     if recipe.role == "localiser":
-        return _overlap
+        return _boxes if "box" in recipe.outputs else _overlap
     smooth = recipe.label_smoothing
     weights = class_weights(samples, len(recipe.labels)) if recipe.reweight else None
 
@@ -87,3 +87,25 @@ def _overlap(outputs: dict[str, Tensor], masks: Tensor) -> Tensor:
     loss: Tensor = functional.binary_cross_entropy_with_logits(logits, masks)
     both: Tensor = loss + DiceLoss(sigmoid=True)(logits, masks)
     return both
+
+
+def _boxes(outputs: dict[str, Tensor], masks: Tensor) -> Tensor:
+    loss: Tensor = functional.smooth_l1_loss(outputs["box"], extents(masks), beta=0.05)
+    return loss
+
+
+def extents(masks: Tensor) -> Tensor:
+    """Return the box around each mask (n, 1, s, s), (n, 4): x0, y0, x1, y1 as shares of the side.
+
+    An empty mask (the box left the image) gives the middle.
+    """
+    inside = masks[:, 0] >= 0.5
+    side = inside.shape[-1]
+    spans = []
+    for along in (inside.any(1), inside.any(2)):  # columns, rows
+        first = along.float().argmax(1)
+        last = side - along.flip(1).float().argmax(1)
+        found = along.any(1)
+        spans.append(torch.where(found, first, side // 2) / side)
+        spans.append(torch.where(found, last, side // 2) / side)
+    return torch.stack([spans[0], spans[2], spans[1], spans[3]], 1)

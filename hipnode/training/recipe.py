@@ -6,7 +6,9 @@ paper, or why it differs, is in the recipe's table ``where``.
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,6 +20,7 @@ from hipnode.nets import registry
 from hipnode.nets.spec import Label, Name, Scalar, Sentence
 from hipnode.training.augment import Augmentation
 from hipnode.training.plan import Plan
+from hipnode.training.selfsupervised import SelfSupervision
 
 SHIPPED: Final = Path(__file__).resolve().parent / "recipes"
 
@@ -56,7 +59,7 @@ class Recipe(_Part):
     card: Sentence
     labels: tuple[Label, ...] = Field(min_length=1)
     positive_labels: tuple[Label, ...] = Field(min_length=1)
-    outputs: tuple[Literal["logits", "location", "cam", "mask", "embedding"], ...]
+    outputs: tuple[Literal["logits", "location", "cam", "mask", "box", "embedding"], ...]
     covariates: tuple[Label, ...] = ()
     network: Network
     preprocessing: dict[Label, Scalar]
@@ -66,7 +69,7 @@ class Recipe(_Part):
     balance: bool = True  # draw every class equally often
     reweight: bool = False  # weigh each class in the loss by how rare it is
     location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
-    freeze_backbone: bool = False  # learn the head alone; needs weights to start from
+    freeze_backbone: bool = False  # where weights are given: learn the head alone
     keep: Literal["loss", "accuracy"] = "loss"  # which validation figure decides on the epoch
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     where: dict[str, str] = {}
@@ -91,8 +94,45 @@ class Recipe(_Part):
         return PreprocessSpec(**self.preprocessing)  # type: ignore[arg-type]
 
 
-def read_recipe(reference: str | Path) -> Recipe:
+class Pretraining(_Part):
+    """A backbone that is learned without labels."""
+
+    name: Name
+    paper: str
+    system: str
+    method: Literal["dino", "moco"]
+    network: Network
+    preprocessing: dict[Label, Scalar]
+    plan: Plan = Plan()
+    augmentation: Augmentation = Augmentation()
+    settings: SelfSupervision = SelfSupervision()
+    where: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Pretraining:
+        registry.validate(self.network.name, self.network.arguments)
+        _ = self.preprocess
+        return self
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The preprocessing of the large views."""
+        return PreprocessSpec(**self.preprocessing)  # type: ignore[arg-type]
+
+    def preprocess_of(self, size_px: int) -> PreprocessSpec:
+        """The preprocessing of views of another size."""
+        return dataclasses.replace(self.preprocess, size_px=size_px)
+
+
+def read_recipe(reference: str | Path, changes: Sequence[str] = ()) -> Recipe | Pretraining:
     """Read a recipe, by the name of a shipped one or by path.
+
+    Parameters
+    ----------
+    reference
+        Which one.
+    changes
+        ``key.key=value`` with a TOML value, each instead of what the recipe says.
 
     Raises
     ------
@@ -102,7 +142,11 @@ def read_recipe(reference: str | Path) -> Recipe:
     shipped = SHIPPED / f"{reference}.toml"
     path = shipped if shipped.is_file() else Path(reference)
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        for change in changes:
+            _change(document, change)
+        kind = Pretraining if "method" in document else Recipe
+        return kind.model_validate(document)
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
@@ -116,3 +160,18 @@ def read_recipe(reference: str | Path) -> Recipe:
         raise RecipeInvalid("\n".join([f"{path} is not usable:", *lines])) from None
     except TypeError as error:
         raise RecipeInvalid(f"{path}, preprocessing: {error}") from None
+
+
+def _change(document: dict[str, Any], change: str) -> None:
+    """Set one value of a recipe's document, e.g. ``plan.epochs=3``."""
+    where, _, text = change.partition("=")
+    *path, last = where.strip().split(".")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word
+    for step in path:
+        document = document.setdefault(step, {})
+        if not isinstance(document, dict):
+            raise RecipeInvalid(f"{where}: {step} is no table of the recipe")
+    document[last] = value

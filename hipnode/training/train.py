@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -78,7 +79,7 @@ def train(
     ManifestInvalid
         If a row cannot be used, or a split is empty.
     RecipeInvalid
-        If the recipe needs weights to start from, or those given do not fit.
+        If none of the given weights fit.
     """
     telling = telling or Telling()
     run = out.with_name(out.name + ".run")
@@ -131,7 +132,7 @@ def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
     Raises
     ------
     RecipeInvalid
-        If the backbone is to be frozen, and no weights are given to freeze; or none of them fit.
+        If none of the given weights fit.
     """
     torch.manual_seed(recipe.plan.seed)
     net = build(recipe.network.name, dict(recipe.network.arguments))
@@ -140,18 +141,25 @@ def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
     for module in net.modules():
         if isinstance(module, Clinical) and samples.covariates is not None:
             module.learn_scale(torch.from_numpy(samples.covariates))
-    if recipe.freeze_backbone:
-        if weights is None:
-            raise RecipeInvalid(f"{recipe.name} freezes its backbone: give its --weights")
+    if recipe.freeze_backbone and weights:
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith("score."))
     return net
 
 
 def start_from(net: nn.Module, weights: Path) -> list[str]:
-    """Take from a safetensors file every tensor whose name and shape fit; return their names."""
+    """Take from a safetensors file every tensor whose name and shape fit; return their names.
+
+    Raises
+    ------
+    RecipeInvalid
+        If the file cannot be read.
+    """
     own = net.state_dict()
-    given = load_file(weights)
+    try:
+        given = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise RecipeInvalid(f"{weights} cannot be read as safetensors: {error}") from None
     taken = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     net.load_state_dict(own | taken)
     return sorted(taken)

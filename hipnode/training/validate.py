@@ -43,8 +43,11 @@ def forward(
 def measure(recipe: Recipe, net: nn.Module, samples: Samples, device: str) -> dict[str, float]:
     """Return the validation figures of an epoch; ``score`` decides which one is kept."""
     if recipe.role == "localiser":
-        inside = forward(recipe, net, samples, "mask", device)[:, 0] >= 0.5
         wanted = np.asarray(samples.targets) > 127
+        if "box" in recipe.outputs:
+            inside = _filled(forward(recipe, net, samples, "box", device), wanted.shape[-1])
+        else:
+            inside = forward(recipe, net, samples, "mask", device)[:, 0] >= 0.5
         union = np.maximum((inside | wanted).sum((1, 2)), 1)
         jaccard = (inside & wanted).sum((1, 2)) / union
         return {"jaccard": float(jaccard.mean()), "score": float(jaccard.mean())}
@@ -61,3 +64,11 @@ def measure(recipe: Recipe, net: nn.Module, samples: Samples, device: str) -> di
         "val_loss": surprise,
         "score": accuracy if recipe.keep == "accuracy" else -surprise,
     }
+
+
+def _filled(boxes: NDArray[np.float32], side: int) -> NDArray[np.bool_]:
+    """Return boxes (n, 4) in shares of the side as masks (n, side, side)."""
+    at = (np.arange(side) + 0.5) / side
+    x0, y0, x1, y1 = (boxes[:, [index]] for index in range(4))
+    columns, rows = (at >= x0) & (at < x1), (at >= y0) & (at < y1)
+    return np.asarray(rows[:, :, None] & columns[:, None, :])

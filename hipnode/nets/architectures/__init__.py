@@ -11,6 +11,7 @@ from hipnode.nets import registry
 from hipnode.nets.architectures.attention import VGG16, ViTSmall
 from hipnode.nets.architectures.gale import GaleTemplate
 from hipnode.nets.architectures.googlenet import GoogLeNet
+from hipnode.nets.architectures.heads import ClinicalOnly
 from hipnode.nets.architectures.pooled import DenseNet172, EfficientNet, ResNet
 from hipnode.nets.architectures.unet import UNetLocaliser
 
@@ -23,6 +24,7 @@ BUILDERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "densenet172": DenseNet172,
     "vgg16": VGG16,
     "vit_small": ViTSmall,
+    "clinical_only": ClinicalOnly,
 }
 """What `hipnode.nets.registry` names, as classes."""
 

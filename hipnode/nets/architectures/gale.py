@@ -42,11 +42,16 @@ class GaleTemplate(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(width, outputs, head_px, bias=False)
-        self.single = outputs == 1
+        self.single, self.box = outputs == 1, outputs == 4
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return ``logits`` (n, max(outputs, 2)) of ``x`` (n, 1, s, s)."""
+        """Return ``logits`` (n, max(outputs, 2)) of ``x`` (n, 1, s, s), and with four ``box`` too.
+
+        ``box`` (n, 4) is x0, y0, x1, y1 of the hip, as shares of the side.
+        """
         logits = self.head(self.features(x)).flatten(1)
         if self.single:
             logits = torch.cat([torch.zeros_like(logits), logits], 1)
+        if self.box:
+            return {"logits": logits, "box": torch.sigmoid(logits)}
         return {"logits": logits}

@@ -111,3 +111,20 @@ class Head(nn.Module):
             weight = self.weight[:, : self.width, None, None]
             outputs["cam"] = functional.conv2d(found, weight)
         return outputs
+
+
+class ClinicalOnly(nn.Module):
+    """What the covariates say without the image: the yardstick beside the networks.
+
+    References
+    ----------
+    DXA 2023, Table 1, "Clinical data only".
+    """
+
+    def __init__(self, covariates: int, classes: int = 3, features: int = 32) -> None:
+        super().__init__()
+        self.score = nn.Sequential(Clinical(covariates, features), nn.Linear(features, classes))
+
+    def forward(self, _x: Tensor, covariates: Tensor) -> dict[str, Tensor]:
+        """Return ``logits`` (n, classes)."""
+        return {"logits": self.score(covariates)}
