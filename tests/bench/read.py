@@ -1,0 +1,189 @@
+"""Reading one image: decoded pixels to findings with heat maps.
+
+The reference is what one would write first: the same networks and weights in eager PyTorch, with
+`monai.visualize.GradCAM` for the heat maps. Everything else of the chain is the same code, so that
+the difference is that of the engines; that both find the same is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from types import MappingProxyType
+
+import numpy as np
+import pydicom
+import torch
+from monai.visualize import GradCAM
+from numpy.typing import NDArray
+from torch import nn
+
+from hipnode import imaging, nets, reading
+from hipnode.domain import Header, Radiograph, Reading
+from hipnode.nets.bundle import WEIGHTS
+from hipnode.nets.engine import Arrays
+from hipnode.nets.onnx_engine import OnnxEngine
+from hipnode.nets.torch_engine import assemble
+from tests.bench import objects
+from tests.bench.harness import Run, Table, Target
+
+EAGER = "eager PyTorch with monai GradCAM"
+EAGER_CAM = "eager PyTorch, heat map from the forward pass"
+_POLICY = reading.ReadPolicy()
+_LAYERS = {"googlenet": "network.blocks.5b"}
+"""Where a heat map is taken: the last block of the features."""
+
+
+class _Logits(nn.Module):
+    """A network as `GradCAM` wants it: one tensor out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        logits: torch.Tensor = self.network(batch)["logits"]
+        return logits
+
+
+class EagerEngine:
+    """A bundle's network in eager PyTorch; heat maps by `GradCAM` where the bundle has any."""
+
+    def __init__(self, model: nets.LoadedModel, *, gradcam: bool) -> None:
+        spec = model.spec
+        weights = (model.path / WEIGHTS).read_bytes()
+        self._net = assemble(spec.network, spec.arguments, weights)
+        self._outputs = spec.outputs
+        self._positive = spec.positive_indices
+        self._classes = len(spec.labels)
+        self._cam = None
+        if gradcam and "cam" in spec.outputs:
+            logits = _Logits(self._net)
+            self._cam = GradCAM(nn_module=logits, target_layers=_LAYERS[spec.network])
+
+    def run(
+        self,
+        batch: NDArray[np.float32],
+        covariates: NDArray[np.float32] | None = None,  # noqa: ARG002
+    ) -> Arrays:
+        """Run the network; see `hipnode.nets.Engine`."""
+        tensor = torch.from_numpy(batch)
+        with torch.inference_mode():
+            found = {k: v.numpy() for k, v in self._net(tensor).items() if k in self._outputs}
+        if self._cam is not None:
+            heat = np.zeros((len(batch), self._classes, *batch.shape[2:]), dtype=np.float32)
+            for label in self._positive:  # GradCAM normalises, upsamples and inverts: 1 - cam
+                made = self._cam(x=torch.from_numpy(batch), class_idx=label)
+                heat[:, label] = 1 - made.detach().numpy()[:, 0]
+            found["cam"] = heat
+        return found
+
+
+def tables(run: Run) -> Iterator[Table]:
+    """Yield the tables of this measurement."""
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    header, radiograph = sample()
+    ours = nets.load_model_set(device="cpu", threads=threads)
+    eager = _with_engines(ours, gradcam=True)
+    plain = _with_engines(ours, gradcam=False)
+    _same(_read(header, radiograph, ours)[0], _read(header, radiograph, eager)[0])
+    table = Table(
+        "Read: one image, decoded pixels to findings with heat maps",
+        "ms",
+        targets=(Target(EAGER, at_most=1 / 5),),
+        notes=[
+            f"{threads} threads each; default model set; the ratio is of times: lower is better"
+        ],
+    )
+    contestants = {
+        "hipnode": lambda: _read(header, radiograph, ours)[1],
+        EAGER: lambda: _read(header, radiograph, eager)[1],
+        EAGER_CAM: lambda: _read(header, radiograph, plain)[1],
+    }
+    yield table.run(contestants, 3 * run.rounds)
+    yield _networks_alone(run, ours, eager)
+    yield _heat_map(run, ours, threads)
+
+
+def sample() -> tuple[Header, Radiograph]:
+    """Return the full-size pelvis, decoded."""
+    content = objects.filed(objects.image())
+    dataset = pydicom.dcmread(BytesIO(content))
+    return imaging.read_header(dataset), imaging.decode(dataset)
+
+
+def _read(header: Header, radiograph: Radiograph, models: nets.ModelSet) -> tuple[Reading, float]:
+    start_s = time.perf_counter()
+    made = reading.read(header, radiograph, models, _POLICY)
+    return made, (time.perf_counter() - start_s) * 1000
+
+
+def _with_engines(models: nets.ModelSet, *, gradcam: bool) -> nets.ModelSet:
+    changed = {
+        role: replace(model, engine=EagerEngine(model, gradcam=gradcam))
+        for role, model in models.models.items()
+    }
+    return replace(models, models=MappingProxyType(changed))
+
+
+def _same(ours: Reading, theirs: Reading) -> None:
+    for mine, other in zip(ours.hips, theirs.hips, strict=True):
+        pair = zip(mine.findings, other.findings, strict=True)
+        if mine.roi != other.roi or any(abs(a.p_positive - b.p_positive) > 1e-3 for a, b in pair):
+            raise RuntimeError("the engines do not find the same")
+    if not ours.hips:
+        raise RuntimeError("nothing was found to compare")
+
+
+def _networks_alone(run: Run, ours: nets.ModelSet, eager: nets.ModelSet) -> Table:
+    """The same without resampling, regions and findings: the engines' own part."""
+    rng = np.random.default_rng(3)
+    batches = {
+        role: rng.normal(
+            size=(
+                2 if role in (nets.Role.METAL, nets.Role.FRACTURE) else 1,
+                model.spec.channels,
+                model.spec.size_px,
+                model.spec.size_px,
+            )
+        ).astype(np.float32)
+        for role, model in ours.models.items()
+    }
+
+    def networks(models: nets.ModelSet) -> float:
+        start_s = time.perf_counter()
+        for role, batch in batches.items():
+            models.models[role].engine.run(batch)
+        return (time.perf_counter() - start_s) * 1000
+
+    table = Table("Read: the four networks alone, two hips", "ms")
+    contestants = {"hipnode": lambda: networks(ours), EAGER: lambda: networks(eager)}
+    return table.run(contestants, 3 * run.rounds)
+
+
+def _heat_map(run: Run, models: nets.ModelSet, threads: int) -> Table:
+    model = models.fracture
+    graph = (model.path / "models" / "model.onnx").read_bytes()
+    weights = (model.path / WEIGHTS).read_bytes()
+    without = OnnxEngine(graph, weights, ("logits",), threads)
+    shape = (2, model.spec.channels, model.spec.size_px, model.spec.size_px)
+    batch = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+
+    def forward(engine: nets.Engine) -> float:
+        start_s = time.perf_counter()
+        engine.run(batch)
+        return (time.perf_counter() - start_s) * 1000
+
+    alone = "without heat map"
+    table = Table(
+        f"Read: {model.spec.network} with its heat map, two hips",
+        "ms",
+        targets=(Target(alone, at_most=1.05),),
+    )
+    contestants = {"hipnode": lambda: forward(model.engine), alone: lambda: forward(without)}
+    return table.run(contestants, 10 * run.rounds)
