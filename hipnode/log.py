@@ -53,6 +53,7 @@ class Event(StrEnum):
     DATABASE_WENT_AWAY = "database_went_away"
     DATABASE_CAME_BACK = "database_came_back"
     SWEEP_FINISHED = "sweep_finished"
+    CLOCK_WENT_BACK = "clock_went_back"
     AUDIT_BROKEN = "audit_broken"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"

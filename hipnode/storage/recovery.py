@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Row, select
 from hipnode.domain import AuditEvent, Job, JobKind, JobState, Outcome
 from hipnode.errors import LeaseLost
 from hipnode.settings import QueueSettings
-from hipnode.storage import outbox, reports
+from hipnode.storage import outbox, reports, times
 from hipnode.storage.engine import Database
 from hipnode.storage.lookups import Lookups
 from hipnode.storage.queue import IS_CLAIMED, Audited, Queue, to_job
@@ -239,6 +240,19 @@ class Recovery(Lookups):
         statement = select(job).where(IS_CLAIMED, job.c.lease_until_utc < now).limit(1000)
         rows = self._database.read(lambda c: c.execute(statement).all())
         return sum(self._expire(to_job(row), row.owner) for row in rows)
+
+    def mend_times(self) -> int:
+        """Bring back what a clock that was set back has moved far ahead; return how much.
+
+        No wait of the queue's own is longer than its back-off or its study's quiet period, and no
+        lease is renewed for longer than it lasts: a time beyond that was written by a clock that
+        went ahead.
+        """
+        now = self._now()
+        work = partial(times.mend, self._queue, self._settings, now)
+        if not self._database.read(partial(times.is_wrong, self._settings, now)):
+            return 0
+        return self._database.write(work)
 
     def _expire(self, held: Job, owner: str) -> bool:
         now = self._now()

@@ -44,6 +44,8 @@ class Housekeeper:
         expired = self._store.ledger.expire_leases()
         reach(Point.LEASES_EXPIRED)
         orphaned = self._store.sweep_dispatch()
+        if mended := self._store.ledger.mend_times():
+            self._log.warning(Event.CLOCK_WENT_BACK, count=mended)
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
         self.watch_disk()
