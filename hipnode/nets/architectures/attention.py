@@ -39,7 +39,7 @@ class NonLocal(nn.Module):
         key = self.key(x).flatten(2).transpose(1, 2)  # (n, h * w / 4, c)
         value = self.value(x).flatten(2).transpose(1, 2)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-        joined: Tensor = x + self.out(mixed.transpose(1, 2).reshape(len(x), -1, rows, columns))
+        joined: Tensor = x + self.out(mixed.transpose(1, 2).reshape(x.shape[0], -1, rows, columns))
         return joined
 
 
@@ -132,7 +132,7 @@ class ViTSmall(nn.Module):
             grid = functional.interpolate(grid, patches.shape[2:], mode="bicubic")
             position = torch.cat([position[:, :1], grid.flatten(2).transpose(1, 2)], 1)
         tokens = torch.cat(
-            [self.token.expand(len(x), -1, -1), patches.flatten(2).transpose(1, 2)], 1
+            [self.token.expand(x.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], 1
         )
         found: Tensor = self.layers(tokens + position)
         return found
