@@ -13,17 +13,22 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", help="The manifest (CSV).")],
     out: Annotated[Path, typer.Option("--out", help="Where the report goes.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    external: Annotated[
+        Path | None, typer.Option(help="The manifest of another hospital, all of its rows.")
+    ] = None,
+    maps: Annotated[int, typer.Option(help="So many examples of what the network looked at.")] = 0,
 ) -> None:
     """Run a bundle over a manifest with the worker's own code, and write tables and plots."""
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
 
-    from hipnode.nets import Role
     from hipnode.nets.setfile import pins
     from hipnode.training.evaluate import evaluate as run
+    from hipnode.training.published import PUBLISHED
 
-    folder = pins()[Role(bundle)][0] if bundle in list(Role) else Path(bundle)
+    pinned = pins()
+    folder = pinned[bundle][0] if bundle in pinned else Path(bundle)
     with Progress() as progress:
         task = progress.add_task("images", total=None)
         found = run(
@@ -31,10 +36,13 @@ def evaluate(
             data,
             out,
             split=split,
+            external=external,
+            maps=maps,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    table = Table("figure", "value", box=None)
+    printed = PUBLISHED.get(found.model.spec.name, {})
+    table = Table("figure", "here", "the paper", box=None)
     for figure in found.figures:
-        table.add_row(figure.name, str(figure))
+        table.add_row(figure.name, str(figure), printed.get(figure.name, ""))
     Console().print(table)
     typer.echo(f"{found.count} samples of {found.patients} patients; report in {out}")

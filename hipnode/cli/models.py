@@ -12,14 +12,16 @@ app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and exp
 SetOption = Annotated[
     str, typer.Option("--set", help="A shipped model set's name, or a model set file.")
 ]
-Bundle = Annotated[str, typer.Argument(help="A bundle's folder, or a role of the model set.")]
+Bundle = Annotated[
+    str, typer.Argument(help="A bundle's folder, or a role of the set, as `models list` shows it.")
+]
 
 
 def _folder(bundle: str, model_set: str) -> Path:
-    from hipnode.nets import Role
     from hipnode.nets.setfile import pins
 
-    return pins(model_set)[Role(bundle)][0] if bundle in list(Role) else Path(bundle)
+    pinned = pins(model_set)
+    return pinned[bundle][0] if bundle in pinned else Path(bundle)
 
 
 @app.command("list")

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from hipnode.errors import BundleRefused
 from hipnode.nets.bundle import LoadedModel, load_bundle
-from hipnode.nets.setfile import bundle_path, digest_of, read_set, set_file
-from hipnode.nets.spec import Role
+from hipnode.nets.setfile import Pin, bundle_path, digest_of, read_set, set_file
+from hipnode.nets.spec import BundleSpec, Role
 
-NEEDED: Final = frozenset({Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE})
+RADIOGRAPHS: Final = frozenset({Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE})
+"""The roles without which no radiograph is read."""
+SCANS: Final = frozenset({Role.RISK})
+"""The role that reads a densitometer's scan of one hip."""
 
 
 @dataclass(frozen=True)
 class ModelSet:
-    """The models that read an image together.
+    """The models that read an image together: radiographs, or a densitometer's scans.
 
-    ``digest`` is the sha256 over the roles and the digests of their bundles, and so over every
-    weight, threshold and preprocessing step.
+    ``clinical`` holds the variants that take clinical data beside the image; each has the model
+    of the same role to fall back to where the data are not known. ``digest`` is the sha256 over
+    the roles and the digests of their bundles, and so over every weight, threshold and
+    preprocessing step.
     """
 
     name: str
     digest: str
     card: str
     models: Mapping[Role, LoadedModel]
+    clinical: Mapping[Role, LoadedModel] = field(default_factory=dict)
+
+    @property
+    def reads_scans(self) -> bool:
+        """Whether the set reads scans of a densitometer, and not radiographs."""
+        return self.models.keys() == SCANS
 
     @property
     def gate(self) -> LoadedModel:
@@ -76,18 +87,38 @@ def load_model_set(
     """
     path = set_file(reference)
     document = read_set(path)
-    if missing := NEEDED - {Role(role) for role in document.models}:
+    roles = {Role(role) for role in document.models}
+    if roles != SCANS and (missing := RADIOGRAPHS - roles):
         raise BundleRefused(f"{path} names no model for {', '.join(sorted(missing))}")
+    if alone := {Role(role) for role in document.clinical} - roles:
+        raise BundleRefused(f"{path} has no model without clinical data for {', '.join(alone)}")
     where = _resolve(device)
-    models: dict[Role, LoadedModel] = {}
-    for key, pin in sorted(document.models.items()):
-        model = load_bundle(bundle_path(path, pin.bundle), device=where, threads=threads)
-        if model.spec.digest != pin.sha256:
-            raise BundleRefused(f"{pin.bundle} has the digest {model.spec.digest}, not the pinned")
-        if model.spec.role != Role(key):
-            raise BundleRefused(f"{pin.bundle} is a {model.spec.role}, not a {key}")
-        models[Role(key)] = model
-    return ModelSet(document.name, digest_of(document), document.card, MappingProxyType(models))
+
+    def load(pinned: Mapping[Any, Pin], *, clinical: bool) -> Mapping[Role, LoadedModel]:
+        models: dict[Role, LoadedModel] = {}
+        for key, pin in sorted(pinned.items()):
+            model = load_bundle(bundle_path(path, pin.bundle), device=where, threads=threads)
+            _check(model.spec, pin, Role(key), clinical=clinical)
+            models[Role(key)] = model
+        return MappingProxyType(models)
+
+    return ModelSet(
+        document.name,
+        digest_of(document),
+        document.card,
+        load(document.models, clinical=False),
+        load(document.clinical, clinical=True),
+    )
+
+
+def _check(spec: BundleSpec, pin: Pin, role: Role, *, clinical: bool) -> None:
+    if spec.digest != pin.sha256:
+        raise BundleRefused(f"{pin.bundle} has the digest {spec.digest}, not the pinned")
+    if spec.role != role:
+        raise BundleRefused(f"{pin.bundle} is a {spec.role}, not a {role}")
+    if bool(spec.covariates) != clinical:
+        what = "takes clinical data" if spec.covariates else "takes no clinical data"
+        raise BundleRefused(f"{pin.bundle} {what}: it belongs into the other table")
 
 
 def _resolve(device: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from hipnode.errors import BundleRefused
-from hipnode.nets.spec import Name, Role, Sentence
+from hipnode.nets.spec import Name, Sentence
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "models"
 """Where the package keeps its own bundles and model sets."""
@@ -23,7 +23,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Pin(_Part):
+class Pin(_Part):
+    """A bundle's folder, and the digest that it must have."""
+
     bundle: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -33,7 +35,8 @@ class SetFile(_Part):
 
     name: Name
     card: Sentence
-    models: dict[Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"], _Pin]
+    models: dict[Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"], Pin]
+    clinical: dict[Literal["fracture", "osteoporosis", "risk"], Pin] = {}
 
 
 def set_file(reference: str | Path) -> Path:
@@ -53,12 +56,15 @@ def set_digest(reference: str | Path = "default") -> str:
     return digest_of(read_set(set_file(reference)))
 
 
-def pins(reference: str | Path = "default") -> dict[Role, tuple[Path, str]]:
-    """Return each role's bundle folder and pinned digest, without loading anything."""
+def pins(reference: str | Path = "default") -> dict[str, tuple[Path, str]]:
+    """Return each model's bundle folder and pinned digest, without loading anything.
+
+    The keys are the roles; ``role/clinical`` is its variant with clinical data.
+    """
     path = set_file(reference)
+    document = read_set(path)
     return {
-        Role(role): (bundle_path(path, pin.bundle), pin.sha256)
-        for role, pin in read_set(path).models.items()
+        key: (bundle_path(path, pin.bundle), pin.sha256) for key, pin in _by_key(document).items()
     }
 
 
@@ -98,5 +104,11 @@ def bundle_path(set_path: Path, bundle: str) -> Path:
 def digest_of(document: SetFile) -> str:
     """Return the sha256 over the roles and the digests of their bundles."""
     lines = [f"{document.name}\n"]
-    lines += [f"{role} {pin.sha256}\n" for role, pin in sorted(document.models.items())]
+    lines += [f"{key} {pin.sha256}\n" for key, pin in sorted(_by_key(document).items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _by_key(document: SetFile) -> dict[str, Pin]:
+    return {str(role): pin for role, pin in document.models.items()} | {
+        f"{role}/clinical": pin for role, pin in document.clinical.items()
+    }

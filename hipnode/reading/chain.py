@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,14 @@ from hipnode.domain import (
     Reading,
     Saliency,
 )
-from hipnode.nets import ModelSet, Role
-from hipnode.reading import classify, localise
+from hipnode.nets import LoadedModel, ModelSet, Role
+from hipnode.reading import classify, clinical, localise
 from hipnode.reading.gates import ReadPolicy, header_gate, upright_quarter_turns
 
 TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
-NOT_RUN = "The model {name} needs clinical data beside the image and was not run."
+WITH_DATA = "{task}: estimated from the image, {data}."
+WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
 
@@ -77,19 +78,51 @@ def read(
     rois, no_hips, notes = localise.hips(found, header, pixels.shape, turns)
     if no_hips:
         return draft.abstained(no_hips)
-    hips = _read_hips(_upright(radiograph, pixels, turns), rois, models, policy, header)
+    chosen, told = _choose(models, header)
+    notes += told
+    hips = _read_hips(_upright(radiograph, pixels, turns), rois, models, chosen, policy, header)
     draft.lap("classify")
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)
     if turns:
         notes += (TURNED.format(degrees=turns * 90),)
         hips = [_turn_back(hip, turns, radiograph.pixels.shape) for hip in hips]
-    notes += tuple(
-        NOT_RUN.format(name=model.spec.name)
-        for role in CLASSIFIERS
-        if (model := models.models.get(role)) is not None and model.spec.covariates
-    )
     return draft.finished(tuple(hips), notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A classifier, and what the header gives it beside the image."""
+
+    model: LoadedModel
+    covariates: tuple[float, ...] = ()
+
+
+def _choose(models: ModelSet, header: Header) -> tuple[list[_Chosen], tuple[str, ...]]:
+    """Return which variant of each classifier reads this image, and say so where there are two.
+
+    References
+    ----------
+    Yamamoto 2020, 2.7: the same network with and without clinical data.
+    """
+    chosen, notes = [], []
+    for role in CLASSIFIERS:
+        if role not in models.models:
+            continue
+        plain, variant = models.models[role], models.clinical.get(role)
+        if variant is None:
+            chosen.append(_Chosen(plain))
+            continue
+        names, task = variant.spec.covariates, role.capitalize()
+        known = clinical.values(header, names)
+        if known is None:
+            lacking = clinical.in_words(clinical.missing(header, names))
+            chosen.append(_Chosen(plain))
+            notes.append(WITHOUT_DATA.format(task=task, missing=lacking))
+        else:
+            chosen.append(_Chosen(variant, known))
+            notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
+    return chosen, tuple(notes)
 
 
 def _not_frontal(p_frontal: float, header: Header) -> Abstention:
@@ -156,6 +189,7 @@ def _read_hips(
     upright: Radiograph,
     rois: list[HipROI],
     models: ModelSet,
+    chosen: list[_Chosen],
     policy: ReadPolicy,
     header: Header,
 ) -> list[HipReading]:
@@ -173,17 +207,14 @@ def _read_hips(
         refused |= _implants(pixels, whole, models)
     clear = [roi for roi in rois if roi not in refused]
     by_hip: dict[HipROI, list[Finding]] = {roi: [] for roi in clear}
-    for role in CLASSIFIERS if clear else ():
-        model = models.models.get(role)
-        if model is None or model.spec.covariates:
-            continue
-        for roi, finding in zip(clear, classify.findings(model, pixels, clear), strict=True):
+    for one in chosen if clear else ():
+        made = classify.findings(one.model, pixels, clear, one.covariates)
+        for roi, finding in zip(clear, made, strict=True):
             by_hip[roi].append(finding)
-    nothing = Abstention(AbstentionReason.TOO_UNCERTAIN, "no classifier could be run")
     return [
-        HipReading(roi, tuple(by_hip[roi]))
-        if by_hip.get(roi)
-        else HipReading(roi, abstention=refused.get(roi, nothing))
+        HipReading(roi, abstention=refused[roi])
+        if roi in refused
+        else HipReading(roi, tuple(by_hip[roi]))
         for roi in rois
     ]
 

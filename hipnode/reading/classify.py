@@ -100,7 +100,10 @@ def score(model: LoadedModel, batch: Array, covariates: Array | None = None) -> 
 
 
 def findings(
-    model: LoadedModel, pixels: Array, rois: Sequence[HipROI], *, shadow: bool = False
+    model: LoadedModel,
+    pixels: Array,
+    rois: Sequence[HipROI],
+    covariates: Sequence[float] = (),
 ) -> list[Finding]:
     """Return one finding for each hip.
 
@@ -108,11 +111,11 @@ def findings(
     ----------
     Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
     """
-    scores = run(model, pixels, rois)
-    return [_finding(model, scores, i, roi, shadow) for i, roi in enumerate(rois)]
+    scores = run(model, pixels, rois, covariates)
+    return [_finding(model, scores, i, roi) for i, roi in enumerate(rois)]
 
 
-def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI, shadow: bool) -> Finding:
+def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI) -> Finding:
     spec = model.spec
     p = scores.probabilities[i]
     decision = spec.operating_point.decide(float(scores.p_positive[i]))
@@ -134,7 +137,7 @@ def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI, shadow: bo
         operating_point=spec.operating_point,
         model=spec.ref,
         saliency=None if scores.cam is None else _saliency(scores.cam[i, shown], roi, how),
-        shadow=shadow,
+        covariates_used=spec.covariates,
     )
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hipnode.domain import AbstentionReason, Box, Decision, Header, OperatingPoint, Radiograph, Side
+from hipnode.domain import (
+    AbstentionReason,
+    Box,
+    Decision,
+    Header,
+    OperatingPoint,
+    Radiograph,
+    Reading,
+    Side,
+)
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
 from hipnode.reading import ReadPolicy, read, turn_box_back
 
@@ -273,13 +283,43 @@ def test_equal_input_gives_an_equal_reading_and_a_clock_gives_timings() -> None:
     assert timed.timings_ms == {"gate": 1.0, "localise": 1.0, "classify": 1.0}
 
 
-def test_a_model_that_needs_clinical_data_is_not_run_and_said_so() -> None:
-    needy = replace(MODELS.fracture.spec, covariates=("age",), role=Role.OSTEOPOROSIS, name="bone")
-    extra = LoadedModel(needy, Brightness(2, 0.5), Path())
-    models = replace(MODELS, models=MappingProxyType({**MODELS.models, Role.OSTEOPOROSIS: extra}))
-    reading = read(HEADER, pelvis(), models, ReadPolicy())
-    assert [len(hip.findings) for hip in reading.hips] == [1, 1]
-    assert any("bone needs clinical data" in note for note in reading.notes)
+def with_bone(**known: Any) -> Reading:
+    """Read with an osteoporosis model in both variants; ``known`` is what the header tells."""
+    plain = replace(MODELS.fracture.spec, role=Role.OSTEOPOROSIS, name="bone")
+    clinical = replace(plain, covariates=("age", "sex", "bmi"), name="bone-clinical")
+    models = replace(
+        MODELS,
+        models=MappingProxyType(
+            {**MODELS.models, Role.OSTEOPOROSIS: LoadedModel(plain, Brightness(2, 0.5), Path())}
+        ),
+        clinical={Role.OSTEOPOROSIS: LoadedModel(clinical, Brightness(2, 0.5), Path())},
+    )
+    return read(replace(HEADER, **known), pelvis(), models, ReadPolicy())
+
+
+def test_clinical_data_of_the_header_are_used_and_said_so() -> None:
+    reading = with_bone(age_years=70.0, patient_sex="F", size_m=1.6, weight_kg=64.0)
+    for hip in reading.hips:
+        assert [f.model.name for f in hip.findings] == ["fracture", "bone-clinical"]
+        assert hip.findings[1].covariates_used == ("age", "sex", "bmi")
+    assert "Osteoporosis: estimated from the image, age, sex and body mass index." in reading.notes
+
+
+@pytest.mark.parametrize(
+    ("known", "missing"),
+    [
+        ({"age_years": 70.0, "patient_sex": "F"}, "body mass index"),
+        ({"age_years": 70.0, "patient_sex": "O", "size_m": 1.6}, "sex and body mass index"),
+        ({"age_years": None, "size_m": 1.6, "weight_kg": 64.0}, "age and sex"),
+    ],
+)
+def test_without_clinical_data_the_image_alone_is_read_and_said_so(
+    known: dict[str, Any], missing: str
+) -> None:
+    reading = with_bone(**known)
+    assert [hip.findings[1].model.name for hip in reading.hips] == ["bone", "bone"]
+    told = f"Osteoporosis: estimated from the image alone; the header does not give {missing}."
+    assert told in reading.notes
 
 
 def test_temperature_softens_and_never_changes_the_order() -> None:
