@@ -12,6 +12,9 @@ app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and exp
 SetOption = Annotated[
     str, typer.Option("--set", help="A shipped model set's name, or a model set file.")
 ]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", help="Refuse what this public key (PEM) did not sign.")
+]
 Bundle = Annotated[
     str, typer.Argument(help="A bundle's folder, or a role of the set, as `models list` shows it.")
 ]
@@ -64,10 +67,19 @@ def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or a role; empty: all.")] = "",
     model_set: SetOption = "default",
     device: Annotated[str, typer.Option(help="cpu, cuda or torch-cpu")] = "cpu",
+    key: KeyOption = None,
 ) -> None:
-    """Check digests, load, and run the golden input."""
+    """Check digests, load, and run the golden input; with a key, check signatures as well."""
     from hipnode.nets import load_bundle, load_model_set
 
+    if key:
+        from hipnode.nets.setfile import pins
+        from hipnode.nets.signature import check
+
+        for folder in (
+            [_folder(bundle, model_set)] if bundle else [p for p, _ in pins(model_set).values()]
+        ):
+            check(folder, key)
     if bundle:
         spec = load_bundle(_folder(bundle, model_set), device=device, threads=1).spec
         typer.echo(f"{spec.name} {spec.version}: good, sha256 {spec.digest}")
@@ -82,11 +94,12 @@ def verify(
 def import_(
     source: Annotated[Path, typer.Argument(help="A bundle's folder or ZIP file.")],
     shelf: Annotated[Path, typer.Option("--to", help="The folder to put it into.")],
+    key: KeyOption = None,
 ) -> None:
     """Take a bundle in, if it verifies, loads and gives its golden output."""
     from hipnode.nets.archive import import_bundle
 
-    model = import_bundle(source, shelf)
+    model = import_bundle(source, shelf, key)
     typer.echo(f"{model.path}\nsha256 = {model.spec.digest}")
 
 
@@ -95,8 +108,14 @@ def export(
     bundle: Bundle,
     archive: Annotated[Path, typer.Argument(help="The ZIP file to write.")],
     model_set: SetOption = "default",
+    sign_with: Annotated[
+        Path | None, typer.Option("--sign", help="A private Ed25519 key (PEM): sign it first.")
+    ] = None,
 ) -> None:
     """Write a bundle as one ZIP file."""
     from hipnode.nets.archive import export_bundle
+    from hipnode.nets.signature import sign
 
+    if sign_with:
+        sign(_folder(bundle, model_set), sign_with)
     typer.echo(f"sha256 = {export_bundle(_folder(bundle, model_set), archive)}")

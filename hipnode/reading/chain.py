@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,10 +20,11 @@ from hipnode.domain import (
     Radiograph,
     Reading,
     Saliency,
+    Side,
 )
 from hipnode.nets import LoadedModel, ModelSet, Role
 from hipnode.reading import classify, clinical, localise
-from hipnode.reading.gates import ReadPolicy, header_gate, upright_quarter_turns
+from hipnode.reading.gates import ReadPolicy, header_gate, scan_gate, upright_quarter_turns
 
 TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
@@ -31,6 +32,11 @@ WITH_DATA = "{task}: estimated from the image, {data}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
+_IN_WORDS = {
+    Role.FRACTURE: "Fracture",
+    Role.OSTEOPOROSIS: "Osteoporosis",
+    Role.RISK: "Risk of fracture",
+}
 
 
 def read(
@@ -66,6 +72,8 @@ def read(
     Gale 2017, Methods (frontal gate, bounding box, metal gate, classifier); Murphy 2022, Methods.
     """
     draft = _Draft(header, radiograph, models, clock)
+    if models.reads_scans:
+        return _read_scan(header, radiograph, models, policy, draft)
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
     turns, p_frontal = upright_quarter_turns(radiograph.pixels, models.gate)
@@ -78,7 +86,7 @@ def read(
     rois, no_hips, notes = localise.hips(found, header, pixels.shape, turns)
     if no_hips:
         return draft.abstained(no_hips)
-    chosen, told = _choose(models, header)
+    chosen, told = _choose(models, header, CLASSIFIERS)
     notes += told
     hips = _read_hips(_upright(radiograph, pixels, turns), rois, models, chosen, policy, header)
     draft.lap("classify")
@@ -98,7 +106,9 @@ class _Chosen:
     covariates: tuple[float, ...] = ()
 
 
-def _choose(models: ModelSet, header: Header) -> tuple[list[_Chosen], tuple[str, ...]]:
+def _choose(
+    models: ModelSet, header: Header, roles: Sequence[Role]
+) -> tuple[list[_Chosen], tuple[str, ...]]:
     """Return which variant of each classifier reads this image, and say so where there are two.
 
     References
@@ -106,14 +116,14 @@ def _choose(models: ModelSet, header: Header) -> tuple[list[_Chosen], tuple[str,
     Yamamoto 2020, 2.7: the same network with and without clinical data.
     """
     chosen, notes = [], []
-    for role in CLASSIFIERS:
+    for role in roles:
         if role not in models.models:
             continue
         plain, variant = models.models[role], models.clinical.get(role)
         if variant is None:
             chosen.append(_Chosen(plain))
             continue
-        names, task = variant.spec.covariates, role.capitalize()
+        names, task = variant.spec.covariates, _IN_WORDS[role]
         known = clinical.values(header, names)
         if known is None:
             lacking = clinical.in_words(clinical.missing(header, names))
@@ -130,6 +140,19 @@ def _not_frontal(p_frontal: float, header: Header) -> Abstention:
     if header.body_part:  # too often wrong to decide by, but it helps whoever looks into it
         detail += f"; Body Part Examined {header.body_part[:16]}"
     return Abstention(AbstentionReason.NOT_FRONTAL, detail)
+
+
+def _read_scan(
+    header: Header, scan: Radiograph, models: ModelSet, policy: ReadPolicy, draft: _Draft
+) -> Reading:
+    """Read a densitometer's scan, which shows one hip from edge to edge (DXA 2023)."""
+    if abstention := scan_gate(header, scan, policy):
+        return draft.abstained(abstention)
+    roi = HipROI(Side(header.laterality), Box(0, 0, scan.columns, scan.rows), 1.0)
+    (chosen,), notes = _choose(models, header, (Role.RISK,))
+    made = classify.findings(chosen.model, scan.pixels, [roi], chosen.covariates, whole=True)
+    draft.lap("classify")
+    return draft.finished((HipReading(roi, tuple(made)),), notes)
 
 
 class _Draft:

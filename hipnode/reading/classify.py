@@ -104,14 +104,16 @@ def findings(
     pixels: Array,
     rois: Sequence[HipROI],
     covariates: Sequence[float] = (),
+    *,
+    whole: bool = False,
 ) -> list[Finding]:
-    """Return one finding for each hip.
+    """Return one finding for each hip; ``whole``: each of them is the whole image.
 
     References
     ----------
     Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
     """
-    scores = run(model, pixels, rois, covariates)
+    scores = run(model, pixels, [None for _ in rois] if whole else rois, covariates)
     return [_finding(model, scores, i, roi) for i, roi in enumerate(rois)]
 
 

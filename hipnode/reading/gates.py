@@ -31,6 +31,8 @@ SOP_CLASSES: Final = frozenset(
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
 _SMALLEST_PX: Final = 256
+_SMALLEST_SCAN_PX: Final = 64
+"""A densitometer's image of a hip has about 0.6 mm a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,19 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
     if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
         size = f"{radiograph.rows} x {radiograph.columns} pixels"
         return Abstention(AbstentionReason.TOO_SMALL, size)
+    return None
+
+
+def scan_gate(header: Header, scan: Radiograph, policy: ReadPolicy) -> Abstention | None:
+    """Return why a densitometer's scan is not read, as far as its header tells; None to go on."""
+    if header.sop_class_uid not in SOP_CLASSES:
+        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
+    if header.age_years is not None and header.age_years < policy.minimum_age_years:
+        return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if min(scan.rows, scan.columns) < _SMALLEST_SCAN_PX:
+        return Abstention(AbstentionReason.TOO_SMALL, f"{scan.rows} x {scan.columns} pixels")
+    if header.laterality not in {"R", "L"}:
+        return Abstention(AbstentionReason.SIDE_UNKNOWN, "the header gives no laterality")
     return None
 
 

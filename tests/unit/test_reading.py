@@ -20,6 +20,7 @@ from hipnode.domain import (
     Radiograph,
     Reading,
     Side,
+    Task,
 )
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
 from hipnode.reading import ReadPolicy, read, turn_box_back
@@ -320,6 +321,49 @@ def test_without_clinical_data_the_image_alone_is_read_and_said_so(
     assert [hip.findings[1].model.name for hip in reading.hips] == ["bone", "bone"]
     told = f"Osteoporosis: estimated from the image alone; the header does not give {missing}."
     assert told in reading.notes
+
+
+SCANNER = ModelSet(
+    "scans",
+    "0" * 64,
+    "card",
+    {
+        Role.RISK: LoadedModel(
+            replace(MODELS.fracture.spec, role=Role.RISK), Brightness(2, 0.5), Path()
+        )
+    },
+)
+
+
+def test_a_scan_of_one_hip_gets_a_risk_over_the_whole_image() -> None:
+    header = replace(HEADER, modality="BMD", laterality="L")
+    reading = read(header, Radiograph(pelvis().pixels[:300, :280]), SCANNER, ReadPolicy())
+    (hip,) = reading.hips
+    assert (hip.roi.side, hip.roi.box) == (Side.LEFT, Box(0, 0, 280, 300))
+    assert [f.task for f in hip.findings] == [Task.FRACTURE_RISK]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "reason"),
+    [
+        ({}, (300, 280), AbstentionReason.SIDE_UNKNOWN),
+        ({"laterality": "B"}, (300, 280), AbstentionReason.SIDE_UNKNOWN),
+        ({"laterality": "L", "age_years": 9.0}, (300, 280), AbstentionReason.CHILD),
+        ({"laterality": "L"}, (50, 280), AbstentionReason.TOO_SMALL),
+        (
+            {"laterality": "L", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"},
+            (300, 280),
+            AbstentionReason.NOT_A_RADIOGRAPH,
+        ),
+    ],
+)
+def test_a_scan_that_cannot_be_read_is_not(
+    changes: dict[str, Any], shape: tuple[int, int], reason: AbstentionReason
+) -> None:
+    header = replace(HEADER, modality="BMD", **changes)
+    reading = read(header, Radiograph(np.zeros(shape, np.float32)), SCANNER, ReadPolicy())
+    assert reading.abstention is not None
+    assert reading.abstention.reason is reason
 
 
 def test_temperature_softens_and_never_changes_the_order() -> None:
