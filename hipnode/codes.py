@@ -43,6 +43,11 @@ LOCAL_SCHEME_UID: Final = derive_uid("coding scheme", LOCAL_SCHEME)
 MANUFACTURER: Final = "hipnode"
 
 
+def device_uid(institution: str, name: str, ae_title: str) -> str:
+    """Return a node's Device UID (0018,1002): the same node, the same UID."""
+    return derive_uid("device", institution, name, ae_title)
+
+
 @dataclass(frozen=True, slots=True)
 class Concept:
     """A code of a published or the local scheme. ``source`` says where it was verified."""

@@ -107,6 +107,10 @@ class ListenerSettings(Part):
     dimse_timeout_s: float = Field(default=60, gt=0)
     network_timeout_s: float = Field(default=120, gt=0)
     max_object_bytes: int = Field(default=2 * 1024**3, gt=0)
+    max_drained_bytes: int = Field(default=256 * 1024**2, ge=0)
+    min_bytes_per_s: float = Field(default=1000, ge=0)  # 0: any pace
+    max_connections_per_minute: int = Field(default=3000, ge=0)  # per address; 0: any number
+    max_objects_per_minute: int = Field(default=60_000, ge=0)  # per address; 0: any number
     tls: TLSSettings | None = None
 
 

@@ -54,6 +54,7 @@ class Header:
     presentation_intent: str = ""
     image_type: tuple[str, ...] = ()
     device_serial: str = ""
+    device_uid: str = ""
 
     def facts(self, calling_ae: str) -> dict[str, str]:
         """Return what the settings' rules can match on."""

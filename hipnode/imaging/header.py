@@ -51,6 +51,7 @@ _TEXT: Final = {
     "patient_sex": "PatientSex",
     "presentation_intent": "PresentationIntentType",
     "device_serial": "DeviceSerialNumber",
+    "device_uid": "DeviceUID",
 }
 
 

@@ -43,7 +43,7 @@ class NodeIdentity:
     @property
     def device_uid(self) -> str:
         """The Device UID (0018,1002): the same node, the same UID."""
-        return codes.derive_uid("device", self.institution, self.name, self.ae_title)
+        return codes.device_uid(self.institution, self.name, self.ae_title)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian
 
+from hipnode.codes import device_uid
 from hipnode.domain import AuditEvent, JobKind, JobState
 from tests.peers import require, run
 from tests.protocol.conftest import Service
@@ -117,13 +118,16 @@ def test_rules_decide_and_everything_is_acknowledged(service: Make, tmp_path: Pa
     ).listen()
     urgent = save(radiograph(StationName="ED1"), tmp_path / "1.dcm")
     plain = save(radiograph(), tmp_path / "2.dcm")
-    own = save(radiograph(Manufacturer="hipnode"), tmp_path / "3.dcm")
-    said = send(node, urgent, plain, own, get_testdata_file("CT_small.dcm", read=False))
-    assert said.count("Received Store Response (Success)") == 4
+    made_here = device_uid("", "hipnode", "HIPNODE")
+    own = save(radiograph(Manufacturer="hipnode", DeviceUID=made_here), tmp_path / "3.dcm")
+    made_there = device_uid("", "hipnode", "OTHERNODE")
+    other = save(radiograph(Manufacturer="hipnode", DeviceUID=made_there), tmp_path / "4.dcm")
+    said = send(node, urgent, plain, own, other, get_testdata_file("CT_small.dcm", read=False))
+    assert said.count("Received Store Response (Success)") == 5
     jobs = node.store.ledger.jobs(kind=JobKind.READ)
-    assert [job.priority for job in jobs] == [7, 0]
+    assert [job.priority for job in jobs] == [7, 0, 0]
     assert len(node.audited(AuditEvent.INSTANCE_DISCARDED)) == 2
-    assert len(node.files("images")) == 2
+    assert len(node.files("images")) == 3
     assert not node.files("incoming")
 
 

@@ -24,7 +24,7 @@ from hipnode.services.listener.command import (
     parse,
     store_response,
 )
-from hipnode.services.listener.intake import Arrival, Intake
+from hipnode.services.listener.intake import Arrival, Endless, Intake
 from hipnode.services.listener.notes import Peer
 
 COMMAND: Final = 0x01  # bits of the message control header
@@ -55,6 +55,7 @@ class StoreDIMSE(DIMSEServiceProvider):
         super().__init__(assoc)
         self.peer = Peer()
         self._intake = intake
+        self.min_bytes_per_s = intake.min_bytes_per_s
         self._bell = bell
         self._command = bytearray()
         self._request: StoreRequest | None = None  # whose data set is being received
@@ -122,11 +123,19 @@ class StoreDIMSE(DIMSEServiceProvider):
         """Write the pieces taken so far; return whether there were any.
 
         Their memory may be used again once the flush after this one has begun.
+
+        Raises
+        ------
+        ProtocolError
+            If they belong to an object that is far larger than the node takes.
         """
         pieces, self._pieces = self._pieces, []
         if not pieces or self._arrival is None:
             return False
-        self._arrival.write(pieces)
+        try:
+            self._arrival.write(pieces)
+        except Endless as error:
+            raise ProtocolError("an object without an end") from error
         return True
 
     def drop(self) -> None:
@@ -169,6 +178,7 @@ class StoreDIMSE(DIMSEServiceProvider):
             raise ProtocolError("a data set where none was due")
         self._request = self._arrival = None
         answer = arrival.finish()
+        self._intake.slow_down(self.peer)
         response = store_response(request, answer.status, answer.comment)
         for pdu in fragments(response, request.context_id, self.maximum_pdu_size):
             if self.dul.socket is not None:

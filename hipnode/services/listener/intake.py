@@ -11,13 +11,14 @@ match SOP Class, C000 cannot understand (it should not). PS3.7 C.5.17, 0x0122.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from typing import Final
 
 from pydicom import Dataset
 
-from hipnode.codes import MANUFACTURER
+from hipnode.codes import device_uid
 from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -27,11 +28,13 @@ from hipnode.services.commitment import take_report
 from hipnode.services.listener.arrival import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
 from hipnode.services.listener.notes import Notes, Peer
+from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.rules import Verdict, decide
 from hipnode.settings import Settings
 from hipnode.storage import IncomingFile, Received, Store
 
 SUCCESS: Final = 0x0000
+_PAUSE_S: Final = 1.0
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros are forgiven
 
@@ -48,6 +51,10 @@ class TooLarge(InputRefused):
     """The object is larger than the node takes."""
 
 
+class Endless(Exception):
+    """The object does not end, although it was long past what the node takes."""
+
+
 class Arrival:
     """One object being received. Trouble is kept until its end, when the sender can be told."""
 
@@ -61,6 +68,7 @@ class Arrival:
         self.trouble: InputRefused | StorageUnavailable | Answer | None = None
         self.incoming: IncomingFile | None = None
         self.body: Body | None = None
+        self._received_bytes = 0
 
     def fail(self, trouble: InputRefused | StorageUnavailable | Answer) -> None:
         """Keep the first trouble; what still comes of the object is not written."""
@@ -69,7 +77,19 @@ class Arrival:
         self.abandon()
 
     def write(self, pieces: list[memoryview]) -> None:
-        """Write pieces of the data set; they are dropped once there is trouble."""
+        """Write pieces of the data set; they are dropped once there is trouble.
+
+        Raises
+        ------
+        Endless
+            If so much was dropped that waiting for the end, and for the chance to tell the
+            sender why, has no point any more. The refusal is on the audit log.
+        """
+        self._received_bytes += sum(map(len, pieces))
+        if self.intake.is_endless(self._received_bytes):
+            self.fail(TooLarge())
+            self.intake.gave_up(self)
+            raise Endless
         if self.body is None:
             return
         try:
@@ -104,7 +124,12 @@ class Intake:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.max_object_bytes = settings.listener.max_object_bytes
+        self.min_bytes_per_s = settings.listener.min_bytes_per_s
+        self._objects = Rates(settings.listener.max_objects_per_minute)
+        self._drained_bytes = settings.listener.max_drained_bytes
         self._settings = settings
+        node = settings.node
+        self._own_uid = device_uid(node.institution, node.name, node.ae_title)
         # The digest, not the name: the same image is read again once the models have changed.
         self._model_sets = (set_digest(settings.worker.model_set),)
         self._store = store
@@ -144,6 +169,19 @@ class Intake:
             arrival.fail(error)
         return arrival
 
+    def is_endless(self, received_bytes: int) -> bool:
+        """Tell whether an object is so large that its end is not waited for."""
+        return received_bytes > self.max_object_bytes + self._drained_bytes
+
+    def gave_up(self, arrival: Arrival) -> None:
+        """Note that an object was not received to its end."""
+        self._refused(arrival, Answer(TooLarge.dimse_status), TooLarge.__name__)
+
+    def slow_down(self, peer: Peer) -> None:
+        """Let a sender wait for its answer that sends more than its share; refuse it nothing."""
+        while pause_s := self._objects.take(peer.address):
+            time.sleep(min(pause_s, _PAUSE_S))
+
     def settle(self, arrival: Arrival) -> Answer:
         """Decide about a whole object, make it durable, and return the answer for its sender."""
         try:
@@ -173,7 +211,9 @@ class Intake:
         reach(Point.OBJECT_WHOLE)
         header = read_header(incoming.path)
         _check_identity(header, arrival.request)
-        verdict = decide(header, peer.calling_ae, self._settings.rules, own=_is_own(header))
+        verdict = decide(
+            header, peer.calling_ae, self._settings.rules, own=header.device_uid == self._own_uid
+        )
         path = ""
         if verdict.action != "discard":
             path = self._store.files.keep(incoming, header.sop_instance_uid, body.digest)
@@ -206,7 +246,8 @@ class Intake:
             model_sets=self._model_sets,
             quiet_s=self._settings.report.quiet_s,
         )
-        self.notes.stored(peer, body.size_bytes)
+        if verdict.action != "discard":
+            self.notes.stored(peer, body.size_bytes)
 
     def _quarantine(self, arrival: Arrival) -> None:
         """Keep what the sender will not send again, for a person to look at."""
@@ -249,10 +290,6 @@ class Intake:
             self._store.ledger.release(sorted(peer.studies))
         except StorageUnavailable as error:  # then the quiet period decides
             self.notes.storage_failed(error)
-
-
-def _is_own(header: Header) -> bool:
-    return header.manufacturer == MANUFACTURER
 
 
 def _check_identity(header: Header, request: StoreRequest) -> None:

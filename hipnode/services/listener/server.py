@@ -28,6 +28,7 @@ from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.notes import Peer
+from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.tls import server_context
 from hipnode.settings import Settings
@@ -36,6 +37,10 @@ _STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
 """The fast receive path leans on internals of this version; others get pynetdicom's own."""
 _STRANGERS: Final = 4
 """Connections at a time from addresses that no caller has: enough to tell them why, no more."""
+
+
+_STRANGER: Final = "stranger"
+"""The one key under which all those addresses are counted."""
 
 
 class _RingingQueue(queue.Queue[Any]):
@@ -136,6 +141,7 @@ class NodeServer(ThreadedAssociationServer):
         self._limit = 2 * listener.max_associations + 8
         self._live: set[NodeAssociation] = set()
         self._lock = threading.Lock()
+        self._connections = Rates(listener.max_connections_per_minute)
         self._handshake_s = listener.acse_timeout_s
         self._tls = server_context(listener.tls) if listener.tls else None
         self.events = (
@@ -214,6 +220,9 @@ class NodeServer(ThreadedAssociationServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands where TLS is asked for, on a thread of its own, then associate."""
+        if not self._is_within_rate(client_address[0]):
+            request.close()
+            return
         try:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -229,6 +238,17 @@ class NodeServer(ThreadedAssociationServer):
                 request.close()
             return
         super().process_request_thread(request, client_address)
+
+    def _is_within_rate(self, address: str) -> bool:
+        """Tell whether the address may connect once more in this minute; note the first excess."""
+        key = address if self.admission.knows_address(address) else _STRANGER
+        if not self._connections.take(key):
+            return True
+        if self._connections.is_news(key):
+            self.intake.notes.refused(
+                Peer(address=address), "too_many_connections_per_minute", "closed"
+            )
+        return False
 
     def stop(self, grace_s: float) -> None:
         """Stop accepting, let running associations finish for ``grace_s``, then abort them."""

@@ -63,6 +63,9 @@ class StreamingDUL(DULServiceProvider):
         self._context_id = self._control = 0
         self._last_heard_s = time.monotonic()
         self._busy = False
+        self._owed_bytes = 0  # received of what the peer has begun and not finished
+        self._waited_s = 0.0  # for the rest of it
+        self._min_bytes_per_s = dimse.min_bytes_per_s
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -100,8 +103,17 @@ class StreamingDUL(DULServiceProvider):
         """Tell whether the peer has been silent for too long.
 
         Within a message the DIMSE timeout counts, between messages the network timeout. A peer
-        that waits for our answer is not silent.
+        that waits for our answer is not silent. One that says a byte now and then is: once a
+        message was waited for as long as the DIMSE timeout, its pace counts, in the time that we
+        have spent waiting for it.
         """
+        patience_s = self.assoc.dimse_timeout
+        if (
+            patience_s is not None
+            and self._waited_s > float(patience_s)
+            and self._owed_bytes < self._waited_s * self._min_bytes_per_s
+        ):
+            return True
         limit_s = (
             self.assoc.dimse_timeout if self._dimse.mid_message else self.assoc.network_timeout
         )
@@ -129,15 +141,25 @@ class StreamingDUL(DULServiceProvider):
                 if self.socket is not None:
                     self.socket.close()
                 return True
+            began_s = time.monotonic()
             self._wait()
+            if self._is_owed():
+                self._waited_s += time.monotonic() - began_s
             return False
         self._last_heard_s = time.monotonic()
         if received == 0:
             self.event_queue.put("Evt17")  # transport connection closed
             return True
         self._end += received
+        self._owed_bytes += received
         self._parse()
+        if not self._is_owed():
+            self._owed_bytes, self._waited_s = 0, 0.0
         return True
+
+    def _is_owed(self) -> bool:
+        """Tell whether the peer has begun something that it has not finished."""
+        return self._dimse.mid_message or bool(self._end or self._pdu_left)
 
     def _receive(self) -> int | None:
         """Fill the buffer; return the number of bytes, 0 at the end, None if there are none yet."""
