@@ -83,6 +83,19 @@ def list_(
     Console().print(table)
 
 
+@app.command("days")
+def days(
+    config: ConfigOption = None,
+    number: Annotated[
+        int, typer.Option("--days", min=1, help="As many, the present one last.")
+    ] = 30,
+) -> None:
+    """Show how often what happened on each of the last days (UTC)."""
+    with _store(config) as store:
+        for found in store.audit.days(number, actor=getpass.getuser()):
+            typer.echo(f"{found.day}  {found.event:<24} {found.outcome:<8} {found.number:>9}")
+
+
 @app.command("show")
 def show(
     number: Annotated[int, typer.Argument(help="The record's number.")],

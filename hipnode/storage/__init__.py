@@ -5,6 +5,7 @@ their errors: what goes wrong here is a `hipnode.errors.HipnodeError`.
 """
 
 from hipnode.storage.audit import AuditEntry, AuditFilter, AuditLog
+from hipnode.storage.audit_days import DayCount
 from hipnode.storage.dispatch import Dispatcher, dispatcher_for
 from hipnode.storage.files import FileStore, IncomingFile
 from hipnode.storage.intake import IngestOutcome, Received
@@ -21,6 +22,7 @@ __all__ = [
     "AuditFault",
     "AuditFilter",
     "AuditLog",
+    "DayCount",
     "DestinationState",
     "Dispatcher",
     "FileStore",

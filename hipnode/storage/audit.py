@@ -15,6 +15,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
+from hipnode.storage import audit_days
+from hipnode.storage.audit_days import DayCount
 from hipnode.storage.audit_row import append
 from hipnode.storage.engine import Database
 from hipnode.storage.schema import audit
@@ -192,8 +194,17 @@ class AuditLog:
         return self._database.read(lambda connection: connection.execute(statement).all())
 
     def seal(self) -> int:
-        """Seal what has been written since the last time; return how many rows."""
-        return self._keeper.seal(self._now())
+        """Seal what has been written since the last time, and count it; return how many rows."""
+        sealed = self._keeper.seal(self._now())
+        while self._database.write(audit_days.count):
+            pass
+        return sealed
+
+    def days(self, number: int, *, actor: str) -> list[DayCount]:
+        """Return how often what happened on each of the newest days (UTC), oldest first."""
+        self.append(AuditRecord(AuditEvent.AUDIT_QUERIED, actor=actor, detail={"days": number}))
+        now = self._now()
+        return self._database.read(lambda connection: audit_days.days(connection, now, number))
 
     def verify(self, *, actor: str = "") -> AuditFault | None:
         """Recompute every hash and the chain; return the first fault, or None. It is audited."""

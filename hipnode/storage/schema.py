@@ -313,6 +313,17 @@ schema_support = Table(
     Column("oldest", String(32), primary_key=True),
 )
 
+audit_day = Table(
+    "audit_day",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # days since 1970, UTC
+    Column("event", String(32), primary_key=True),
+    Column("outcome", String(8), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),  # of the newest row counted
+)
+"""The audit log counted by day: a month of it is asked for, and would be a million rows."""
+
 seal = Table(
     "audit_seal",
     metadata,

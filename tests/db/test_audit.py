@@ -256,3 +256,37 @@ def test_one_row_with_everything_in_it(bench: Bench) -> None:
     assert entry.record == record
     assert entry.at_utc == START
     assert bench.store.audit.get(999, actor="me") is None
+
+
+def test_days_count_sealed_and_unsealed_rows_once_each(bench: Bench) -> None:
+    """Counted while it is sealed, in batches, and again after more has come."""
+    from hipnode.storage import audit_row
+
+    def write_on(day: int, event: AuditEvent, outcome: Outcome, count: int) -> None:
+        records = [AuditRecord(event, outcome)] * count
+        moment = START - timedelta(days=day)
+        bench.store.database.write(lambda c: audit_row.append(c, moment, records))
+
+    def counted(days: int) -> dict[tuple[int, str, str], int]:
+        return {
+            ((START.date() - found.day).days, found.event.value, found.outcome.value): found.number
+            for found in bench.store.audit.days(days, actor="me")
+            if found.event is not AuditEvent.AUDIT_QUERIED
+        }
+
+    write_on(40, AuditEvent.ECHO_ANSWERED, Outcome.OK, 5)
+    write_on(2, AuditEvent.ECHO_ANSWERED, Outcome.OK, 7)
+    write_on(2, AuditEvent.ASSOCIATION_REFUSED, Outcome.REFUSED, 3)
+    bench.store.audit.seal()
+    write_on(2, AuditEvent.ECHO_ANSWERED, Outcome.OK, 1)
+    expected = {
+        (2, "association_refused", "refused"): 3,
+        (2, "echo_answered", "ok"): 8,
+    }
+    assert counted(30) == expected
+    bench.store.audit.seal()
+    bench.store.audit.seal()
+    assert counted(30) == expected
+    assert counted(41) == expected | {(40, "echo_answered", "ok"): 5}
+    assert counted(1) == {}
+    assert bench.store.audit.verify() is None
