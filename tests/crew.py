@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ from pynetdicom.presentation import build_context
 from hipnode.faults import Point
 from tests.node import HIPNODE, Node
 from tests.peers import Process, eventually, free_port
-from tests.senders import Sendable
+from tests.senders import SAMPLES, Sendable, copies, sendable
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
 
@@ -140,3 +142,29 @@ class Modality:
             return None
         finally:
             association.release()
+
+
+class Load(threading.Thread):
+    """A modality that sends an image now and then, until told to stop."""
+
+    def __init__(self, crew: Crew, folder: Path, every_s: float = 3.0) -> None:
+        super().__init__()
+        self.modality = Modality(crew.node)
+        self.stopping = threading.Event()
+        self.sent = 0
+        self._folder = folder
+        self._every_s = every_s
+
+    def run(self) -> None:
+        """Send each image until it is acknowledged, the last one even after the end."""
+        while not self.stopping.is_set():
+            folder = self._folder / str(self.sent)
+            folder.mkdir()
+            source = SAMPLES[self.sent % len(SAMPLES)]
+            (path,) = copies(source, 1, folder, salt=str(self.sent))
+            (image,) = sendable([path], folder)
+            while not self.modality.send(image):
+                time.sleep(0.1)
+            path.unlink()
+            self.sent += 1
+            self.stopping.wait(self._every_s)

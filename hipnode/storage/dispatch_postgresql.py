@@ -37,7 +37,8 @@ class PostgreSQLDispatcher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._log = get_logger(service="dispatcher")
-        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # told here, in our words
+        for library in ("procrastinate", "psycopg"):  # told here, in our words
+            logging.getLogger(library).setLevel(logging.CRITICAL)
 
     def run(
         self,

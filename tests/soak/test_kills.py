@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,14 +24,12 @@ from tests.account import (
     settled,
 )
 from tests.archive import Orthanc
-from tests.crew import SERVICES, Crew, Modality
+from tests.crew import SERVICES, Crew, Load
 from tests.node import destination
-from tests.senders import SAMPLES, copies, sendable
 
 KILLS = int(os.environ.get("HIPNODE_SOAK_KILLS", "6"))
 SEED = int(os.environ.get("HIPNODE_SOAK_SEED", "1"))
 BETWEEN_S = (0.3, 5.0)  # from one kill to the next
-IMAGE_EVERY_S = 3.0
 pytestmark = pytest.mark.timeout(600 + 60 * KILLS)
 
 
@@ -49,31 +46,6 @@ def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> It
     )
     yield made
     made.end()
-
-
-class Load(threading.Thread):
-    """A modality that sends an image now and then, until told to stop."""
-
-    def __init__(self, crew: Crew, folder: Path) -> None:
-        super().__init__()
-        self.modality = Modality(crew.node)
-        self.stopping = threading.Event()
-        self.sent = 0
-        self._folder = folder
-
-    def run(self) -> None:
-        """Send each image until it is acknowledged, the last one even after the end."""
-        while not self.stopping.is_set():
-            folder = self._folder / str(self.sent)
-            folder.mkdir()
-            source = SAMPLES[self.sent % len(SAMPLES)]
-            (path,) = copies(source, 1, folder, salt=str(self.sent))
-            (image,) = sendable([path], folder)
-            while not self.modality.send(image):
-                time.sleep(0.1)
-            path.unlink()
-            self.sent += 1
-            self.stopping.wait(IMAGE_EVERY_S)
 
 
 def test_nothing_is_lost_by_random_kills_under_load(
