@@ -1,0 +1,197 @@
+"""The queue: claim and complete with the audit rows, at any backlog; other queues beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+import time
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import procrastinate
+import sqlalchemy as sa
+
+from hipnode.domain import Abstention, AbstentionReason, JobKind, Reading
+from hipnode.storage import Store
+from tests.bench import databases
+from tests.bench.harness import Run, Table, Target, say
+from tests.postgres import Postgres
+
+WORKERS: Final = 4
+_BARE: Final = "bare claim and complete, no audit row"
+_READING: Final = Reading(
+    sop_instance_uid="1.2",
+    rows=1,
+    columns=1,
+    model_set="m",
+    model_set_digest="m",
+    abstention=Abstention(AbstentionReason.NOT_FRONTAL),
+)
+_FILL: Final = (
+    (
+        "INSERT INTO study (study_instance_uid, received_utc, last_received_utc)"
+        " SELECT 'S' || n, 0, 0 FROM {numbers} AS g"
+    ),
+    (
+        "INSERT INTO instance (id, study_instance_uid, sop_instance_uid, sha256, header,"
+        " calling_ae, action, path, size_bytes, received_utc)"
+        " SELECT n, 'S' || n, 'I' || n, '', '', '', 'read', '', 1, 0 FROM {numbers} AS g"
+    ),
+    (
+        "INSERT INTO job (key, kind, state, study_instance_uid, priority, due_utc, created_utc,"
+        " instance_id, model_set) SELECT 'read:' || n, 'read', 'queued', 'S' || n, n % 21 - 10,"
+        " {now} - n, {now}, n, 'm' FROM {numbers} AS g"
+    ),
+    "INSERT INTO bare (id, state, due) SELECT n, 'queued', n FROM {numbers} AS g",
+)
+
+
+def tables(run: Run) -> Iterator[Table]:
+    """Yield the tables of this measurement."""
+    backlogs = [run.size(size, 500) for size in (10_000, 100_000, 1_000_000)]
+    with databases.server() as server:
+        for engine in databases.ENGINES:
+            with databases.store(engine, run.new_folder("queue"), server) as store:
+                yield from _ours(run, engine, store, backlogs)
+        yield _others(run, server)
+
+
+def _ours(run: Run, engine: str, store: Store, backlogs: list[int]) -> Iterator[Table]:
+    with store.database.engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE bare (id BIGINT PRIMARY KEY, state TEXT, due BIGINT)",
+            "CREATE INDEX ix_bare ON bare (due) WHERE state = 'queued'",
+        ):
+            connection.execute(sa.text(statement))
+    smallest: Table | None = None
+    filled = 0
+    for backlog in backlogs:
+        databases.insert(store, _FILL, filled + 1, backlog)
+        filled = backlog
+        table = Table(
+            f"Queue: {engine}, backlog {backlog:,}, {WORKERS} workers",
+            "jobs/s",
+            targets=(Target(at_least=600),),
+        )
+        count = min(backlog // 20, run.size(400, 40))
+        contestants = {
+            "hipnode": lambda n=count: _rate(n, lambda: _claim_and_finish(store)),
+            _BARE: lambda n=count: _rate(n, lambda: _bare(store)),
+        }
+        table.run(contestants, run.rounds)
+        smallest = smallest or table
+        flat = table.median("hipnode") / smallest.median("hipnode")
+        table.notes.append(f"{flat:.2f} of the rate at the smallest backlog (flat: within 1.2x)")
+        yield table
+
+
+def _rate(count: int, one: Callable[[], None]) -> float:
+    """Return how often a second ``one`` is done by all workers together."""
+    share = max(1, count // WORKERS)
+
+    def work() -> None:
+        for _ in range(share):
+            one()
+
+    threads = [threading.Thread(target=work) for _ in range(WORKERS)]
+    start_s = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return share * WORKERS / (time.perf_counter() - start_s)
+
+
+def _claim_and_finish(store: Store) -> None:
+    job = store.ledger.claim((JobKind.READ,), "bench")
+    if job is None:
+        raise RuntimeError("the queue is empty")
+    store.ledger.finish_read(job, _READING)
+
+
+_CLAIM: Final = (
+    "UPDATE bare SET state = 'claimed' WHERE id ="
+    " (SELECT id FROM bare WHERE state = 'queued' ORDER BY due LIMIT 1 {lock}) RETURNING id"
+)
+
+
+def _bare(store: Store) -> None:
+    statement = _CLAIM.format(lock="" if store.database.is_sqlite else "FOR UPDATE SKIP LOCKED")
+
+    def claim(connection: sa.Connection) -> int:
+        return int(connection.execute(sa.text(statement)).scalar_one())
+
+    number = store.database.write(claim)
+    done = sa.text("UPDATE bare SET state = 'done' WHERE id = :id")
+    store.database.write(lambda connection: connection.execute(done, {"id": number}))
+
+
+def _others(run: Run, server: Postgres) -> Table:
+    """Libraries' own queues with tasks that do nothing, next to ours with its audit rows."""
+    count = run.size(2000, 200)
+    table = Table("Queue: a backlog of tasks that do nothing, other libraries", "jobs/s")
+    with databases.store("PostgreSQL", run.new_folder("beside"), server) as store:
+        with store.database.engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE bare (id BIGINT, state TEXT, due BIGINT)"))
+        databases.insert(store, _FILL, 1, count * (run.rounds + 1))
+        contestants: dict[str, Callable[[], float]] = {
+            "hipnode": lambda: _rate(count // 4, lambda: _claim_and_finish(store)),
+            "procrastinate": lambda: asyncio.run(_procrastinate(server, count)),
+        }
+        python = _throw_away_venv(run.folder / "venv")
+        if python:
+            for name in ("huey", "pgqueuer"):
+                contestants[name] = lambda name=name: _in_venv(  # type: ignore[misc]
+                    python, name, server, run, count
+                )
+        else:
+            table.notes.append("huey and pgqueuer cannot be installed here")
+        return table.run(contestants, run.rounds)
+
+
+async def _procrastinate(server: Postgres, count: int) -> float:
+    database = server.create()
+    connector = procrastinate.PsycopgConnector(conninfo=server.dsn(database))
+    app = procrastinate.App(connector=connector)
+
+    @app.task(name="nothing")
+    async def nothing(number: int) -> None:
+        del number
+
+    async with app.open_async():
+        await app.schema_manager.apply_schema_async()
+        await nothing.batch_defer_async(*({"number": n} for n in range(count)))
+        start_s = time.perf_counter()
+        await app.run_worker_async(
+            concurrency=WORKERS, wait=False, install_signal_handlers=False, listen_notify=False
+        )
+        took_s = time.perf_counter() - start_s
+    server.drop(database)
+    return count / took_s
+
+
+def _throw_away_venv(folder: Path) -> Path | None:
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    command = [str(python), "-m", "pip", "install", "--quiet", "huey", "pgqueuer", "asyncpg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        say(done.stderr[-500:])
+        return None
+    return python
+
+
+def _in_venv(python: Path, name: str, server: Postgres, run: Run, count: int) -> float:
+    script = Path(__file__).with_name("other_queues.py")
+    database = server.create()
+    command = [str(python), str(script), name, server.tcp_url(database), str(count)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=run.new_folder(name)
+    )
+    server.drop(database)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr[-1000:]}")
+    return float(done.stdout.split()[-1])
