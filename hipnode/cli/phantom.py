@@ -15,7 +15,8 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same pixels.")] = 0,
     kind: Annotated[str, typer.Option(help="pelvis or dxa.")] = "pelvis",
     recipe: Annotated[
-        str, typer.Option(help="A packaged recipe (training, osteoporosis, demo, dxa) or a TOML file.")
+        str,
+        typer.Option(help="A packaged recipe (training, osteoporosis, demo, dxa) or a TOML file."),
     ] = "",
     gallery: Annotated[
         Path | None, typer.Option(help="Also, or only, write a contact sheet (PNG).")

@@ -251,6 +251,7 @@ class Ledger(Recovery):
         destinations: Sequence[str] = (),
         *,
         reason: str = "",
+        mended: Sequence[str] = (),
     ) -> None:
         """Write what was made, and queue its deliveries.
 
@@ -265,6 +266,9 @@ class Ledger(Recovery):
             Where objects go that do not say so themselves.
         reason
             Why there are no results.
+        mended
+            What of the study's identity could not be carried over as it came: attributes by
+            keyword, never their values.
 
         Raises
         ------
@@ -279,7 +283,8 @@ class Ledger(Recovery):
                 "model_set": held.model_set,
                 "objects": [[r.kind, r.sop_instance_uid, r.sha256] for r in results],
             }
-            | ({"reason": reason} if reason else {}),
+            | ({"reason": reason} if reason else {})
+            | ({"mended": list(mended)} if mended else {}),
         )
 
         def work(connection: Connection) -> None:

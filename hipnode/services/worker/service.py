@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 from functools import partial
 
 from hipnode import reading, reporting
@@ -139,7 +138,7 @@ class Worker:
         request = partial(
             reporting.ReportRequest,
             node=node_identity(self._settings),
-            made_utc=datetime.now(UTC),
+            made_utc=job.created_utc,  # a run that is repeated makes the same bytes
             version=job.version or 1,
             predecessors=tuple(ledger.predecessors(job)),
             objects=reports.objects_for(destinations),
@@ -149,7 +148,8 @@ class Worker:
         built = self._pool.call(reader.build_report, self._spec, sources, request)
         reach(Point.REPORT_BUILT)
         results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
-        ledger.finish_report(job, results)
+        mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
+        ledger.finish_report(job, results, mended=mended)
 
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
         path = self._store.files.path(instance.path)

@@ -1,0 +1,75 @@
+"""What the worker makes of a report job, with a real store and a real reading process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from hipnode.domain import AuditEvent, JobKind
+from hipnode.imaging import read_header
+from hipnode.nets import set_digest
+from hipnode.services.worker.service import Worker
+from hipnode.storage import AuditFilter, Received
+from tests.db.conftest import Bench
+from tests.senders import SAMPLES
+
+
+@pytest.fixture
+def worker(bench: Bench) -> Iterator[Worker]:
+    """A worker on the test's store, driven by hand."""
+    made = Worker(bench.settings, bench.store)
+    yield made
+    made.close()
+
+
+def receive(bench: Bench, **attributes: str) -> None:
+    """Let the store receive a phantom with these attributes, to be read by the shipped set."""
+    dataset = dcmread(SAMPLES[-1])
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    data, header = buffer.getvalue(), read_header(dataset)
+    sha256 = hashlib.sha256(data).hexdigest()
+    incoming = bench.store.files.incoming()
+    incoming.write(data)
+    path = bench.store.files.keep(incoming, header.sop_instance_uid, sha256)
+    received = Received(
+        header=header, calling_ae="MODALITY", called_ae="HIPNODE", peer_address="127.0.0.1",
+        path=path, sha256=sha256, size_bytes=len(data), association_id="1",
+    )  # fmt: skip
+    bench.store.ledger.ingest(received, action="read", model_sets=(set_digest(),), quiet_s=0)
+
+
+def results(bench: Bench) -> dict[Path, bytes]:
+    folder = bench.settings.node.data_dir
+    return {path: path.read_bytes() for path in folder.rglob("results/**/*") if path.is_file()}
+
+
+def test_a_report_job_that_runs_again_makes_the_same_bytes_and_says_what_was_mended(
+    bench: Bench, worker: Worker
+) -> None:
+    receive(bench, StudyDescription="Becken " + "sehr " * 20 + "lang")
+    worker.handle(bench.take(JobKind.READ))
+    job = bench.take(JobKind.REPORT)
+    worker.handle(job)
+    first = results(bench)
+    assert first
+    for path in first:
+        path.unlink()
+    bench.clock.forward(90)
+    worker.handle(job)  # as a holder does whose lease ran out: it writes files, and no row
+    assert results(bench) == first
+    made = dcmread(next(iter(first)))
+    assert str(made.ContentDate) == f"{job.created_utc:%Y%m%d}"
+    (entry,) = bench.store.audit.query(
+        AuditFilter(event=AuditEvent.REPORT_MADE), actor="test", limit=None, newest_first=False
+    )
+    mended = entry.record.detail["mended"]
+    assert any(note.startswith("StudyDescription ") for note in mended)
+    assert not any("Becken" in note for note in mended)  # keywords, never values
