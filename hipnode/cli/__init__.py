@@ -20,6 +20,7 @@ from hipnode.cli import (
     node,
     phantom,
     read,
+    relabel,
     train,
 )
 from hipnode.errors import HipnodeError
@@ -60,6 +61,7 @@ app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("relabel")(relabel.relabel)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(look.config_app, name="config")

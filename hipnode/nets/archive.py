@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from hipnode.errors import BundleRefused
-from hipnode.nets.bundle import FILES, MANIFEST, LoadedModel, load_bundle, verify
+from hipnode.nets.bundle import FILES, MANIFEST, SIGNATURE, LoadedModel, load_bundle, verify
+from hipnode.nets.signature import check
 
 _MAX_BYTES: Final = 256 * 1024**2
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same archive
@@ -25,13 +26,15 @@ def export_bundle(folder: Path, archive: Path) -> str:
     """
     files, digest = verify(folder)
     files[MANIFEST] = (folder / MANIFEST).read_bytes()
+    if (folder / SIGNATURE).is_file():
+        files[SIGNATURE] = (folder / SIGNATURE).read_bytes()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         for name in sorted(files):
             out.writestr(zipfile.ZipInfo(name, _DATE), files[name], zipfile.ZIP_DEFLATED)
     return digest
 
 
-def import_bundle(source: Path, shelf: Path) -> LoadedModel:
+def import_bundle(source: Path, shelf: Path, key: Path | None = None) -> LoadedModel:
     """Take a bundle (a folder or a ZIP file) onto a shelf, once it has loaded and proved itself.
 
     Parameters
@@ -40,6 +43,8 @@ def import_bundle(source: Path, shelf: Path) -> LoadedModel:
         What came from elsewhere.
     shelf
         The folder that gets it, under the bundle's own name and version.
+    key
+        The public key that it must be signed with; None takes an unsigned one as well.
 
     Raises
     ------
@@ -54,8 +59,12 @@ def import_bundle(source: Path, shelf: Path) -> LoadedModel:
             for name in (*FILES, MANIFEST):
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, staged / name)
+            if (source / SIGNATURE).is_file():
+                shutil.copyfile(source / SIGNATURE, staged / SIGNATURE)
         else:
             _unpack(source, staged)
+        if key:
+            check(staged, key)
         spec = load_bundle(staged, threads=1).spec
         home = shelf / f"{spec.name}-{spec.version}"
         if home.exists():
@@ -71,7 +80,7 @@ def _unpack(archive: Path, folder: Path) -> None:
             for entry in opened.infolist():
                 if entry.is_dir():
                     continue
-                if entry.filename not in FILES and entry.filename != MANIFEST:
+                if entry.filename not in FILES | {MANIFEST, SIGNATURE}:
                     raise BundleRefused(f"{entry.filename!r} does not belong into a bundle")
                 if entry.file_size > _MAX_BYTES:
                     raise BundleRefused(f"{entry.filename} is larger than {_MAX_BYTES} bytes")

@@ -9,6 +9,7 @@ A bundle is a folder in MONAI's layout::
     docs/README.md            the model card
     golden.safetensors        an input and the outputs that it must give
     MANIFEST.sha256           the sha256 of each file; its own sha256 is the bundle's digest
+    MANIFEST.ed25519          optional: a signature of MANIFEST.sha256
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hipnode.nets.onnx_engine import OnnxEngine
 from hipnode.nets.spec import BundleSpec, inference_config, read_spec
 
 MANIFEST: Final = "MANIFEST.sha256"
+SIGNATURE: Final = "MANIFEST.ed25519"
 METADATA: Final = "configs/metadata.json"
 INFERENCE: Final = "configs/inference.json"
 WEIGHTS: Final = "models/model.safetensors"
@@ -143,7 +145,7 @@ def _refuse_strangers(path: Path) -> None:
             raise BundleRefused(f"{name} is a link; a bundle holds files only")
         if item.suffix.lower() in _PICKLES:
             raise BundleRefused(f"{name} may be a pickle, which runs code when it is opened")
-        if item.is_file() and name not in FILES and name != MANIFEST:
+        if item.is_file() and name not in FILES | {MANIFEST, SIGNATURE}:
             raise BundleRefused(f"{name} does not belong into a bundle")
 
 

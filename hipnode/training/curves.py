@@ -64,6 +64,18 @@ def coverage(actual: NDArray[Any], probabilities: NDArray[Any], path: Path) -> N
     _save(figure, path)
 
 
+def overlaps(j: NDArray[Any], fractured: NDArray[Any], path: Path) -> None:
+    """Draw how the Jaccard index is distributed (Murphy 2022, Figure 2)."""
+    figure, axis = plt.subplots(figsize=(4.5, 4.5))
+    for name, which in (("unfractured", ~fractured), ("fractured", fractured)):
+        if which.any():
+            axis.hist(j[which], bins=20, range=(0, 1), alpha=0.6, density=True, label=name)
+    axis.axvline(0.5, color="grey", lw=0.8, ls=":")
+    axis.set(xlabel="Jaccard index", ylabel="density", title="boxes")
+    axis.legend()
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)

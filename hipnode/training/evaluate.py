@@ -6,15 +6,13 @@ The network is run by the code that the worker runs (`hipnode.reading`), from th
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode import DISCLAIMER
 from hipnode.domain import Box, HipROI
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, Role, load_bundle
@@ -22,27 +20,10 @@ from hipnode.reading import candidates, run
 from hipnode.training import curves
 from hipnode.training import statistics as st
 from hipnode.training.data import Item, items
+from hipnode.training.figures import Answers, Figure, figures
 from hipnode.training.manifest import read_manifest, read_pixels
-from hipnode.training.published import PUBLISHED
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    @staticmethod
-    def of(name: str, estimate: st.Estimate) -> Figure:
-        return Figure(name, estimate.value, estimate.low, estimate.high)
-
-    def __str__(self) -> str:
-        if self.low is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+from hipnode.training.maps import write_maps
+from hipnode.training.report import write_report
 
 
 @dataclass(frozen=True)
@@ -56,14 +37,19 @@ class Evaluation:
     patients: int
 
 
+Tell = Callable[[int, int], None]
+
+
 def evaluate(
     bundle: Path,
     manifest: Path,
     out: Path,
     *,
     split: str = "test",
+    external: Path | None = None,
+    maps: int = 0,
     threads: int = 0,
-    tell: Callable[[int, int], None] = lambda _done, _all: None,
+    tell: Tell = lambda _done, _all: None,
 ) -> Evaluation:
     """Evaluate a bundle.
 
@@ -72,9 +58,15 @@ def evaluate(
     bundle, manifest
         What, on what.
     out
-        The folder for ``report.md``, ``results.json``, ``predictions.csv`` and the plots.
+        The folder for ``report.md``, ``results.json``, ``model-card.md``, ``predictions.csv`` and
+        the plots.
     split
         Which rows; ``all`` for every one.
+    external
+        The manifest of another hospital: all of its rows, in a column of their own (Jang 2022,
+        "External validation"); its predictions and plots lie in ``out/external``.
+    maps
+        So many examples of what the network looked at, in ``out/maps``.
     threads
         Of the engine.
     tell
@@ -88,39 +80,70 @@ def evaluate(
         If a row cannot be used, or none is of this split.
     """
     model = load_bundle(bundle, threads=threads)
+    found, chosen = _one(model, manifest, split, out, tell)
+    other = _one(model, external, "all", out / "external", tell)[0] if external else None
+    write_report(
+        model.spec,
+        found.figures,
+        other.figures if other else (),
+        source=f"{found.count} samples of {found.patients} patients in split {split} of "
+        f"{manifest.name}",
+        external=f"{other.count} samples of {other.patients} patients" if other else "",
+        left_out=found.left_out,
+        out=out,
+    )
+    if maps and model.spec.role is not Role.LOCALISER:
+        from_here = [_example(item) for item in chosen[:: max(1, len(chosen) // maps)][:maps]]
+        write_maps(bundle, from_here, out / "maps")
+    return found
+
+
+def _example(item: Item) -> tuple[Item, NDArray[np.float32]]:
+    return item, read_pixels(item.row)
+
+
+def _one(
+    model: LoadedModel, manifest: Path, split: str, out: Path, tell: Tell
+) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, left_out = items(model.spec, rows)
     if not chosen:
         raise ManifestInvalid(f"{manifest} has nothing for {model.spec.name} in split {split}")
     out.mkdir(parents=True, exist_ok=True)
-    if model.spec.role is Role.LOCALISER:
-        figures = _localiser(model, chosen, out, tell)
-    else:
-        figures = _classifier(model, chosen, out, tell)
+    measure = _localiser if model.spec.role is Role.LOCALISER else _classifier
+    measured = measure(model, chosen, out, tell)
     patients = len({item.row.patient for item in chosen})
-    found = Evaluation(model, tuple(figures), dict(left_out), len(chosen), patients)
-    _write(found, manifest, split, out)
-    return found
+    return Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients), chosen
 
 
-def _localiser(
-    model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Callable[[int, int], None]
-) -> list[Figure]:
-    lines, overlaps = [], []
-    for index, item in enumerate(chosen):
-        found = [one.box for one in candidates(read_pixels(item.row), model)]
-        for hip in item.row.hips:
+def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
+    lines, overlaps, broken = [], [], []
+    rows = {item.row.line: item.row for item in chosen}
+    for index, row in enumerate(rows.values()):
+        found = [one.box for one in candidates(read_pixels(row), model)]
+        for hip in row.hips:
             best = max((jaccard(hip.box, box) for box in found), default=0.0)
             overlaps.append(best)
-            lines.append([item.row.file.name, item.row.patient, hip.side.value, f"{best:.4f}"])
-        tell(index + 1, len(chosen))
+            broken.append(hip.label not in {"", "no_fracture"})
+            lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
+        tell(index + 1, len(rows))
     _csv(out / "predictions.csv", ["file", "patient_id", "side", "jaccard"], lines)
-    j = np.array(overlaps)
+    j, fractured = np.array(overlaps), np.array(broken)
+    curves.overlaps(j, fractured, out / "jaccard.png")
     return [
-        Figure("mean Jaccard", float(j.mean())),
-        Figure("SD of Jaccard", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
-        Figure.of("Jaccard above 0.5", st.proportion(int((j > 0.5).sum()), len(j))),
-        Figure.of("Jaccard above 0.7", st.proportion(int((j > 0.7).sum()), len(j))),
+        *_overlap(j, ""),
+        *(_overlap(j[~fractured], ", unfractured") if (~fractured).any() else []),
+        *(_overlap(j[fractured], ", fractured") if fractured.any() else []),
+    ]
+
+
+def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
+    """Return Murphy's Figure 2 in figures."""
+    return [
+        Figure(f"mean Jaccard{which}", float(j.mean())),
+        Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
+        Figure.of(f"Jaccard above 0.5{which}", st.proportion(int((j > 0.5).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.7{which}", st.proportion(int((j > 0.7).sum()), len(j))),
     ]
 
 
@@ -132,127 +155,55 @@ def jaccard(a: Box, b: Box) -> float:
     return shared / (a.width_px * a.height_px + b.width_px * b.height_px - shared)
 
 
-def _classifier(
-    model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Callable[[int, int], None]
-) -> list[Figure]:
+def predict(model: LoadedModel, item: Item, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return calibrated probabilities (classes,) for an item, as the worker would."""
+    roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
+    known = [item.row.number(name) for name in model.spec.covariates]
+    p: NDArray[np.float32] = run(model, pixels, [roi], known).probabilities[0]
+    return p
+
+
+def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
     spec = model.spec
-    probabilities = np.zeros((len(chosen), len(spec.labels)))
+    p = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
-        roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
-        known = [item.row.number(name) for name in spec.covariates]
-        probabilities[index] = run(model, read_pixels(item.row), [roi], known).probabilities[0]
+        p[index] = predict(model, item, read_pixels(item.row))
         tell(index + 1, len(chosen))
     actual = np.array([item.target for item in chosen])
+    lines = [
+        [
+            item.row.file.name,
+            item.row.patient,
+            item.hip.side.value if item.hip else "",
+            spec.labels[item.target],
+            *(f"{value:.6f}" for value in row),
+        ]
+        for item, row in zip(chosen, p, strict=True)
+    ]
     _csv(
         out / "predictions.csv",
         ["file", "patient_id", "side", "actual", *spec.labels],
-        [
-            [
-                item.row.file.name,
-                item.row.patient,
-                item.hip.side.value if item.hip else "",
-                spec.labels[item.target],
-                *(f"{value:.6f}" for value in p),
-            ]
-            for item, p in zip(chosen, probabilities, strict=True)
-        ],
+        lines,
     )
-    positive = np.isin(actual, spec.positive_indices)
-    p_positive = probabilities[:, list(spec.positive_indices)].sum(1)
-    curves.roc(actual, probabilities, spec.labels, out / "roc.png")
-    curves.reliability(p_positive, positive, out / "reliability.png")
-    curves.coverage(actual, probabilities, out / "coverage.png")
+    columns = list(spec.positive_indices)
+    curves.roc(actual, p, spec.labels, out / "roc.png")
+    curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
+    curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
-    point = spec.operating_point
-    return [
-        *table(actual, probabilities, spec.labels, patients),
-        *at_thresholds(
-            p_positive,
-            positive,
-            {"doubtful_from": point.doubtful_from, "present_from": point.present_from},
-        ),
-        Figure.of("AUC, positive", st.auc(positive, p_positive, patients)),
-        Figure("calibration error", st.calibration_error(p_positive, positive)),
-    ]
+    return figures(spec, Answers(actual, p, patients, reader_answers(chosen, spec.labels)))
 
 
-def table(
-    actual: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    labels: Sequence[str],
-    patients: Sequence[str],
-) -> list[Figure]:
-    """Return Murphy's Table 1 and Figure 4, and the coverage at an accuracy of 0.95."""
-    counts = st.confusion(actual, probabilities.argmax(1), len(labels))
-    figures = [Figure.of("accuracy", st.accuracy(counts)), Figure.of("kappa", st.kappa(counts))]
-    for one in st.per_class(counts, labels):
-        figures += [
-            Figure.of(f"precision, {one.label}", one.precision),
-            Figure.of(f"recall, {one.label}", one.recall),
-            Figure(f"F1, {one.label}", one.f1),
-        ]
-    for index, label in enumerate(labels):
-        area = st.auc(actual == index, probabilities[:, index], patients)
-        figures.append(Figure.of(f"AUC, {label}", area))
-    covered, right = st.coverage_curve(probabilities, actual)
-    enough = covered[right >= 0.95]
-    figures.append(Figure("coverage at accuracy 0.95", float(enough.max()) if enough.size else 0.0))
-    return figures
-
-
-def at_thresholds(
-    p_positive: NDArray[np.float64], positive: NDArray[np.bool_], thresholds: dict[str, float]
-) -> list[Figure]:
-    """Return recall, precision, specificity and accuracy at each threshold (Gale 2017, Table 3)."""
-    figures = []
-    for name, threshold in thresholds.items():
-        said = p_positive >= threshold
-        hits = int((said & positive).sum())
-        figures += [
-            Figure.of(f"recall at {name}", st.proportion(hits, int(positive.sum()))),
-            Figure.of(f"precision at {name}", st.proportion(hits, int(said.sum()))),
-            Figure.of(
-                f"specificity at {name}",
-                st.proportion(int((~said & ~positive).sum()), int((~positive).sum())),
-            ),
-            Figure.of(
-                f"accuracy at {name}", st.proportion(int((said == positive).sum()), len(said))
-            ),
-        ]
-    return figures
-
-
-def _write(found: Evaluation, manifest: Path, split: str, out: Path) -> None:
-    spec = found.model.spec
-    printed = PUBLISHED.get(spec.name, {})
-    samples = f"{found.count} samples of {found.patients} patients in split {split}"
-    lines = [
-        f"# {spec.name} {spec.version}",
-        "",
-        f"**{DISCLAIMER}.** {spec.card}",
-        "",
-        f"sha256 {spec.digest}; {samples} of {manifest.name}.",
-        "",
-        "The paper's figures are of other images: they stand here for the order of magnitude.",
-        "",
-        "| figure | here | the paper |",
-        "| --- | --- | --- |",
-        *(f"| {one.name} | {one} | {printed.get(one.name, '')} |" for one in found.figures),
-        "",
-        *(f"Left out: {count} of {why}.  " for why, count in found.left_out.items()),
-    ]
-    (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    document = {
-        "model": asdict(spec.ref),
-        "operating_point": asdict(spec.operating_point),
-        "manifest": manifest.name,
-        "split": split,
-        "samples": found.count,
-        "patients": found.patients,
-        "left_out": found.left_out,
-        "figures": {one.name: [one.value, one.low, one.high] for one in found.figures},
-    }
-    (out / "results.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Return what each reader said, from the columns ``right_reader_NAME`` and ``left_...``."""
+    found: dict[str, NDArray[np.int64]] = {}
+    for index, item in enumerate(chosen):
+        prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
+        for column, cell in item.row.cells.items():
+            if column.startswith(prefix) and cell in labels:
+                name = column.removeprefix(prefix)
+                said = found.setdefault(name, np.full(len(chosen), -1, np.int64))
+                said[index] = labels.index(cell)
+    return found
 
 
 def _csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -19,8 +19,9 @@ import pytest
 from hipnode.errors import BundleRefused
 from hipnode.nets import load_bundle, registry
 from hipnode.nets.archive import export_bundle, import_bundle
-from hipnode.nets.bundle import GOLDEN, INFERENCE, MANIFEST, METADATA, WEIGHTS
+from hipnode.nets.bundle import GOLDEN, INFERENCE, MANIFEST, METADATA, SIGNATURE, WEIGHTS
 from hipnode.nets.setfile import SHIPPED
+from hipnode.nets.signature import check, sign
 
 GATE = SHIPPED / "gale2017-cnn-frontal"
 
@@ -272,3 +273,79 @@ def test_covariates_travel_in_the_bundle(tmp_path: Path) -> None:
     edit(tmp_path / "bone", lambda d: d["hipnode"].update(covariates=["age"]))
     with pytest.raises(BundleRefused, match="takes 2 covariates, not 1"):
         load_bundle(tmp_path / "bone")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """A private and a public key, as ``openssl`` makes them."""
+    private, public = tmp_path / "key.pem", tmp_path / "key.pub.pem"
+    for command in (
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)],
+        ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return private, public
+
+
+def test_signature_is_checked_on_import(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    private, public = keys
+    with pytest.raises(BundleRefused, match="is not signed"):
+        import_bundle(bundle, tmp_path / "shelf", public)
+    sign(bundle, private)
+    found = subprocess.run(
+        [
+            "openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin",
+            "-in", str(bundle / MANIFEST), "-sigfile", str(bundle / SIGNATURE),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Verified Successfully" in found.stdout, found.stderr
+    digest = export_bundle(bundle, tmp_path / "signed.zip")
+    model = import_bundle(tmp_path / "signed.zip", tmp_path / "shelf", public)
+    assert model.spec.digest == digest
+    check(model.path, public)
+
+
+def test_signature_of_another_or_of_something_else_is_refused(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    private, public = keys
+    sign(bundle, private)
+    other = tmp_path / "other.pem"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(other)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    stolen = (bundle / SIGNATURE).read_bytes()
+    sign(bundle, other)
+    with pytest.raises(BundleRefused, match=r"not by key\.pub\.pem"):
+        check(bundle, public)
+    (bundle / SIGNATURE).write_bytes(stolen)
+    edit(bundle, lambda document: document["hipnode"].update(temperature=2.0))
+    with pytest.raises(BundleRefused, match="not by"):
+        check(bundle, public)
+    with pytest.raises(BundleRefused, match="no public key"):
+        check(bundle, private)
+
+
+def test_monai_itself_can_load_ours() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    import torch
+    from monai.bundle.config_parser import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(GATE / INFERENCE))
+    parser.read_meta(str(GATE / METADATA))
+    parser["bundle_root"] = str(GATE)
+    net = parser.get_parsed_content("network_def")
+    batch = np.random.default_rng(0).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    with torch.inference_mode():
+        theirs = net(torch.from_numpy(batch))["logits"].numpy()
+    assert np.abs(theirs - load_bundle(GATE).engine.run(batch)["logits"]).max() < 1e-4
+    meta = parser["_meta_"]
+    for key in ("version", "monai_version", "pytorch_version", "numpy_version"):
+        assert meta[key]
+    assert meta["network_data_format"]["inputs"]["image"]["spatial_shape"] == [64, 64]

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("statsmodels")
 pytest.importorskip("sklearn")
 
-from hipnode.training import calibrate
+from hipnode.training import calibrate, figures
 from hipnode.training import statistics as st
 
 MURPHY = np.array([[304, 1, 15], [12, 169, 14], [13, 6, 198]])  # Table 1: (actual, predicted)
@@ -123,3 +123,41 @@ def test_class_threshold_is_where_a_class_is_named_rightly() -> None:
         kept = (named == index) & (sure >= threshold)
         assert (actual[kept] == index).mean() >= 0.9
         assert 0.5 < threshold < 0.95
+
+
+@pytest.mark.parametrize(
+    ("counts", "printed"),
+    [
+        # hits, misses, false alarms, clear: precision, recall, specificity, npv, F1
+        ((51, 5, 14, 31), (0.785, 0.911, 0.689, 0.861, None)),  # Jang 2022, text and Table 1
+        ((72, 14, 19, 12), (0.791, 0.837, 0.387, 0.462, None)),  # Jang 2022, Table 2
+        ((45, 17, 7, 44), (0.8654, 0.7258, 0.8627, 0.7213, 0.7895)),  # Yamamoto 2020, ResNet18
+        ((55, 7, 6, 45), (0.9016, 0.8871, 0.8824, 0.8654, 0.8943)),  # b3 with clinical data
+    ],
+)
+def test_printed_metrics_of_osteoporosis(
+    counts: tuple[int, ...], printed: tuple[float | None, ...]
+) -> None:
+    hit, miss, alarm, clear = counts
+    said = np.repeat([True, False, True, False], [hit, miss, alarm, clear])
+    positive = np.repeat([True, True, False, False], [hit, miss, alarm, clear])
+    found = {one.name: one.value for one in figures.binary(said, positive)}
+    for name, value in zip(
+        ("precision", "recall", "specificity", "npv", "F1"), printed, strict=True
+    ):
+        if value is not None:
+            assert found[name] == pytest.approx(value, abs=0.00052)
+
+
+def test_gale_at_a_prevalence_of_one_half() -> None:
+    """Table 2: recall 0.95 among 348 fractures, and precision 0.99 at half fractured."""
+    positive = np.repeat([True, False], [348, 3006])
+    p = np.where(positive, 0.9, 0.1)
+    p[:17], p[348 : 348 + 29] = 0.1, 0.9  # 331 found; precision 0.92 in the whole test set
+    found = {one.name: one.value for one in figures.balanced(p, positive, {"t": 0.5})}
+    assert round(found["precision at t, half fractured"], 2) == 0.99
+    assert round(found["accuracy at t, half fractured"], 2) == 0.97
+    assert round(found["F1 at t, half fractured"], 2) == 0.97
+    whole = {one.name: one.value for one in figures.at_thresholds(p, positive, {"t": 0.5})}
+    assert round(whole["precision at t"], 2) == 0.92
+    assert round(whole["accuracy at t"], 2) == 0.99
