@@ -187,7 +187,7 @@ def _throw_away_venv(folder: Path) -> Path | None:
 def _in_venv(python: Path, name: str, server: Postgres, run: Run, count: int) -> float:
     script = Path(__file__).with_name("other_queues.py")
     database = server.create()
-    command = [str(python), str(script), name, server.tcp_url(database), str(count)]
+    command = [str(python), "-I", str(script), name, server.tcp_url(database), str(count)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=run.new_folder(name)
     )
