@@ -120,7 +120,10 @@ def auc(
         drawn = positive[index]
         if drawn.all() or not drawn.any():
             return float("nan")
-        return float(roc_auc_score(drawn, score[index]))
+        # the same area from ranks (Mann-Whitney): a thousand times over, it must be quick
+        ranks, hits = stats.rankdata(score[index]), int(drawn.sum())
+        over = ranks[drawn].sum() - hits * (hits + 1) / 2
+        return float(over / (hits * (len(drawn) - hits)))
 
     rng = np.random.default_rng(2022)
     values = [area(rng.integers(0, len(names), len(names))) for _ in range(resamples)]
