@@ -65,6 +65,12 @@ class WorkerKilled(HipnodeError):
     retryable = True
 
 
+class EngineLost(HipnodeError):
+    """The device that the models run on fails; another one may do."""
+
+    retryable = True
+
+
 # --- storage ----------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ class Event(StrEnum):
     LEASE_LOST = "lease_lost"
     MODEL_SET_LOADED = "model_set_loaded"
     READER_DIED = "reader_died"
+    ENGINE_LOST = "engine_lost"
     DESTINATION_WENT_AWAY = "destination_went_away"
     DESTINATION_CAME_BACK = "destination_came_back"
     DELIVERY_FELL_BACK = "delivery_fell_back"

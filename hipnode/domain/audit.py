@@ -39,6 +39,7 @@ class AuditEvent(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
     SETTINGS_LOADED = "settings_loaded"
     MODEL_SET_LOADED = "model_set_loaded"
+    ENGINE_LOST = "engine_lost"  # the GPU failed; the CPU goes on
     AUDIT_QUERIED = "audit_queried"
     AUDIT_VERIFIED = "audit_verified"
     FILES_RETIRED = "files_retired"  # by retention

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from hipnode.errors import BundleRefused
+from hipnode.errors import BundleRefused, EngineLost
 from hipnode.nets.architectures import build
 from hipnode.nets.bundle import METADATA, WEIGHTS, check_tensors, verify
 from hipnode.nets.engine import Arrays
@@ -36,6 +38,8 @@ class TorchEngine:
     ------
     BundleRefused
         If the weights are not this network's.
+    EngineLost
+        If the device is not there, or fails.
     """
 
     def __init__(
@@ -48,7 +52,8 @@ class TorchEngine:
         device: str,
     ) -> None:
         self._device = torch.device(device)
-        self._net = assemble(network, arguments, weights).to(self._device)
+        with _device_errors(self._device):
+            self._net = assemble(network, arguments, weights).to(self._device)
         self._outputs = outputs
         # The same float32 as on a CPU: TensorFloat-32 would differ by more than the tolerance.
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -67,9 +72,20 @@ class TorchEngine:
             (n, k) float32, or None.
         """
         given = [batch] if covariates is None else [batch, covariates]
-        with torch.inference_mode():
+        with _device_errors(self._device), torch.inference_mode():
             outputs = self._net(*(torch.from_numpy(one).to(self._device) for one in given))
-        return {name: outputs[name].float().cpu().numpy() for name in self._outputs}
+            return {name: outputs[name].float().cpu().numpy() for name in self._outputs}
+
+
+@contextmanager
+def _device_errors(device: torch.device) -> Iterator[None]:
+    """Turn what torch raises where a GPU is absent, full or broken into `EngineLost`."""
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        if device.type == "cpu":
+            raise
+        raise EngineLost(f"{device.type} cannot be used: {type(error).__name__}") from error
 
 
 def assemble(network: str, arguments: dict[str, Any], weights: bytes) -> nn.Module:

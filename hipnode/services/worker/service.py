@@ -14,6 +14,7 @@ from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.worker import reader, reports
+from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
 from hipnode.settings import Settings
 from hipnode.storage import NewResult, Store, dispatcher_for
@@ -74,7 +75,8 @@ class Worker:
         self._settings = settings
         self._store = store
         self._spec = reader_spec(settings)
-        self._pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
+        pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
+        self._pool = SteadyPool(pool, store)
         self._log = get_logger(service="worker")
 
     def warm(self) -> None:
