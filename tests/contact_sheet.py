@@ -42,7 +42,6 @@ def main(out: Path) -> None:
         tiles.append(tile(Path(name).stem.removeprefix("IMG000"), radiograph, reading))
     said = f"both hips found on {both} of {len(files)} AP pelves; right orange, left cyan"
     sheet(tiles, [f"{models.name} {models.digest[:12]}: {said}.", CREDIT]).save(out, quality=72)
-    print(said)
 
 
 def tile(name: str, radiograph: Radiograph, reading: Reading) -> Image.Image:
