@@ -81,11 +81,19 @@ class OnnxEngine:
             (n, channels, rows, columns) float32.
         covariates
             (n, k) float32, or None.
+
+        Raises
+        ------
+        BundleRefused
+            If ONNX Runtime cannot run it.
         """
         given = {IMAGE: batch} | ({} if covariates is None else {COVARIATES: covariates})
-        values = self._session.run(
-            list(self._outputs), {k: v for k, v in given.items() if k in self._takes}
-        )
+        try:
+            values = self._session.run(
+                list(self._outputs), {k: v for k, v in given.items() if k in self._takes}
+            )
+        except _ERRORS as error:
+            raise BundleRefused(f"the graph cannot be run: {_first_line(error)}") from None
         return dict(zip(self._outputs, values, strict=True))
 
 

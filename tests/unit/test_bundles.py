@@ -187,6 +187,17 @@ def test_graph_that_is_none_is_refused(bundle: Path) -> None:
         load_bundle(bundle)
 
 
+def test_graph_that_cannot_be_run_is_refused(bundle: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = bundle / "models" / "model.onnx"
+    graph = onnx.load_model_from_string(path.read_bytes())
+    graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 63
+    path.write_bytes(graph.SerializeToString())
+    seal(bundle)
+    with pytest.raises(BundleRefused, match=r"cannot be run|refuses the graph"):
+        load_bundle(bundle)
+
+
 def test_golden_of_another_shape_is_refused(bundle: Path) -> None:
     shutil.copy(bundle / WEIGHTS, bundle / GOLDEN)
     seal(bundle)
