@@ -26,12 +26,12 @@ _DAYS: Final = 60
 _FILL: Final = (
     "INSERT INTO audit (at_utc, event, outcome, actor, study_instance_uid, sop_instance_uid,"
     " patient_id, accession_number, ae_title, detail, row_hash)"
-    " SELECT {now} - ({rows} - n) * {step},"
+    " SELECT {now} - ({rows} - CAST(n AS BIGINT)) * {step},"
     " CASE n % 5 WHEN 0 THEN 'instance_stored' WHEN 1 THEN 'job_claimed' WHEN 2 THEN 'image_read'"
     " WHEN 3 THEN 'report_made' ELSE 'object_delivered' END,"
     " CASE n % 200 WHEN 0 THEN 'refused' ELSE 'ok' END, 'MODALITY', '1.2.826.0.1.' || n / 25,"
     " '1.2.826.0.2.' || n, 'P' || n / 75, 'A' || n / 25, 'CT' || n % 40,"
-    ' \'{{"bytes":10756876,"called_ae":"HIPNODE"}}\','
+    """ '{{"bytes"\\:10756876,"called_ae"\\:"HIPNODE"}}',"""
     " 'b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d26111' || (10 + n % 90)"
     " FROM {numbers} AS g"
 )
