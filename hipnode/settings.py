@@ -131,8 +131,20 @@ class QueueSettings(Part):
     poll_s: float = Field(default=0.2, gt=0)
 
 
+class ModelSetRule(Part):
+    """Images that match are read with this set; the first such rule decides.
+
+    A set in shadow reads beside it: what it finds is audited, and never reported.
+    """
+
+    set: str  # a shipped set, or the path of a model set file
+    match: Match = Match()
+    shadow: bool = False
+
+
 class WorkerSettings(Part):
-    model_set: str = "default"  # the shipped set, or the path of a model set file
+    model_set: str = "default"  # where no rule matches: a shipped set, or a model set file
+    model_sets: tuple[ModelSetRule, ...] = (ModelSetRule(set="dxa", match=Match(modality="BMD")),)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: int = Field(default=1, ge=1)  # images read side by side
     threads: int = Field(default=0, ge=0)  # per process; 0: the cores shared out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,15 +36,17 @@ def read(
 ) -> None:
     """Read radiographs: where the hips are, what the models find, and how sure they are."""
     from hipnode import settings
+    from hipnode.services.modelsets import ModelSets
     from hipnode.services.worker import reader
     from hipnode.services.worker.service import reader_spec
 
     effective = settings.load(config)
-    spec = reader_spec(effective)
+    base, sets = reader_spec(effective), ModelSets(effective.worker)
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
     for path in _expand(files):
         try:
+            spec = replace(base, model_set=sets.references[sets.choose(_facts(path)).reported])
             reading = reader.read_image(spec, path)
         except HipnodeError as error:
             failures += 1
@@ -145,6 +148,15 @@ def _expand(files: list[Path]) -> Iterator[Path]:
             yield from sorted(p for p in path.rglob("*") if p.is_file())
         else:
             yield path
+
+
+def _facts(path: Path) -> dict[str, str]:
+    """Return what the rules for model sets can match on; a picture has none of it."""
+    from hipnode import imaging
+
+    if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
+        return {}
+    return imaging.read_header(path).facts(calling_ae="")
 
 
 def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, out: Path) -> None:

@@ -57,6 +57,15 @@ class Plan:
     priority: int
     model_sets: tuple[str, ...]
     quiet_s: float
+    shadows: tuple[str, ...] = ()  # read too, and never reported
+
+    def without(self, done: set[str]) -> Plan:
+        """Return the plan with these model sets left out."""
+        return replace(
+            self,
+            model_sets=tuple(m for m in self.model_sets if m not in done),
+            shadows=tuple(m for m in self.shadows if m not in done),
+        )
 
 
 def ingest(
@@ -108,15 +117,15 @@ def _again(
         values = {"retired_utc": None, "received_utc": now, "path": received.path}
         connection.execute(update(instance).where(instance.c.id == row.id).values(values))
     if plan.action == "read":
-        keys = {f"read:{row.id}:{model_set}": model_set for model_set in plan.model_sets}
-        known = set(connection.execute(select(job.c.key).where(job.c.key.in_(keys))).scalars())
-        unread = tuple(model_set for key, model_set in keys.items() if key not in known)
-        if unread:
+        keys = {_key(row.id, model_set): model_set for model_set in plan.model_sets + plan.shadows}
+        known = connection.execute(select(job.c.key).where(job.c.key.in_(keys))).scalars()
+        plan = plan.without({keys[key] for key in known})
+        if plan.model_sets or plan.shadows:
             connection.execute(
                 update(instance).where(instance.c.id == row.id).values(action="read")
             )
             owner = _note_study(connection, now, received, plan)
-            _read(queue, connection, now, owner, row.id, replace(plan, model_sets=unread))
+            _read(queue, connection, now, owner, row.id, plan)
     return IngestOutcome.DUPLICATE
 
 
@@ -168,20 +177,26 @@ def _read(
     queue: Queue, connection: Connection, now: datetime, of: Row[Any], number: int, plan: Plan
 ) -> None:
     """Queue the readings of an image, and the report that follows on them."""
-    for model_set in plan.model_sets:
+    for model_set in plan.model_sets + plan.shadows:
+        shadow = model_set in plan.shadows
         queue.enqueue(
             connection,
             now,
-            key=f"read:{number}:{model_set}",
+            key=_key(number, model_set),
             kind=JobKind.READ,
             study_instance_uid=of.study_instance_uid,
             patient_id=of.patient_id,
             accession_number=of.accession_number,
-            priority=_within(plan.priority),
+            priority=PRIORITIES[-1] if shadow else _within(plan.priority),
             instance_id=number,
             model_set=model_set,
         )
-        reports.expect(queue, connection, now, of, model_set)
+        if not shadow:
+            reports.expect(queue, connection, now, of, model_set)
+
+
+def _key(number: int, model_set: str) -> str:
+    return f"read:{number}:{model_set}"
 
 
 def _audit(

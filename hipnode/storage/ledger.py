@@ -52,6 +52,7 @@ class Ledger(Recovery):
         action: Literal["read", "keep", "discard"],
         priority: int = 0,
         model_sets: Sequence[str] = (),
+        shadows: Sequence[str] = (),
         quiet_s: float = 0.0,
     ) -> IngestOutcome:
         """Write an image's row, its jobs and its audit row; durable on return.
@@ -65,7 +66,9 @@ class Ledger(Recovery):
         priority
             -10 to 10; higher is read first.
         model_sets
-            What it is read with.
+            What it is read with: the digests of the sets.
+        shadows
+            What it is read with too, without a report to follow.
         quiet_s
             The study is reported when no image came for this long.
 
@@ -75,7 +78,7 @@ class Ledger(Recovery):
             If it could not be written: then it has not been received.
         """
         now = self._now()
-        plan = Plan(action, priority, tuple(model_sets), quiet_s)
+        plan = Plan(action, priority, tuple(model_sets), quiet_s, tuple(shadows))
 
         def work(connection: Connection) -> IngestOutcome:
             outcome = intake.ingest(self._queue, connection, now, received, plan)

@@ -221,7 +221,7 @@ class Recovery(Lookups):
                 due_utc=now,
                 error="",
             )
-            if held.kind is JobKind.READ:
+            if held.kind is JobKind.READ and reports.is_expected(connection, held):
                 reports.expect(self._queue, connection, now, owner, held.model_set)
             reports.settle(self._queue, connection, owner)
             return True

@@ -40,6 +40,11 @@ def is_superseded(connection: Connection, held: Any) -> bool:
     return connection.execute(newer.limit(1)).first() is not None
 
 
+def is_expected(connection: Connection, held: Any) -> bool:
+    """Tell whether a report follows on this reading: none does on one in shadow."""
+    return latest(connection, held.study_instance_uid, held.model_set) is not None
+
+
 def expect(
     queue: Queue, connection: Connection, now: datetime, of: Row[Any], model_set: str
 ) -> None:

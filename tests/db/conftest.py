@@ -59,6 +59,7 @@ class Bench:
         action: Any = "read",
         priority: int = 0,
         models: tuple[str, ...] = (MODELS,),
+        shadows: tuple[str, ...] = (),
         quiet_s: float = 0.0,
         patient_id: str = "P-17",
         accession: str = "A-99",
@@ -81,7 +82,12 @@ class Bench:
             association_id="assoc-1",
         )
         return self.store.ledger.ingest(
-            received, action=action, priority=priority, model_sets=models, quiet_s=quiet_s
+            received,
+            action=action,
+            priority=priority,
+            model_sets=models,
+            shadows=shadows,
+            quiet_s=quiet_s,
         )
 
     def claim(self, *kinds: JobKind, destination: str = "") -> Job | None:

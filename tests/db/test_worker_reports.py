@@ -27,7 +27,7 @@ def worker(bench: Bench) -> Iterator[Worker]:
     made.close()
 
 
-def receive(bench: Bench, **attributes: str) -> None:
+def receive(bench: Bench, *, shadows: tuple[str, ...] = (), **attributes: str) -> None:
     """Let the store receive a phantom with these attributes, to be read by the shipped set."""
     dataset = dcmread(SAMPLES[-1])
     for keyword, value in attributes.items():
@@ -43,7 +43,9 @@ def receive(bench: Bench, **attributes: str) -> None:
         header=header, calling_ae="MODALITY", called_ae="HIPNODE", peer_address="127.0.0.1",
         path=path, sha256=sha256, size_bytes=len(data), association_id="1",
     )  # fmt: skip
-    bench.store.ledger.ingest(received, action="read", model_sets=(set_digest(),), quiet_s=0)
+    bench.store.ledger.ingest(
+        received, action="read", model_sets=(set_digest(),), shadows=shadows, quiet_s=0
+    )
 
 
 def results(bench: Bench) -> dict[Path, bytes]:

@@ -13,7 +13,7 @@ from hipnode.nets import Role, load_bundle, load_model_set
 from hipnode.nets.bundle import CARD, TOLERANCE
 from hipnode.nets.setfile import SHIPPED, pins
 
-BUNDLES = sorted(path for path, _ in pins().values())
+BUNDLES = sorted(path for path, _ in [*pins().values(), *pins("dxa").values()])
 
 
 def test_default_set_has_every_role_that_a_reading_needs() -> None:
@@ -43,7 +43,9 @@ def test_engines_agree(bundle: Path) -> None:
     onnx, torch = load_bundle(bundle, threads=1), load_bundle(bundle, device="torch-cpu")
     size = onnx.spec.size_px
     batch = np.random.default_rng(3).normal(size=(2, 1, size, size)).astype(np.float32)
-    ours, theirs = onnx.engine.run(batch), torch.engine.run(batch)
+    known = np.array([[71, 0, 24.5], [50, 1, 31]], np.float32)[:, : len(onnx.spec.covariates)]
+    covariates = known if onnx.spec.covariates else None
+    ours, theirs = onnx.engine.run(batch, covariates), torch.engine.run(batch, covariates)
     assert set(ours) == set(theirs) == set(onnx.spec.outputs)
     for name, values in ours.items():
         scale = max(1.0, float(np.abs(values).max()))

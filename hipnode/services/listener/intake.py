@@ -23,13 +23,13 @@ from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.imaging import read_header
-from hipnode.nets import set_digest
 from hipnode.services.commitment import take_report
 from hipnode.services.listener.arrival import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
 from hipnode.services.listener.notes import Notes, Peer
 from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.rules import Verdict, decide
+from hipnode.services.modelsets import ModelSets
 from hipnode.settings import Settings
 from hipnode.storage import IncomingFile, Received, Store
 
@@ -130,8 +130,7 @@ class Intake:
         self._settings = settings
         node = settings.node
         self._own_uid = device_uid(node.institution, node.name, node.ae_title)
-        # The digest, not the name: the same image is read again once the models have changed.
-        self._model_sets = (set_digest(settings.worker.model_set),)
+        self._model_sets = ModelSets(settings.worker)
         self._store = store
         self.notes = Notes(store)
 
@@ -230,6 +229,7 @@ class Intake:
         self, arrival: Arrival, header: Header, verdict: Verdict, path: str, body: Body
     ) -> None:
         peer = arrival.peer
+        chosen = self._model_sets.choose(header.facts(peer.calling_ae))
         self._store.ledger.ingest(
             Received(
                 header=header,
@@ -243,7 +243,8 @@ class Intake:
             ),
             action=verdict.action,
             priority=verdict.priority,
-            model_sets=self._model_sets,
+            model_sets=(chosen.reported,),
+            shadows=chosen.shadows,
             quiet_s=self._settings.report.quiet_s,
         )
         if verdict.action != "discard":

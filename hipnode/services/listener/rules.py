@@ -25,7 +25,8 @@ SECONDARY_CAPTURES: Final = frozenset(
         "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word
     }
 )
-RADIOGRAPHIC_MODALITIES: Final = frozenset({"CR", "DX", "RG"})  # PS3.3 C.7.3.1.1.1
+CAPTURED: Final = frozenset({"CR", "DX", "RG", "BMD"})
+"""Modalities (PS3.3 C.7.3.1.1.1) whose Secondary Captures are read: film, and hip scans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ def decide(header: Header, calling_ae: str, rules: Sequence[RuleSettings], *, ow
     """Return what becomes of an object.
 
     The first of the settings' rules that matches decides. Without a match, radiographs are read
-    (CR and DX, and Secondary Captures whose Modality is radiographic: digitised film), everything
-    else is acknowledged and discarded. This node's own objects, coming back from a PACS that
-    routes everything, are never read, whatever the rules say.
+    (CR and DX, and Secondary Captures whose Modality is radiographic or bone densitometry),
+    everything else is acknowledged and discarded. This node's own objects, coming back from a PACS
+    that routes everything, are never read, whatever the rules say.
 
     Parameters
     ----------
@@ -66,8 +67,6 @@ def _by_rules(header: Header, calling_ae: str, rules: Sequence[RuleSettings]) ->
         if rule.match.matches(facts):
             return Verdict(rule.action, rule.priority, f"rule_{number}")
     captured = header.sop_class_uid in SECONDARY_CAPTURES
-    if header.sop_class_uid in RADIOGRAPHS or (
-        captured and header.modality in RADIOGRAPHIC_MODALITIES
-    ):
+    if header.sop_class_uid in RADIOGRAPHS or (captured and header.modality in CAPTURED):
         return Verdict("read", 0, "radiograph")
     return Verdict("discard", 0, "not_a_radiograph")

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 from hipnode import reading, reporting
@@ -13,6 +14,7 @@ from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Read
 from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
+from hipnode.services.modelsets import ModelSets
 from hipnode.services.worker import reader, reports
 from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
@@ -75,16 +77,19 @@ class Worker:
         self._settings = settings
         self._store = store
         self._spec = reader_spec(settings)
+        self._sets = ModelSets(settings.worker)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
         self._log = get_logger(service="worker")
 
     def warm(self) -> None:
         """Load the models in a reading process, and put on the audit log which they are."""
-        name, digest = self._pool.call(reader.warm, self._spec)
-        detail = {"model_set": name, "digest": digest}
-        self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
-        self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
+        for reference in self._sets.references.values():
+            spec = replace(self._spec, model_set=reference)
+            name, digest = self._pool.call(reader.warm, spec)
+            detail = {"model_set": name, "digest": digest}
+            self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
+            self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
 
     def close(self) -> None:
         """End the reading processes."""
@@ -125,8 +130,18 @@ class Worker:
     def _read(self, job: Job) -> None:
         instance = self._store.ledger.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
-        made = self._pool.call(reader.read_image, self._spec, path)
+        made = self._pool.call(reader.read_image, self._spec_for(job, instance), path)
         self._store.ledger.finish_read(job, made)
+
+    def _spec_for(self, job: Job, instance: Instance) -> reader.ReaderSpec:
+        """Return how an image is read: with the job's set, or today's if that one is gone."""
+        chosen = self._sets.choose(instance.header.facts(instance.calling_ae))
+        digest = job.model_set if job.model_set in self._sets.references else chosen.reported
+        return replace(
+            self._spec,
+            model_set=self._sets.references[digest],
+            shadow=digest in chosen.shadows,
+        )
 
     def _report(self, job: Job) -> None:
         ledger = self._store.ledger

@@ -1,0 +1,116 @@
+"""Which model set reads which image; a set in shadow is audited and never reported."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hipnode.domain import AuditEvent, JobKind, JobState
+from hipnode.errors import BundleRefused
+from hipnode.nets import set_digest
+from hipnode.nets.setfile import SHIPPED
+from hipnode.services.modelsets import Chosen, ModelSets
+from hipnode.services.worker.service import Worker
+from hipnode.settings import WorkerSettings
+from hipnode.storage import AuditFilter
+from tests.db.conftest import Bench
+from tests.db.test_worker_reports import receive
+
+
+@pytest.fixture(scope="module")
+def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site's own model set: the shipped bundles under another name, so of another digest."""
+    folder = tmp_path_factory.mktemp("sets") / "site"
+    shutil.copytree(SHIPPED, folder)
+    path = folder / "candidate.toml"
+    path.write_text((folder / "default.toml").read_text().replace('"default"', '"candidate"', 1))
+    return path
+
+
+def sets(*rules: dict[str, Any]) -> ModelSets:
+    return ModelSets(WorkerSettings.model_validate({"model_sets": list(rules)}))
+
+
+def test_the_first_rule_that_matches_decides_and_the_default_reads_the_rest(
+    candidate: Path,
+) -> None:
+    chosen = sets(
+        {"set": str(candidate), "match": {"calling_ae": "WARD*"}},
+        {"set": "default", "match": {"modality": "DX"}},
+    ).choose
+    assert chosen({"calling_ae": "WARD7", "modality": "DX"}) == Chosen(set_digest(candidate))
+    assert chosen({"calling_ae": "OTHER", "modality": "DX"}) == Chosen(set_digest())
+    assert chosen({"modality": "CR"}) == Chosen(set_digest())
+
+
+def test_shadows_read_beside_whatever_else_reads(candidate: Path) -> None:
+    chosen = sets({"set": str(candidate), "shadow": True}).choose
+    assert chosen({"modality": "DX"}) == Chosen(set_digest(), (set_digest(candidate),))
+
+
+def test_a_set_in_shadow_of_itself_reads_once() -> None:
+    chosen = sets({"set": "default", "shadow": True}).choose
+    assert chosen({}) == Chosen(set_digest())
+
+
+def test_a_rule_whose_set_is_not_there_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match=r"none\.toml"):
+        sets({"set": str(tmp_path / "none.toml")})
+
+
+def test_by_default_hip_scans_are_read_with_the_set_for_them() -> None:
+    chosen = ModelSets(WorkerSettings()).choose
+    assert chosen({"modality": "BMD"}) == Chosen(set_digest("dxa"))
+    assert chosen({"modality": "DX"}) == Chosen(set_digest())
+
+
+def test_what_a_shadow_finds_is_audited_and_never_reported(bench: Bench, candidate: Path) -> None:
+    rules = [{"set": str(candidate), "shadow": True}]
+    settings = bench.settings.model_copy(
+        update={"worker": WorkerSettings.model_validate({"model_sets": rules})}
+    )
+    worker = Worker(settings, bench.store)
+    try:
+        receive(bench, shadows=(set_digest(candidate),))
+        reads = [bench.take(JobKind.READ) for _ in range(2)]
+        assert [job.model_set for job in reads] == [set_digest(), set_digest(candidate)]
+        for job in reversed(reads):  # the shadow is done first, and nothing waits for it
+            worker.handle(job)
+        report = bench.take(JobKind.REPORT)
+        assert report.model_set == set_digest()
+        worker.handle(report)
+        assert bench.claim(JobKind.REPORT) is None
+    finally:
+        worker.close()
+    found = bench.store.audit.query(
+        AuditFilter(event=AuditEvent.IMAGE_READ), actor="test", limit=None, newest_first=False
+    )
+    by_set = {e.record.detail["model_set"]: e.record.detail["hips"] for e in found}
+    assert by_set.keys() == {"default", "candidate"}
+    for name, hips in by_set.items():
+        findings = [finding for hip in hips for finding in hip["findings"]]
+        assert findings
+        assert {finding["shadow"] for finding in findings} == {name == "candidate"}
+
+
+def test_a_shadow_that_is_requeued_does_not_become_a_report(bench: Bench) -> None:
+    bench.receive(shadows=("b" * 64,))
+    bench.read()
+    bench.store.ledger.quarantine(bench.take(JobKind.READ), "no")
+    bench.report()
+    (held,) = bench.store.ledger.jobs(state=JobState.QUARANTINED)
+    assert bench.store.ledger.requeue([held.id], actor="tester") == 1
+    bench.read()
+    assert bench.claim(JobKind.REPORT) is None
+
+
+def test_an_image_that_comes_again_is_read_by_a_shadow_that_is_new(bench: Bench) -> None:
+    bench.receive()
+    bench.read()
+    bench.report()
+    bench.receive(shadows=("b" * 64,))
+    assert bench.read().model_set == "b" * 64
+    assert bench.claim(JobKind.READ, JobKind.REPORT) is None
