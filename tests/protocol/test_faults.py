@@ -33,7 +33,7 @@ WITHIN_A_READING = {
     Point.READING_MADE,
     Point.READING_WRITTEN,
 }
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -77,9 +77,9 @@ def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> 
     for image in images:
         while not modality.send(image):
             crew.tend()
-    eventually(reached, timeout_s=240, poll_s=0.1, what="every point has killed somebody")
+    eventually(reached, timeout_s=500, poll_s=0.1, what="every point has killed somebody")
     settled(crew.node)
-    account = eventually(lambda: all_committed(crew), timeout_s=120, poll_s=1)
+    account = eventually(lambda: all_committed(crew), timeout_s=300, poll_s=1)
 
     in_a_child = {Point.READING_BEGUN, Point.READING_MADE}  # which the worker outlives
     assert sum(crew.deaths.values()) == len(set(Point) - in_a_child)

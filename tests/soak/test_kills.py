@@ -1,6 +1,6 @@
 """Services are killed at random under load, for as long as ``HIPNODE_SOAK_KILLS`` says.
 
-Six kills on each engine by default, so that the harness itself is tried by every run. A long
+Five kills on each engine by default, so that the harness itself is tried by every run. A long
 run: ``HIPNODE_SOAK_KILLS=1000 pytest -s tests/soak``; it prints what it did.
 """
 
@@ -27,7 +27,7 @@ from tests.archive import Orthanc
 from tests.crew import SERVICES, Crew, Load
 from tests.node import destination
 
-KILLS = int(os.environ.get("HIPNODE_SOAK_KILLS", "6"))
+KILLS = int(os.environ.get("HIPNODE_SOAK_KILLS", "5"))
 SEED = int(os.environ.get("HIPNODE_SOAK_SEED", "1"))
 BETWEEN_S = (0.3, 5.0)  # from one kill to the next
 pytestmark = pytest.mark.timeout(600 + 60 * KILLS)
