@@ -47,7 +47,7 @@ def extent_of(code: bytes) -> Extent | None:
 
 def _jpeg(code: bytes) -> Extent | None:
     for marker, start, stop in _segments(code):
-        if marker in _SOF and stop - start >= 6:
+        if marker in _SOF and min(stop, len(code)) - start >= 6:
             rows = int.from_bytes(code[start + 1 : start + 3], "big")
             columns = int.from_bytes(code[start + 3 : start + 5], "big")
             return Extent(rows, columns, code[start + 5], code[start])

@@ -169,7 +169,10 @@ class StoreDIMSE(DIMSEServiceProvider):
     def _to_pynetdicom(self, context_id: int, control: int, value: bytes) -> None:
         primitive = P_DATA()
         primitive.presentation_data_value_list.append((context_id, bytes([control]) + value))
-        super().receive_primitive(primitive)
+        try:
+            super().receive_primitive(primitive)
+        except Exception as error:  # pynetdicom's decoders raise whatever they meet
+            raise ProtocolError(f"a message that cannot be decoded: {error!r}") from error
 
     def _data_set_came(self) -> None:
         self.flush()

@@ -1,0 +1,201 @@
+"""What is fuzzed: functions that take any bytes, and may only end well or with one of our errors.
+
+Each is given to hypothesis, to atheris, and to the bytes of earlier findings in ``corpus/``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pydicom
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.presentation import build_context
+
+from hipnode import imaging
+from hipnode.errors import HipnodeError, InputRefused
+from hipnode.imaging import codestream
+from hipnode.nets import bundle, spec
+from hipnode.services.listener.admission import Request
+from hipnode.services.listener.command import CommandInvalid, parse
+from hipnode.services.listener.contexts import supported
+from hipnode.services.listener.intake import Intake
+from hipnode.services.listener.server import NodeAssociation, NodeServer
+from hipnode.services.listener.stream import StreamingDUL
+from hipnode.settings import Settings
+from hipnode.storage import Store
+from tests.protocol.wire import DX
+
+Target = Callable[[bytes], None]
+_SHM: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+MAX_BYTES: Final = 65_536
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hipnode-fuzz-", dir=_SHM)
+
+
+@cache
+def _server() -> NodeServer:
+    settings = Settings.model_validate(
+        {
+            "node": {"data_dir": Path(_folder().name) / "node"},
+            "listener": {"port": 0, "accept_any_caller": True, "max_objects_per_minute": 0},
+            "retention": {"disk_low_bytes": 0},
+            "log": {"level": "error"},
+        }
+    )
+    store = Store.open(settings, migrate=True)
+    return NodeServer(settings, Intake(settings, store))
+
+
+def _file(data: bytes) -> Path:
+    path = Path(_folder().name) / "input.dcm"
+    path.write_bytes(data)
+    return path
+
+
+def stream(data: bytes) -> None:
+    """Bytes on an established association: PDUs, messages, data sets, down to file and rows."""
+    server = _server()
+    assoc = NodeAssociation(server)
+    context = build_context(DX, ExplicitVRLittleEndian)
+    assoc._accepted_cx = {1: context}
+    dul = cast("StreamingDUL", assoc.dul)
+    dul.state_machine.current_state = "Sta6"
+    data = data[:MAX_BYTES]
+    dul._buffer[: len(data)] = data
+    dul._end = len(data)
+    while dul._parse() and dul.event_queue.empty():
+        pass
+    dul._forget()
+    dul._wake_in.close()
+    dul._wake_out.close()
+    left = list(server.intake._store.files.files("incoming"))
+    assert not left, "half an object stays"
+
+
+def association(data: bytes) -> None:
+    """The body of an A-ASSOCIATE-RQ: decoded by pynetdicom, decided upon by us."""
+    pdu: Any = A_ASSOCIATE_RQ()
+    try:
+        pdu.decode(b"\x01\x00" + len(data).to_bytes(4, "big") + data)
+        proposal = pdu.to_primitive()
+    except Exception:  # noqa: BLE001 - the listener aborts on whatever pynetdicom's decoders raise
+        return
+    admission = _server().admission
+    admission.decide(
+        Request(
+            (proposal.calling_ae_title or "").strip(),
+            (proposal.called_ae_title or "").strip(),
+            "127.0.0.1",
+            str(proposal.application_context_name or ""),
+        ),
+        0,
+    )
+    contexts = proposal.presentation_context_definition_list
+    assert len(supported(contexts, commitment=True)) <= len(contexts) + 2 <= 130
+
+
+def command(data: bytes) -> None:
+    """A command set."""
+    with suppress(CommandInvalid):
+        parse(data, 1)
+
+
+def header(data: bytes) -> None:
+    """A file's header, as the listener reads it: every text may be stored and printed."""
+    try:
+        found = imaging.read_header(_file(data))
+    except InputRefused:
+        return
+    for text in found.facts("AE").values():
+        text.encode()
+        assert text.isprintable() or not any(c < " " for c in text)
+
+
+def dataset(data: bytes) -> None:
+    """A whole image, decoded; native decoders for compressed ones stay out."""
+    path = _file(b"\0" * 128 + b"DICM" + data)
+    with suppress(HipnodeError):
+        ds = imaging.open_dicom(path, pixels=True)
+        meta = getattr(ds, "file_meta", pydicom.Dataset())
+        if not pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))[:19].startswith(
+            "1.2.840.10008.1.2.4"
+        ):
+            imaging.decode(ds, max_pixels=1_000_000)
+
+
+def code(data: bytes) -> None:
+    """What is looked at in a codestream before a decoder runs."""
+    with suppress(HipnodeError):
+        codestream.check(codestream.bare(data), 100, 100, 1, 1_000_000)
+    codestream.mended(data)
+
+
+def tensors(data: bytes) -> None:
+    """The header of a bundle's tensors."""
+    with suppress(HipnodeError):
+        bundle.check_tensors(data, "fuzz")
+
+
+def manifest(data: bytes) -> None:
+    """A bundle's list of files."""
+    with suppress(HipnodeError):
+        bundle._parse_manifest(data)
+
+
+def metadata(data: bytes) -> None:
+    """A bundle's description."""
+    with suppress(HipnodeError):
+        spec.read_spec(data, "0" * 64)
+
+
+TARGETS: Final[dict[str, Target]] = {
+    target.__name__: target
+    for target in (
+        stream, association, command, header, dataset, code, tensors, manifest, metadata
+    )
+}  # fmt: skip
+
+
+def seeds(name: str) -> list[bytes]:
+    """Return valid inputs to start from."""
+    from tests.protocol.objects import encoded, radiograph
+    from tests.protocol.wire import associate_rq, p_data, pdv, store_rq
+
+    ds = radiograph(4, 4)
+    uid = ds.SOPInstanceUID
+    whole = BytesIO()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.save_as(whole, enforce_file_format=True)
+    models = Path(bundle.__file__).parent.parent / "models"
+    described = sorted(models.rglob("metadata.json"))[:1]
+    listed = sorted(models.rglob("MANIFEST.sha256"))[:1]
+    valid = {
+        "stream": [
+            p_data(pdv(1, 3, store_rq(DX, uid))) + p_data(pdv(1, 2, encoded(ds))),
+            b"\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00",
+        ],
+        "association": [associate_rq()[6:]],
+        "command": [store_rq(DX, uid)],
+        "header": [whole.getvalue()],
+        "dataset": [whole.getvalue()[132:]],
+        "code": [b"\xff\xd8\xff\xc0\x00\x0b\x08\x00d\x00d\x01\x01\x11\x00\xff\xda\x00\x02\xff\xd9",
+                 b"\xff\x4f\xff\x51" + bytes(60) + b"\xff\xd9"],
+        "tensors": [(70).to_bytes(8, "little")
+                    + b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'.ljust(70)
+                    + bytes(4)],
+        "manifest": [path.read_bytes() for path in listed],
+        "metadata": [path.read_bytes() for path in described],
+    }  # fmt: skip
+    return valid[name]
