@@ -1,4 +1,4 @@
-"""DICOM over TLS in both directions, against dcmtk, with certificates made here."""
+"""DICOM over TLS in both directions, against dcmtk and Orthanc, with certificates made here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from hipnode.domain import AuditEvent, JobKind, JobState
+from tests.archive import Orthanc
 from tests.conftest import StoreSCP
 from tests.peers import Process, eventually, require, run, start_on_free_ports
 from tests.protocol.conftest import Service
@@ -154,3 +155,51 @@ def test_an_impostor_gets_nothing(service: Make, tmp_path: Path, tls_storescp: S
     eventually(lambda: node.audited(AuditEvent.DELIVERY_FAILED))
     assert node.store.ledger.jobs(kind=JobKind.DELIVER)[0].state is not JobState.DONE
     assert not tls_storescp.received()
+
+
+# --- Orthanc ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tls_orthanc(peer_papers: Papers, tmp_path: Path) -> Iterator[Orthanc]:
+    """An Orthanc that speaks DICOM over mutual TLS only."""
+    archive = Orthanc(
+        tmp_path / "orthanc",
+        DicomTlsEnabled=True,
+        DicomTlsCertificate=str(peer_papers.certificate),
+        DicomTlsPrivateKey=str(peer_papers.key),
+        DicomTlsTrustedCertificates=str(peer_papers.ca),
+        DicomTlsRemoteCertificateRequired=True,
+    )
+    archive.start()
+    yield archive
+    archive.stop()
+
+
+def test_orthanc_sends_over_mutual_tls(
+    service: Make, node_papers: Papers, tls_orthanc: Orthanc, tmp_path: Path
+) -> None:
+    node = service(listener={"tls": node_papers.settings()}).listen()
+    tls_orthanc.store(save(radiograph(), tmp_path / "dx.dcm").read_bytes())
+    peer = {"AET": "HIPNODE", "Host": "127.0.0.1", "Port": node.port, "UseDicomTls": True}
+    tls_orthanc.request("PUT", "/modalities/node", peer)
+    (found,) = tls_orthanc.instances()
+    tls_orthanc.request("POST", "/modalities/node/store", [found["OrthancID"]])
+    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+
+
+def test_results_go_to_orthanc_over_mutual_tls(
+    service: Make, node_papers: Papers, tls_orthanc: Orthanc, tmp_path: Path
+) -> None:
+    stranger = issue(trustme.CA(), tmp_path, "stranger")
+    mixed = {**stranger.settings(), "ca": node_papers.ca}  # knows Orthanc, and is not known to it
+    refused = service(destinations=destination(tls_orthanc, tls=mixed))
+    reported(refused, (SR_3D, True))
+    refused.deliver()
+    eventually(lambda: refused.audited(AuditEvent.DELIVERY_FAILED))
+    assert not tls_orthanc.instances()
+    node = service(destinations=destination(tls_orthanc, tls=node_papers.settings()))
+    reported(node, (SR_3D, True))
+    node.deliver()
+    eventually(lambda: all_done(node))
+    assert len(tls_orthanc.instances()) == 1
