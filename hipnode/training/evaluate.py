@@ -185,6 +185,9 @@ def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tel
         ["file", "patient_id", "side", "actual", *spec.labels],
         lines,
     )
+    counts = st.confusion(actual, p.argmax(1), len(spec.labels))
+    named = [[label, *map(str, row)] for label, row in zip(spec.labels, counts, strict=True)]
+    _csv(out / "confusion.csv", ["actual / named", *spec.labels], named)
     columns = list(spec.positive_indices)
     curves.roc(actual, p, spec.labels, out / "roc.png")
     curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -64,6 +65,8 @@ def write_report(
         "| --- " * len(head) + "|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
+        *_counts(out / "confusion.csv", "Counts"),
+        *_counts(out / "external" / "confusion.csv", "Counts, external"),
         *(f"Left out: {count} of {why}.  " for why, count in left_out.items()),
     ]
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -81,6 +84,16 @@ def write_report(
         "published": printed,
     }
     (out / "results.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _counts(path: Path, title: str) -> list[str]:
+    """Return a confusion table (rows: what was true) as Markdown; nothing where there is none."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return [f"{title}:", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *table, ""]
 
 
 def _card(

@@ -124,6 +124,7 @@ def test_readers_and_another_hospital_stand_in_the_report(
     document = json.loads((tmp_path / "report" / "results.json").read_text())
     assert document["external"].keys() == document["figures"].keys()
     assert "| figure | here | external | the paper |" in (tmp_path / "report/report.md").read_text()
+    assert "Counts, external:" in (tmp_path / "report" / "report.md").read_text()
     assert "NOT FOR CLINICAL USE" in (tmp_path / "report" / "model-card.md").read_text()
     assert (tmp_path / "report" / "external" / "roc.png").stat().st_size > 1000
 
