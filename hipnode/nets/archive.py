@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hipnode.errors import BundleRefused
-from hipnode.nets.bundle import FILES, MANIFEST, SIGNATURE, LoadedModel, load_bundle, verify
+from hipnode.nets.bundle import KNOWN, MANIFEST, SIGNATURE, LoadedModel, load_bundle, verify
 from hipnode.nets.signature import check
 
 _MAX_BYTES: Final = 256 * 1024**2
@@ -55,8 +55,7 @@ def import_bundle(source: Path, shelf: Path, key: Path | None = None) -> LoadedM
     with tempfile.TemporaryDirectory(dir=shelf) as scratch:
         staged = Path(scratch) / "bundle"
         if source.is_dir():
-            verify(source)
-            for name in (*FILES, MANIFEST):
+            for name in (*verify(source)[0], MANIFEST):
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, staged / name)
             if (source / SIGNATURE).is_file():
@@ -80,7 +79,7 @@ def _unpack(archive: Path, folder: Path) -> None:
             for entry in opened.infolist():
                 if entry.is_dir():
                     continue
-                if entry.filename not in FILES | {MANIFEST, SIGNATURE}:
+                if entry.filename not in KNOWN | {MANIFEST, SIGNATURE}:
                     raise BundleRefused(f"{entry.filename!r} does not belong into a bundle")
                 if entry.file_size > _MAX_BYTES:
                     raise BundleRefused(f"{entry.filename} is larger than {_MAX_BYTES} bytes")

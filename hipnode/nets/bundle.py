@@ -6,6 +6,7 @@ A bundle is a folder in MONAI's layout::
     configs/inference.json    for MONAI's tools; compared with what it must be, never parsed
     models/model.safetensors  the weights, float16 or float32
     models/model.onnx         the same network; its weights are references into the file above
+    models/typical.safetensors  optional: what the training images look like to the network
     docs/README.md            the model card
     golden.safetensors        an input and the outputs that it must give
     MANIFEST.sha256           the sha256 of each file; its own sha256 is the bundle's digest
@@ -31,6 +32,7 @@ from hipnode.errors import BundleRefused
 from hipnode.nets.engine import Engine
 from hipnode.nets.onnx_engine import OnnxEngine
 from hipnode.nets.spec import BundleSpec, inference_config, read_spec
+from hipnode.nets.typical import Typical, from_arrays
 
 MANIFEST: Final = "MANIFEST.sha256"
 SIGNATURE: Final = "MANIFEST.ed25519"
@@ -39,9 +41,12 @@ INFERENCE: Final = "configs/inference.json"
 WEIGHTS: Final = "models/model.safetensors"
 GRAPH: Final = "models/model.onnx"
 GOLDEN: Final = "golden.safetensors"
+TYPICAL: Final = "models/typical.safetensors"
 CARD: Final = "docs/README.md"
 FILES: Final = frozenset({METADATA, INFERENCE, WEIGHTS, GRAPH, GOLDEN, CARD})
-"""A bundle holds these files, and no others."""
+"""Every bundle holds these files."""
+KNOWN: Final = FILES | {TYPICAL}
+"""A bundle may hold these files, and no others."""
 
 TOLERANCE: Final = 1e-4
 _MAX_FILE_BYTES: Final = 256 * 1024**2
@@ -57,6 +62,7 @@ class LoadedModel:
     spec: BundleSpec
     engine: Engine
     path: Path
+    typical: Typical | None = None
 
 
 def load_bundle(path: Path, *, device: str = "cpu", threads: int = 0) -> LoadedModel:
@@ -93,7 +99,24 @@ def load_bundle(path: Path, *, device: str = "cpu", threads: int = 0) -> LoadedM
             device="cpu" if device == "torch-cpu" else device,
         )  # fmt: skip
     prove(engine, spec, files[GOLDEN])
-    return LoadedModel(spec, engine, path)
+    return LoadedModel(spec, engine, path, _typical(files, spec))
+
+
+def _typical(files: dict[str, bytes], spec: BundleSpec) -> Typical | None:
+    """Return what the training images look like, where the bundle says so."""
+    if TYPICAL not in files:
+        return None
+    if "embedding" not in spec.outputs:
+        raise BundleRefused(f"{TYPICAL} is of embeddings, which the network does not give")
+    return from_arrays(_arrays(files[TYPICAL], TYPICAL), TYPICAL)
+
+
+def _arrays(content: bytes, name: str) -> dict[str, Any]:
+    check_tensors(content, name)
+    try:
+        return dict(load_arrays(content))
+    except SafetensorError as error:
+        raise BundleRefused(f"{name} cannot be read: {error}") from None
 
 
 def verify(path: Path) -> tuple[dict[str, bytes], str]:
@@ -132,7 +155,7 @@ def _parse_manifest(manifest: bytes) -> dict[str, str]:
         name = match[2]
         if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
             raise BundleRefused(f"{MANIFEST} names {name!r}, which is outside the bundle")
-        if name not in FILES:
+        if name not in KNOWN:
             raise BundleRefused(f"{MANIFEST} lists {name!r}, which does not belong into a bundle")
         expected[name] = match[1]
     return expected
@@ -145,7 +168,7 @@ def _refuse_strangers(path: Path) -> None:
             raise BundleRefused(f"{name} is a link; a bundle holds files only")
         if item.suffix.lower() in _PICKLES:
             raise BundleRefused(f"{name} may be a pickle, which runs code when it is opened")
-        if item.is_file() and name not in FILES | {MANIFEST, SIGNATURE}:
+        if item.is_file() and name not in KNOWN | {MANIFEST, SIGNATURE}:
             raise BundleRefused(f"{name} does not belong into a bundle")
 
 
@@ -195,7 +218,7 @@ def check_tensors(content: bytes, name: str) -> dict[str, Any]:
                 or end - start != elements * width
             ):
                 raise BundleRefused(f"{name}: the tensor {tensor!r} lies outside the file")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BundleRefused(f"{name} has a malformed header") from None
     return dict(header)
 
@@ -209,11 +232,7 @@ def prove(engine: Engine, spec: BundleSpec, golden: bytes) -> None:
         If an output is missing, has another shape or differs by more than `TOLERANCE` (relative
         to 1 or to the output's own magnitude, whichever is larger).
     """
-    check_tensors(golden, GOLDEN)
-    try:
-        arrays = load_arrays(golden)
-    except SafetensorError as error:
-        raise BundleRefused(f"{GOLDEN} cannot be read: {error}") from None
+    arrays = _arrays(golden, GOLDEN)
     batch = arrays.pop("input", np.zeros(0)).astype(np.float32)
     if batch.shape[1:] != (spec.channels, spec.size_px, spec.size_px) or len(batch) > 4:
         raise BundleRefused(f"{GOLDEN}: the input has the shape {batch.shape}")

@@ -152,7 +152,10 @@ def _read_scan(
     (chosen,), notes = _choose(models, header, (Role.RISK,))
     made = classify.findings(chosen.model, scan.pixels, [roi], chosen.covariates, whole=True)
     draft.lap("classify")
-    return draft.finished((HipReading(roi, tuple(made)),), notes)
+    (found,) = made
+    if isinstance(found, Abstention):
+        return draft.abstained(found)
+    return draft.finished((HipReading(roi, (found,)),), notes)
 
 
 class _Draft:
@@ -232,8 +235,11 @@ def _read_hips(
     by_hip: dict[HipROI, list[Finding]] = {roi: [] for roi in clear}
     for one in chosen if clear else ():
         made = classify.findings(one.model, pixels, clear, one.covariates)
-        for roi, finding in zip(clear, made, strict=True):
-            by_hip[roi].append(finding)
+        for roi, found in zip(clear, made, strict=True):
+            if isinstance(found, Abstention):  # what one model does not know, none is asked about
+                refused.setdefault(roi, found)
+            else:
+                by_hip[roi].append(found)
     return [
         HipReading(roi, abstention=refused[roi])
         if roi in refused

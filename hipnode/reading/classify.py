@@ -9,7 +9,16 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Decision, Finding, HipROI, Saliency, Side, Task
+from hipnode.domain import (
+    Abstention,
+    AbstentionReason,
+    Decision,
+    Finding,
+    HipROI,
+    Saliency,
+    Side,
+    Task,
+)
 from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
 from hipnode.nets import BundleSpec, LoadedModel, Role
 
@@ -31,6 +40,7 @@ class Scores:
     probabilities: Array  # (n, classes), calibrated, rows sum to 1
     p_positive: Array  # (n,)
     cam: Array | None  # (n, classes, h, w)
+    distance: Array | None = None  # (n,) from what the model was trained on
 
 
 def preprocessing(spec: BundleSpec) -> PreprocessSpec:
@@ -96,7 +106,9 @@ def score(model: LoadedModel, batch: Array, covariates: Array | None = None) -> 
     exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     p = exponents / exponents.sum(axis=1, keepdims=True)
     positive = p[:, list(model.spec.positive_indices)].sum(axis=1).clip(0, 1)
-    return Scores(p.astype(np.float32), positive.astype(np.float32), outputs.get("cam"))
+    embedding, typical = outputs.get("embedding"), model.typical
+    far = None if typical is None or embedding is None else typical.distance(embedding)
+    return Scores(p.astype(np.float32), positive.astype(np.float32), outputs.get("cam"), far)
 
 
 def findings(
@@ -106,15 +118,30 @@ def findings(
     covariates: Sequence[float] = (),
     *,
     whole: bool = False,
-) -> list[Finding]:
-    """Return one finding for each hip; ``whole``: each of them is the whole image.
+) -> list[Finding | Abstention]:
+    """Return one finding for each hip, or why there is none: it is unlike what the model knows.
+
+    ``whole``: each of them is the whole image.
 
     References
     ----------
     Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
     """
     scores = run(model, pixels, [None for _ in rois] if whole else rois, covariates)
-    return [_finding(model, scores, i, roi) for i, roi in enumerate(rois)]
+    return [
+        _unlike(model, scores, i) or _finding(model, scores, i, roi) for i, roi in enumerate(rois)
+    ]
+
+
+def _unlike(model: LoadedModel, scores: Scores, i: int) -> Abstention | None:
+    """Return an abstention where the image is farther from the training images than is usual."""
+    if model.typical is None or scores.distance is None:
+        return None
+    far, limit = float(scores.distance[i]), model.typical.limit
+    if far <= limit:
+        return None
+    detail = f"{model.spec.name}: distance {far:.1f}, usual up to {limit:.1f}"
+    return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
 
 
 def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI) -> Finding:

@@ -10,12 +10,14 @@ import numpy as np
 from torch import nn
 
 from hipnode.nets.bundle import LoadedModel
+from hipnode.nets.typical import Typical
 from hipnode.training import calibrate
 from hipnode.training.card import Card
 from hipnode.training.data import Split
 from hipnode.training.export import write_bundle
 from hipnode.training.recipe import Recipe
 from hipnode.training.state import History
+from hipnode.training.typical import fit
 from hipnode.training.validate import forward, prepared
 
 
@@ -66,7 +68,19 @@ def bundle(
     golden = prepared(recipe, validation, slice(0, 1)).numpy()
     known = None if validation.covariates is None else validation.covariates[:1]
     card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
-    return write_bundle(out, block, net, golden, card.markdown(), known)
+    usual = usually(recipe, net, splits)
+    return write_bundle(out, block, net, golden, card.markdown(), known, usual)
+
+
+def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typical | None:
+    """Return what the training split looks like to a classifier that gives an embedding."""
+    if "embedding" not in recipe.outputs:
+        return None
+    seen = {
+        name: forward(recipe, net, split.samples, "embedding", "cpu")
+        for name, split in splits.items()
+    }
+    return fit(seen["train"], splits["train"].samples.classes, seen["val"])
 
 
 def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:

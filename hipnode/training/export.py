@@ -25,6 +25,7 @@ from hipnode.nets.bundle import (
     INFERENCE,
     MANIFEST,
     METADATA,
+    TYPICAL,
     WEIGHTS,
     LoadedModel,
     check_tensors,
@@ -34,6 +35,7 @@ from hipnode.nets.onnx_engine import COVARIATES, IMAGE
 from hipnode.nets.onnx_engine import WEIGHTS as LOCATION
 from hipnode.nets.spec import HipnodePart, inference_config
 from hipnode.nets.torch_engine import assemble
+from hipnode.nets.typical import Typical
 
 _SMALL = 512  # elements; smaller tensors stay float32, and inside the graph
 
@@ -45,6 +47,7 @@ def write_bundle(
     golden: NDArray[np.float32],
     card: str,
     covariates: NDArray[np.float32] | None = None,
+    typical: Typical | None = None,
 ) -> LoadedModel:
     """Write a bundle and load it back, so that what is on disk has proved itself.
 
@@ -62,6 +65,8 @@ def write_bundle(
         The model card, in Markdown.
     covariates
         (n, k) float32 of the same samples, for a network that takes them.
+    typical
+        What the training images look like, for the gate against images unlike them.
 
     Raises
     ------
@@ -89,6 +94,11 @@ def write_bundle(
         GOLDEN: save_tensors(arrays),
         CARD: card.encode(),
     }
+    if typical is not None:
+        files[TYPICAL] = save_tensors(
+            {name: torch.from_numpy(array) for name, array in typical.arrays().items()}
+        )
+    (folder / TYPICAL).unlink(missing_ok=True)
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

@@ -119,6 +119,28 @@ def test_a_known_age_refuses_children(models: nets.ModelSet) -> None:
         assert reading.abstention.reason is AbstentionReason.CHILD
 
 
+def test_infants_without_an_age_are_unlike_what_the_models_know(models: nets.ModelSet) -> None:
+    for path in sorted(shared_data("ddh").iterdir()):
+        header, radiograph = imaging.load(path)
+        assert header.age_years is None
+        reading = read(header, radiograph, models, ReadPolicy())
+        hips = [reading.abstention] if reading.abstention else [h.abstention for h in reading.hips]
+        assert all(hips), path.name  # a finding is said of none
+
+
+def test_few_real_hips_are_refused_as_unusual(
+    readings: list[tuple[str, Radiograph, Reading]],
+) -> None:
+    hips = [hip for _, reading in of_kind(readings, "pelvis") for hip in reading.hips]
+    unusual = [
+        hip.abstention is not None
+        and hip.abstention.reason is AbstentionReason.OUT_OF_DISTRIBUTION
+        and "distance" in hip.abstention.detail
+        for hip in hips
+    ]
+    assert np.mean(unusual) <= 0.06
+
+
 @pytest.mark.parametrize("folder", ["cr_dx", "ddh"])
 def test_every_real_object_ends_in_a_reading_or_a_refusal(
     models: nets.ModelSet, folder: str

@@ -1,0 +1,99 @@
+"""The gate against images unlike those of training: fitted, kept in the bundle, and obeyed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from hipnode import imaging
+from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Side
+from hipnode.errors import BundleRefused
+from hipnode.nets import LoadedModel, load_bundle
+from hipnode.nets.archive import export_bundle, import_bundle
+from hipnode.nets.bundle import FILES, MANIFEST, TYPICAL
+from hipnode.nets.setfile import SHIPPED
+from hipnode.reading import classify
+from hipnode.training.typical import FEWEST, fit
+from tests.senders import SAMPLES
+
+FRACTURE = SHIPPED / "murphy2022-cnn2"
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_bundle(FRACTURE, threads=1)
+
+
+def clusters(seed: int, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return embeddings of two classes, which lie in two directions."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, 2, n)
+    middle = np.where(classes[:, None] == 0, np.r_[5.0, np.zeros(7)], np.r_[np.zeros(7), 5.0])
+    return (middle + rng.normal(0, 0.5, (n, 8))).astype(np.float32), classes
+
+
+def test_the_limit_lets_the_share_of_the_validation_split_through_and_no_stranger() -> None:
+    validation = clusters(1, 500)[0]
+    typical = fit(*clusters(0, 500), validation, kept=0.95)
+    assert typical is not None
+    assert np.mean(typical.distance(validation) <= typical.limit) == pytest.approx(0.95, abs=0.01)
+    between = np.full((3, 8), 1.0, np.float32)
+    assert (typical.distance(between) > typical.limit).all()
+    louder = typical.distance(validation * 7)  # length says nothing
+    np.testing.assert_allclose(louder, typical.distance(validation), rtol=1e-3)
+
+
+def test_from_too_few_images_nothing_is_learned() -> None:
+    assert fit(*clusters(0, FEWEST - 1), clusters(1, 50)[0]) is None
+
+
+def test_a_hip_is_read_and_what_is_none_is_abstained_from(model: LoadedModel) -> None:
+    _, radiograph = imaging.load(SAMPLES[-1])
+    rows, columns = radiograph.pixels.shape
+    noise = np.random.default_rng(0).random((rows, columns)).astype(np.float32)
+    hip = HipROI(Side.RIGHT, Box(0, 0, columns // 2, rows // 2), 1.0)
+    (odd,) = classify.findings(model, noise, [hip])
+    assert isinstance(odd, Abstention)
+    assert odd.reason is AbstentionReason.OUT_OF_DISTRIBUTION
+    assert "murphy2022-cnn2: distance" in odd.detail
+    (free,) = classify.findings(replace(model, typical=None), noise, [hip])
+    assert isinstance(free, Finding)
+
+
+def test_what_is_typical_travels_with_the_bundle(tmp_path: Path, model: LoadedModel) -> None:
+    export_bundle(FRACTURE, tmp_path / "bundle.zip")
+    for source, shelf in ((tmp_path / "bundle.zip", "a"), (FRACTURE, "b")):
+        taken = import_bundle(source, tmp_path / shelf)
+        assert taken.spec.digest == model.spec.digest
+        assert taken.typical is not None
+        assert model.typical is not None
+        assert taken.typical.limit == model.typical.limit
+
+
+@pytest.mark.parametrize("damage", ["shape", "nan", "name"])
+def test_a_damaged_gate_is_refused(tmp_path: Path, damage: str) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(FRACTURE, bundle)
+    arrays = load((bundle / TYPICAL).read_bytes())
+    match damage:
+        case "shape":
+            arrays["means"] = arrays["means"][:, :3].copy()
+        case "nan":
+            arrays["limit"] = np.array([np.nan], np.float32)
+        case _:
+            arrays["more"] = arrays.pop("limit")
+    (bundle / TYPICAL).write_bytes(save(arrays))
+    lines = [
+        f"{hashlib.sha256((bundle / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in sorted({*FILES, TYPICAL})
+    ]
+    (bundle / MANIFEST).write_text("".join(lines))
+    with pytest.raises(BundleRefused, match="typical"):
+        load_bundle(bundle, threads=1)
