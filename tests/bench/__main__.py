@@ -10,6 +10,7 @@ Peers that are not installed end the run with the name of their package.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 import time
@@ -35,6 +36,9 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     chosen.folder = chosen.folder.resolve()
     chosen.folder.mkdir(parents=True, exist_ok=True)
+    # Threads of libgomp that spin while they wait make torch look many times slower than it is
+    # on a machine that does anything else.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     about = machine()
     for part in chosen.parts or PARTS:
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=chosen.folder))
