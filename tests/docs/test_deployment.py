@@ -22,6 +22,7 @@ DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 UNIT = DOCKER / "systemd" / "hipnode.service"
+UNITS = sorted((DOCKER / "systemd").glob("*.service"))
 KUBERNETES_VERSION = "1.30"
 COMMANDS = {command.name for command in app.registered_commands}
 
@@ -154,19 +155,29 @@ def test_the_autoscaler_counts_the_images_that_wait(postgres_url: str) -> None:
 # --- systemd ----------------------------------------------------------------------------------
 
 
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/hipnode/bin/hipnode", "/bin/true")
-    unit = tmp_path / UNIT.name
+@pytest.mark.parametrize("source", UNITS, ids=lambda path: path.name)
+def test_systemd_accepts_the_unit(source: Path, tmp_path: Path) -> None:
+    text = source.read_text(encoding="utf-8").replace("/opt/hipnode/bin/hipnode", "/bin/true")
+    unit = tmp_path / source.name.replace("@", "@listen")
     unit.write_text(text, encoding="utf-8")
     done = run([require("systemd-analyze", "systemd"), "verify", unit])
     assert done.stderr == ""
 
 
-def test_the_unit_is_hardened() -> None:
-    command = [require("systemd-analyze", "systemd"), "security", "--offline=yes", UNIT]
+@pytest.mark.parametrize("source", UNITS, ids=lambda path: path.name)
+def test_the_unit_is_hardened(source: Path) -> None:
+    command = [require("systemd-analyze", "systemd"), "security", "--offline=yes", source]
     exposure = re.search(r"Overall exposure level for .*: ([\d.]+)", run(command).stdout)
     assert exposure
     assert float(exposure[1]) <= 2.0
+
+
+def test_both_units_are_hardened_alike() -> None:
+    def hardening(unit: Path) -> list[str]:
+        return unit.read_text(encoding="utf-8").partition("PrivateDevices=yes")[2].splitlines()
+
+    assert len(UNITS) == 2
+    assert hardening(UNITS[0]) == hardening(UNITS[1])
 
 
 def test_the_unit_starts_a_command_that_exists() -> None:
