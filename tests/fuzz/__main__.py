@@ -1,7 +1,7 @@
 """Fuzz one target with atheris: ``python -m tests.fuzz TARGET [libFuzzer's options]``.
 
 A finding is written to ``crash-…`` in the present folder; once mended, it goes into
-``tests/fuzz/corpus/TARGET-what-it-was``.
+``tests/fuzz/corpus/TARGET-what-it-was.hex``, as hexadecimal digits.
 """
 
 from __future__ import annotations

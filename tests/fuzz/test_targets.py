@@ -18,9 +18,9 @@ CORPUS = Path(__file__).parent / "corpus"
 RUNS = int(os.environ.get("HIPNODE_FUZZ_RUNS", "1500"))
 
 
-@pytest.mark.parametrize("path", sorted(CORPUS.glob("*-*")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*.hex")), ids=lambda path: path.name)
 def test_earlier_findings(path: Path) -> None:
-    TARGETS[path.name.partition("-")[0]](path.read_bytes())
+    TARGETS[path.name.partition("-")[0]](bytes.fromhex(path.read_text(encoding="ascii")))
 
 
 @pytest.mark.parametrize("name", TARGETS)
