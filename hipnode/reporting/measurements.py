@@ -36,13 +36,13 @@ from hipnode.reporting.terms import (
     reason_of,
 )
 from hipnode.reporting.words import (
-    SCOPE,
     UNREVIEWED,
     ascii_text,
     headline,
     hip_sentences,
     image_sentence,
     provenance,
+    scope,
     threshold,
 )
 
@@ -230,7 +230,9 @@ def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
         items += not_assessed(source)
         if not source.hips or len(sources) > 1 or source.notes:
             items.append(_text(codes.COMMENT, image_sentence(source, number)))
-    items += [_text(codes.COMMENT, t) for t in (SCOPE, *provenance(study.request), UNREVIEWED)]
+    items += [
+        _text(codes.COMMENT, t) for t in (scope(sources), *provenance(study.request), UNREVIEWED)
+    ]
     out.ContentSequence = hd.sr.ContentSequence(items)
     return out
 

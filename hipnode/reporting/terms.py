@@ -86,7 +86,7 @@ TERMS: Final[dict[Task, TaskTerms]] = {
         doubtful=codes.FRACTURE_RISK_DOUBTFUL,
         absent=codes.FRACTURE_RISK_ABSENT,
         short="fracture risk",
-        noun="raised fracture risk",
+        noun="high fracture risk",
         classes={},
     ),
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from hipnode import DISCLAIMER
-from hipnode.domain import Decision, Finding, HipReading, ModelRef, Side
+from hipnode.domain import Decision, Finding, HipReading, ModelRef, Side, Task
 from hipnode.reporting.request import ReportRequest, SourceImage, findings_of
 from hipnode.reporting.terms import (
     TERMS,
@@ -21,6 +21,10 @@ TITLE = "AI reading of hip radiographs"
 SCOPE = (
     "Only the proximal femur was assessed. Not assessed: pelvic ring, acetabulum, femoral shaft, "
     "spine, soft tissue. Fractures that a radiograph does not show are not found."
+)
+SCAN_SCOPE = (
+    "A densitometer's scan of one hip was sorted by fracture risk. No fracture was looked for, and "
+    "no bone density was measured."
 )
 _RANK = (Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT)
 _HEADLINES = {
@@ -73,6 +77,8 @@ def finding_sentence(finding: Finding, side: Side) -> str:
     noun = TERMS[finding.task].noun
     point = finding.operating_point
     p = certainty(finding)
+    if finding.task is Task.FRACTURE_RISK:
+        return _risk_sentence(finding, side)
     if finding.decision is Decision.PRESENT:
         kind = _type_words(finding)
         return (
@@ -88,6 +94,28 @@ def finding_sentence(finding: Finding, side: Side) -> str:
         )
     occult = " An occult fracture is not excluded." if noun == "fracture" else ""
     return f"{side.word} hip: no {noun} detected (AI probability {p}).{occult}"
+
+
+def _risk_sentence(finding: Finding, side: Side) -> str:
+    """Return the classes of risk, which exclude each other, and what follows for the high one."""
+    classes = ", ".join(f"{words(k)} {percent(p)}" for k, p in finding.probabilities.items())
+    point = finding.operating_point
+    said = {
+        Decision.PRESENT: f"HIGH FRACTURE RISK, definite from {threshold(point.present_from)}",
+        Decision.DOUBTFUL: "high fracture risk neither confirmed nor excluded, doubtful from "
+        f"{threshold(point.doubtful_from)}, definite from {threshold(point.present_from)}",
+        Decision.ABSENT: "no high fracture risk detected",
+    }[finding.decision]
+    advice = "" if finding.decision is Decision.ABSENT else " Clinical correlation advised."
+    return f"{side.word} hip: {said} (AI probability: {classes}).{advice}"
+
+
+def scope(sources: Sequence[SourceImage]) -> str:
+    """Return what was looked at, and what was not."""
+    tasks = {f.task for s in sources for h in s.hips for f in findings_of(h)}
+    if tasks == {Task.FRACTURE_RISK}:
+        return SCAN_SCOPE
+    return SCOPE if Task.FRACTURE_RISK not in tasks else f"{SCOPE} {SCAN_SCOPE}"
 
 
 def _type_words(finding: Finding) -> str:
@@ -237,7 +265,7 @@ def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     if len(sources) == 1 and sources[0].hips and not sources[0].notes:
         images = []
     lines += [("Image", sentence) for sentence in images]
-    lines.append(("Scope", SCOPE))
+    lines.append(("Scope", scope(sources)))
     lines += [("Origin", line) for line in provenance(request)]
     lines.append(("Status", UNREVIEWED))
     return lines

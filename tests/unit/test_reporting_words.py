@@ -123,3 +123,29 @@ def test_operating_points_without_a_doubtful_zone_read_well() -> None:
         finding(0.5, operating_point=point, decision=point.decide(0.5)), Side.RIGHT
     )
     assert "AI probability 50 %; definite from 50 %" in sentence
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.9, "RIGHT hip: HIGH FRACTURE RISK, definite from"),
+        (0.5, "RIGHT hip: high fracture risk neither confirmed nor excluded"),
+        (0.05, "RIGHT hip: no high fracture risk detected"),
+    ],
+)
+def test_a_scan_is_sorted_by_risk_and_every_class_is_told(p: float, said: str) -> None:
+    probabilities = {"low": (1 - p) / 4, "moderate": (1 - p) * 3 / 4, "high": p}
+    point = OperatingPoint("risk", 0.2, 0.8)
+    risk = finding(
+        p,
+        task=Task.FRACTURE_RISK,
+        probabilities=probabilities,
+        label="high",
+        operating_point=point,
+        decision=point.decide(p),
+    )
+    sentence = finding_sentence(risk, Side.RIGHT)
+    assert sentence.startswith(said)
+    assert f"high {percent(p)})" in sentence
+    assert "moderate" in sentence
+    assert "occult" not in sentence
