@@ -60,11 +60,13 @@ _FOLDER = os.environ.get("HIPNODE_FAULTS", "")
 
 
 def reach(point: Point) -> None:
-    """Die here, if a test has asked for it."""
+    """Die here, if a test has asked for it; or freeze, where the file says so."""
     if not _FOLDER:
         return
     try:
-        Path(_FOLDER, point).unlink()
+        file = Path(_FOLDER, point)
+        freeze = file.read_text(encoding="ascii") == "freeze"
+        file.unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGSTOP if freeze else signal.SIGKILL)

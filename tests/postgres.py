@@ -27,9 +27,16 @@ _SETTINGS = {
 
 
 class Postgres:
-    """One server; `stop` and `start` keep its data and its ports."""
+    """One server; `stop` and `start` keep its data and its ports.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    address
+        A second address to listen on, from whose network anybody is let in; "" for loopback only.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.initdb = require("initdb", _PACKAGE)
         self.program = require("postgres", _PACKAGE)
         self.account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -45,6 +52,9 @@ class Postgres:
         if os.geteuid() == 0:
             command = ["runuser", "-u", self.account, "--", *command]
         run(command, cwd=self.folder)
+        if address:
+            with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
 
     @property
     def running(self) -> bool:
@@ -61,7 +71,8 @@ class Postgres:
 
     def _launch(self, port: int) -> None:
         command: list[str | Path] = [self.program, "-D", self.folder / "data", "-p", str(port)]
-        command += ["-h", "127.0.0.1", "-k", self.folder]
+        listen = ",".join(filter(None, ("127.0.0.1", self.address)))
+        command += ["-h", listen, "-k", self.folder]
         for name, value in _SETTINGS.items():
             command += ["-c", f"{name}={value}"]
         log = self.folder / "postgres.log"
@@ -108,7 +119,7 @@ class Postgres:
 
     def tcp_url(self, database: str) -> str:
         """Return SQLAlchemy's URL over loopback TCP."""
-        return f"postgresql+psycopg://hipnode@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://hipnode@{self.address or '127.0.0.1'}:{self.port}/{database}"
 
     def create(self, template: str = "template0") -> str:
         """Create a database as a copy of ``template`` and return its name."""

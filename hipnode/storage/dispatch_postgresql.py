@@ -18,12 +18,14 @@ from typing import Final
 import procrastinate
 import psycopg
 from procrastinate.exceptions import ConnectorException
+from psycopg.conninfo import make_conninfo
 
 from hipnode.domain import Job, JobKind
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
 from hipnode.storage import nudges
 from hipnode.storage.dispatch import AWAY_CAP_S, AWAY_FIRST_S, Handle, Hands
+from hipnode.storage.engine import PATIENCE
 from hipnode.storage.store import Store
 
 _STOP_S: Final = 0.1
@@ -109,8 +111,9 @@ class PostgreSQLDispatcher:
 
     def _app(self, hands: Hands, stop: threading.Event, owner: str) -> procrastinate.App:
         url = self._store.database.engine.url.set(drivername="postgresql")
+        conninfo = make_conninfo(url.render_as_string(hide_password=False), **PATIENCE)
         connector = procrastinate.PsycopgConnector(
-            conninfo=url.render_as_string(hide_password=False), min_size=1, max_size=4, timeout=10
+            conninfo=conninfo, min_size=1, max_size=4, timeout=10
         )
         app = procrastinate.App(connector=connector)
         again = procrastinate.RetryStrategy(wait=_RETRY_S, retry_exceptions=[StorageUnavailable])
