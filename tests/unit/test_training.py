@@ -18,8 +18,8 @@ pytest.importorskip("statsmodels")
 
 from hipnode.errors import ManifestInvalid
 from hipnode.training.evaluate import evaluate
-from hipnode.training.plan import Plan, learning_rate
 from hipnode.training.manifest import read_manifest
+from hipnode.training.plan import Plan, learning_rate
 from hipnode.training.recipe import SHIPPED, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.train import train
 
