@@ -44,7 +44,13 @@ MANUFACTURER: Final = "hipnode"
 
 
 def device_uid(institution: str, name: str, ae_title: str) -> str:
-    """Return a node's Device UID (0018,1002): the same node, the same UID."""
+    """Return a node's Device UID (0018,1002): the same node, the same UID.
+
+    Parameters
+    ----------
+    institution, name, ae_title
+        What the settings call the node.
+    """
     return derive_uid("device", institution, name, ae_title)
 
 

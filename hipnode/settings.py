@@ -84,6 +84,16 @@ class DatabaseSettings(Part):
     url_file: Path | None = None
 
 
+class BucketSettings(Part):
+    """An S3-compatible object store for images and results."""
+
+    name: str = ""  # empty: files lie in data_dir alone
+    endpoint: str = ""  # empty: Amazon's own
+    region: str = "us-east-1"
+    prefix: str = ""
+    keys_file: Path | None = None
+
+
 class TLSSettings(Part):
     certificate: Path
     key: Path
@@ -207,6 +217,7 @@ class Settings(BaseSettings):
 
     node: NodeSettings = NodeSettings()
     database: DatabaseSettings = DatabaseSettings()
+    bucket: BucketSettings = BucketSettings()
     listener: ListenerSettings = ListenerSettings()
     rules: tuple[RuleSettings, ...] = ()
     queue: QueueSettings = QueueSettings()

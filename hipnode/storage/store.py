@@ -26,6 +26,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _files(settings: Settings) -> FileStore:
+    if not settings.bucket.name:
+        return FileStore(settings.node.data_dir)
+    from hipnode.storage.bucket import BucketStore, open_bucket  # noqa: PLC0415 - an option
+
+    room_bytes = settings.retention.disk_low_bytes
+    return BucketStore(settings.node.data_dir, open_bucket(settings.bucket), room_bytes)
+
+
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
     """SQLite's dispatcher looks for itself."""
 
@@ -49,7 +58,7 @@ class Store:
         self.settings = settings
         self.database = database
         self.now = now
-        self.files = FileStore(settings.node.data_dir)
+        self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
         self._nudger = None if database.is_sqlite else Nudger(ageing_s)
         nudge: Nudge = self._nudger or _no_nudge
