@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from hipnode.training.train import Telling
 
 
 def train(
@@ -33,29 +38,12 @@ def train(
     from hipnode.training.crossval import cross_validate
     from hipnode.training.pretrain import pretrain
     from hipnode.training.recipe import Pretraining, read_recipe
-    from hipnode.training.train import Telling
     from hipnode.training.train import train as run
 
     changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
     chosen = read_recipe(recipe, changes)
     with Progress() as progress:
-        bars = {name: progress.add_task(f"read {name}", total=None) for name in ("train", "val")}
-        learning = progress.add_task("train", total=chosen.plan.epochs)
-
-        def decoded(split: str, done: int, total: int) -> None:
-            progress.update(bars[split], completed=done, total=total)
-
-        def left_out(split: str, why: dict[str, int]) -> None:
-            progress.update(bars[split], completed=1, total=1)
-            for reason, count in why.items():
-                progress.console.print(f"{split}: left out {count}: {reason}")
-
-        def epoch(row: dict[str, float]) -> None:
-            progress.update(learning, completed=int(row["epoch"]) + 1)
-            figures = [f"{name} {value:.4f}" for name, value in row.items() if name != "epoch"]
-            progress.console.print(f"epoch {int(row['epoch']):3d}  {'  '.join(figures)}")
-
-        telling = Telling(decoded, left_out, epoch)
+        telling = _telling(progress, chosen.plan.epochs)
         if isinstance(chosen, Pretraining):
             said = str(pretrain(chosen, data, out, device=device, resume=resume, telling=telling))
         elif folds:
@@ -76,3 +64,26 @@ def train(
             )
             said = f"{out}\nsha256 = {model.spec.digest}"
     typer.echo(said)
+
+
+def _telling(progress: Progress, epochs: int) -> Telling:
+    """Show what a run says as bars and lines."""
+    from hipnode.training.train import Telling
+
+    bars = {name: progress.add_task(f"read {name}", total=None) for name in ("train", "val")}
+    learning = progress.add_task("train", total=epochs)
+
+    def decoded(split: str, done: int, total: int) -> None:
+        progress.update(bars[split], completed=done, total=total)
+
+    def left_out(split: str, why: dict[str, int]) -> None:
+        progress.update(bars[split], completed=1, total=1)
+        for reason, count in why.items():
+            progress.console.print(f"{split}: left out {count}: {reason}")
+
+    def epoch(row: dict[str, float]) -> None:
+        progress.update(learning, completed=int(row["epoch"]) + 1)
+        figures = [f"{name} {value:.4f}" for name, value in row.items() if name != "epoch"]
+        progress.console.print(f"epoch {int(row['epoch']):3d}  {'  '.join(figures)}")
+
+    return Telling(decoded, left_out, epoch)
