@@ -12,7 +12,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["hipnode", "pydicom", "pynetdicom.pdu"]):
+with atheris.instrument_imports(
+    include=["hipnode.services.listener", "hipnode.imaging", "hipnode.nets", "pydicom.filereader"]
+):
     from tests.fuzz.targets import MAX_BYTES, TARGETS, seeds
 
 
