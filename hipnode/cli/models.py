@@ -85,8 +85,9 @@ def verify(
         typer.echo(f"{spec.name} {spec.version}: good, sha256 {spec.digest}")
         return
     loaded = load_model_set(model_set, device=device, threads=1)  # type: ignore[arg-type]
-    for role, model in loaded.models.items():
-        typer.echo(f"{role}: {model.spec.name} {model.spec.version}: good")
+    for kind, models in (("", loaded.models), ("/clinical", loaded.clinical)):
+        for role, model in models.items():
+            typer.echo(f"{role}{kind}: {model.spec.name} {model.spec.version}: good")
     typer.echo(f"model set {loaded.name}: good, sha256 {loaded.digest}")
 
 

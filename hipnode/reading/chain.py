@@ -30,6 +30,7 @@ TURNED = "The image is stored turned by {degrees} degrees; it was assessed uprig
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
+LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
 _IN_WORDS = {
@@ -88,7 +89,9 @@ def read(
         return draft.abstained(no_hips)
     chosen, told = _choose(models, header, CLASSIFIERS)
     notes += told
-    hips = _read_hips(_upright(radiograph, pixels, turns), rois, models, chosen, policy, header)
+    upright = _upright(radiograph, pixels, turns)
+    hips, left_out = _read_hips(upright, rois, models, chosen, policy, header)
+    notes += left_out
     draft.lap("classify")
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)
@@ -218,9 +221,13 @@ def _read_hips(
     chosen: list[_Chosen],
     policy: ReadPolicy,
     header: Header,
-) -> list[HipReading]:
-    """Assess each hip of an upright image, or say why not."""
-    pixels = upright.pixels
+) -> tuple[list[HipReading], tuple[str, ...]]:
+    """Assess each hip of an upright image, or say why not; and note what was left out.
+
+    A hip that the fracture model does not know is not assessed at all. What another model does not
+    know leaves that one finding out.
+    """
+    pixels, left_out = upright.pixels, []
     refused: dict[HipROI, Abstention] = {}
     for roi in rois:
         reason = localise.misshapen(roi)
@@ -236,16 +243,20 @@ def _read_hips(
     for one in chosen if clear else ():
         made = classify.findings(one.model, pixels, clear, one.covariates)
         for roi, found in zip(clear, made, strict=True):
-            if isinstance(found, Abstention):  # what one model does not know, none is asked about
-                refused.setdefault(roi, found)
-            else:
+            if isinstance(found, Finding):
                 by_hip[roi].append(found)
-    return [
+            elif one.model.spec.role is Role.FRACTURE:
+                refused[roi] = found
+            elif roi not in refused:
+                task = _IN_WORDS[one.model.spec.role]
+                left_out.append(LEFT_OUT.format(task=task, side=roi.side.word))
+    hips = [
         HipReading(roi, abstention=refused[roi])
         if roi in refused
         else HipReading(roi, tuple(by_hip[roi]))
         for roi in rois
     ]
+    return hips, tuple(left_out)
 
 
 def _implants(

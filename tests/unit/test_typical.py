@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from hipnode import imaging
-from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Side
+from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Side, Task
 from hipnode.errors import BundleRefused
-from hipnode.nets import LoadedModel, load_bundle
+from hipnode.nets import LoadedModel, Role, load_bundle, load_model_set
 from hipnode.nets.archive import export_bundle, import_bundle
 from hipnode.nets.bundle import FILES, MANIFEST, TYPICAL
 from hipnode.nets.setfile import SHIPPED
-from hipnode.reading import classify
+from hipnode.reading import ReadPolicy, classify, read
 from hipnode.training.typical import FEWEST, fit
 from tests.senders import SAMPLES
 
@@ -97,3 +98,31 @@ def test_a_damaged_gate_is_refused(tmp_path: Path, damage: str) -> None:
     (bundle / MANIFEST).write_text("".join(lines))
     with pytest.raises(BundleRefused, match="typical"):
         load_bundle(bundle, threads=1)
+
+
+@pytest.mark.parametrize("role", [Role.FRACTURE, Role.OSTEOPOROSIS])
+def test_what_the_fracture_model_does_not_know_is_not_assessed_at_all(role: Role) -> None:
+    """What another model does not know leaves its own finding out, and that is said."""
+    models = load_model_set(threads=1)
+
+    def knows_nothing(known: Mapping[Role, LoadedModel]) -> dict[Role, LoadedModel]:
+        return {
+            key: replace(model, typical=replace(model.typical, limit=0.0))
+            if key is role and model.typical
+            else model
+            for key, model in known.items()
+        }
+
+    models = replace(
+        models, models=knows_nothing(models.models), clinical=knows_nothing(models.clinical)
+    )
+    made = read(*imaging.load(SAMPLES[-1]), models, ReadPolicy())
+    assert made.hips
+    for hip in made.hips:
+        if role is Role.FRACTURE:
+            assert hip.abstention is not None
+            assert hip.abstention.reason is AbstentionReason.OUT_OF_DISTRIBUTION
+        else:
+            assert [finding.task for finding in hip.findings] == [Task.HIP_FRACTURE]
+            told = f"Osteoporosis, {hip.roi.side.word} hip: not assessed; "
+            assert any(note.startswith(told) for note in made.notes)
