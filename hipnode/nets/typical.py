@@ -68,6 +68,13 @@ def unit(embedding: Array) -> Array:
 def from_arrays(arrays: Mapping[str, NDArray[np.generic]], where: str) -> Typical:
     """Return what `Typical.arrays` gave.
 
+    Parameters
+    ----------
+    arrays
+        float32: ``means`` (classes, features), ``whitening`` (features, features), ``limit`` (1,).
+    where
+        The file, for the message.
+
     Raises
     ------
     BundleRefused
