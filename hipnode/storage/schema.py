@@ -267,6 +267,7 @@ commitment = Table(
         sqlite_where=text("transaction_uid <> ''"),
         postgresql_where=text("transaction_uid <> ''"),
     ),
+    Index("ix_commitment_job", "job_id"),  # SQLite looks here at each new job
     Index("ix_commitment_study", "study_instance_uid", "state"),
 )
 

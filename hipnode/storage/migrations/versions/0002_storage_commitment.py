@@ -52,6 +52,7 @@ def upgrade() -> None:
         sqlite_where=_OPEN,
         postgresql_where=_OPEN,
     )
+    op.create_index("ix_commitment_job", "commitment", ["job_id"])
     op.create_index("ix_commitment_study", "commitment", ["study_instance_uid", "state"])
     op.create_index(
         "ix_commitment_transaction",
