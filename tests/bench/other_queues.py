@@ -40,7 +40,7 @@ async def pgqueuer(url: str, count: int) -> float:
     queries = Queries(driver)
     await queries.install()
     await queries.enqueue(["nothing"] * count, [None] * count, [0] * count)
-    manager = QueueManager(driver)
+    manager = QueueManager(queries)
 
     @manager.entrypoint("nothing")
     async def nothing(job: object) -> None:
