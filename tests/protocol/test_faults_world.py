@@ -206,7 +206,7 @@ def crew(tmp_path: Path, orthanc: Orthanc, postgres_url: str) -> Iterator[Crew]:
 
 
 def are_up(crew: Crew) -> bool:
-    """Tell whether every service is past its start; the worker has loaded two model sets by then."""
+    """Tell whether every service is past its start; the worker has loaded two model sets then."""
     seen = events(crew.node)
     return seen["service_started"] == len(SERVICES) and seen["model_set_loaded"] == 2
 
