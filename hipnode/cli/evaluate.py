@@ -23,12 +23,11 @@ def evaluate(
     from rich.progress import Progress
     from rich.table import Table
 
-    from hipnode.nets.setfile import pins
+    from hipnode.nets.setfile import bundle_folder
     from hipnode.training.evaluate import evaluate as run
     from hipnode.training.published import PUBLISHED
 
-    pinned = pins()
-    folder = pinned[bundle][0] if bundle in pinned else Path(bundle)
+    folder = bundle_folder(bundle)
     with Progress() as progress:
         task = progress.add_task("images", total=None)
         found = run(

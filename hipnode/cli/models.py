@@ -20,13 +20,6 @@ Bundle = Annotated[
 ]
 
 
-def _folder(bundle: str, model_set: str) -> Path:
-    from hipnode.nets.setfile import pins
-
-    pinned = pins(model_set)
-    return pinned[bundle][0] if bundle in pinned else Path(bundle)
-
-
 @app.command("list")
 def list_(model_set: SetOption = "default") -> None:
     """Show the models of a set: role, name, version, digest, size."""
@@ -54,9 +47,10 @@ def show(bundle: Bundle, model_set: SetOption = "default") -> None:
     import json
 
     from hipnode.nets.bundle import CARD, METADATA, verify
+    from hipnode.nets.setfile import bundle_folder
     from hipnode.nets.spec import read_spec
 
-    files, digest = verify(_folder(bundle, model_set))
+    files, digest = verify(bundle_folder(bundle, model_set))
     spec = read_spec(files[METADATA], digest)
     typer.echo(files[CARD].decode())
     typer.echo(json.dumps(dataclasses.asdict(spec), indent=2))
@@ -71,17 +65,14 @@ def verify(
 ) -> None:
     """Check digests, load, and run the golden input; with a key, check signatures as well."""
     from hipnode.nets import load_bundle, load_model_set
+    from hipnode.nets.setfile import bundle_folder, pins
+    from hipnode.nets.signature import check
 
     if key:
-        from hipnode.nets.setfile import pins
-        from hipnode.nets.signature import check
-
-        for folder in (
-            [_folder(bundle, model_set)] if bundle else [p for p, _ in pins(model_set).values()]
-        ):
-            check(folder, key)
+        for name in [bundle] if bundle else pins(model_set):
+            check(bundle_folder(name, model_set), key)
     if bundle:
-        spec = load_bundle(_folder(bundle, model_set), device=device, threads=1).spec
+        spec = load_bundle(bundle_folder(bundle, model_set), device=device, threads=1).spec
         typer.echo(f"{spec.name} {spec.version}: good, sha256 {spec.digest}")
         return
     loaded = load_model_set(model_set, device=device, threads=1)  # type: ignore[arg-type]
@@ -115,8 +106,10 @@ def export(
 ) -> None:
     """Write a bundle as one ZIP file."""
     from hipnode.nets.archive import export_bundle
+    from hipnode.nets.setfile import bundle_folder
     from hipnode.nets.signature import sign
 
+    folder = bundle_folder(bundle, model_set)
     if sign_with:
-        sign(_folder(bundle, model_set), sign_with)
-    typer.echo(f"sha256 = {export_bundle(_folder(bundle, model_set), archive)}")
+        sign(folder, sign_with)
+    typer.echo(f"sha256 = {export_bundle(folder, archive)}")

@@ -23,15 +23,14 @@ def relabel(
     """List false positives, then false negatives, for review; take the answers back."""
     from rich.progress import Progress
 
-    from hipnode.nets.setfile import pins
+    from hipnode.nets.setfile import bundle_folder
     from hipnode.training.relabel import doubts, take_answers, write_worklist
 
     if answers:
         changed, confirmed = take_answers(data, answers, out)
         typer.echo(f"{out}: {changed} labels changed, {confirmed} confirmed")
         return
-    pinned = pins()
-    folder = pinned[bundle][0] if bundle in pinned else Path(bundle)
+    folder = bundle_folder(bundle)
     with Progress() as progress:
         task = progress.add_task("hips", total=None)
         found = doubts(

@@ -68,6 +68,12 @@ def pins(reference: str | Path = "default") -> dict[str, tuple[Path, str]]:
     }
 
 
+def bundle_folder(bundle: str, reference: str | Path = "default") -> Path:
+    """Return a bundle's folder: that of a key of `pins`, else the path that ``bundle`` is."""
+    pinned = pins(reference)
+    return pinned[bundle][0] if bundle in pinned else Path(bundle)
+
+
 def read_set(path: Path) -> SetFile:
     """Read and check a model set file.
 

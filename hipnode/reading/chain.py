@@ -127,13 +127,11 @@ def _choose(
             chosen.append(_Chosen(plain))
             continue
         names, task = variant.spec.covariates, _IN_WORDS[role]
-        known = clinical.values(header, names)
-        if known is None:
-            lacking = clinical.in_words(clinical.missing(header, names))
+        if lacking := clinical.missing(header, names):
             chosen.append(_Chosen(plain))
-            notes.append(WITHOUT_DATA.format(task=task, missing=lacking))
+            notes.append(WITHOUT_DATA.format(task=task, missing=clinical.in_words(lacking)))
         else:
-            chosen.append(_Chosen(variant, known))
+            chosen.append(_Chosen(variant, clinical.values(header, names)))
             notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
     return chosen, tuple(notes)
 

@@ -27,8 +27,13 @@ KNOWN: Final[dict[str, tuple[str, Callable[[Header], float | None]]]] = {
 """By a model's name for it: what people call it, and how the header tells it (PS3.3 C.7.2.2)."""
 
 
-def values(header: Header, names: tuple[str, ...]) -> tuple[float, ...] | None:
-    """Return what a model asks for, in its order and in plain units; None if any is not known.
+def value(header: Header, name: str) -> float | None:
+    """Return one covariate in plain units, or None where the header does not tell it."""
+    return KNOWN[name][1](header) if name in KNOWN else None
+
+
+def missing(header: Header, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of these covariates the header does not tell.
 
     Parameters
     ----------
@@ -42,18 +47,12 @@ def values(header: Header, names: tuple[str, ...]) -> tuple[float, ...] | None:
     ----------
     Yamamoto 2020, 2.7 (age, sex, BMI, history of hip fracture).
     """
-    found = [KNOWN[name][1](header) if name in KNOWN else None for name in names]
-    known = tuple(value for value in found if value is not None)
-    return known if len(known) == len(names) else None
+    return tuple(name for name in names if value(header, name) is None)
 
 
-def missing(header: Header, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what the header does not tell, in words."""
-    return tuple(
-        KNOWN[name][0] if name in KNOWN else name.replace("_", " ")
-        for name in names
-        if values(header, (name,)) is None
-    )
+def values(header: Header, names: tuple[str, ...]) -> tuple[float, ...]:
+    """Return the covariates that the header tells, in the order of their names."""
+    return tuple(known for name in names if (known := value(header, name)) is not None)
 
 
 def in_words(names: tuple[str, ...]) -> str:

@@ -180,7 +180,10 @@ class NodeServer(ThreadedAssociationServer):
     def admitted(self) -> int:
         """How many associations are accepted and not yet over."""
         with self._lock:
-            return sum(assoc.admitted for assoc in self._live)
+            return self._count_admitted()
+
+    def _count_admitted(self) -> int:
+        return sum(assoc.admitted for assoc in self._live)
 
     def admit(self, assoc: NodeAssociation, request: Request) -> Refusal | None:
         """Return why the association is refused, or None and count it as accepted.
@@ -189,7 +192,7 @@ class NodeServer(ThreadedAssociationServer):
         otherwise.
         """
         with self._lock:
-            active = sum(other.admitted for other in self._live)
+            active = self._count_admitted()
             refusal = self.admission.decide(request, active, stopping=self.stopping)
             assoc.admitted = refusal is None
         return refusal

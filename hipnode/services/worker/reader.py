@@ -11,7 +11,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -74,7 +74,7 @@ def _models(spec: ReaderSpec) -> nets.ModelSet:
     return _loaded(spec.model_set, spec.device, spec.threads)
 
 
-_loaded = lru_cache(maxsize=None)(nets.load_model_set)
+_loaded = cache(nets.load_model_set)
 
 
 def warm(spec: ReaderSpec) -> tuple[str, str]:
