@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -16,7 +16,7 @@ from hipnode.storage import AuditFilter, Store
 from hipnode.storage.schema import audit
 from hipnode.storage.store import utc_now
 from tests.bench import databases
-from tests.bench.harness import Run, Table, Target
+from tests.bench.harness import Run, Table, Target, rate
 
 WRITERS: Final = 16
 _PLAIN: Final = "plain insert of the same columns"
@@ -84,10 +84,11 @@ def _append(run: Run, engine: str, store: Store) -> Table:
         targets=(Target(_PLAIN, at_least=0.9),),
         notes=["each row is durable when its writer goes on; the sealer runs beside both"],
     )
+    count = WRITERS * run.size(150, 10)
     contestants = {
-        "hipnode": lambda: _rate(run, lambda: store.audit.append(record)),
-        _PLAIN: lambda: _rate(
-            run, lambda: store.database.write(lambda c: c.execute(statement, values))
+        "hipnode": lambda: rate(WRITERS, count, lambda: store.audit.append(record)),
+        _PLAIN: lambda: rate(
+            WRITERS, count, lambda: store.database.write(lambda c: c.execute(statement, values))
         ),
     }
     sealer = threading.Thread(target=seal)
@@ -97,22 +98,6 @@ def _append(run: Run, engine: str, store: Store) -> Table:
     finally:
         stop.set()
         sealer.join()
-
-
-def _rate(run: Run, one: Callable[[], Any]) -> float:
-    share = run.size(150, 10)
-
-    def work() -> None:
-        for _ in range(share):
-            one()
-
-    threads = [threading.Thread(target=work) for _ in range(WRITERS)]
-    start_s = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return share * WRITERS / (time.perf_counter() - start_s)
 
 
 def _questions(run: Run, engine: str, store: Store, rows: int) -> Iterator[Table]:

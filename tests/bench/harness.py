@@ -14,6 +14,8 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -156,6 +158,23 @@ class Run:
     def new_folder(self, name: str) -> Path:
         """Return an empty folder."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+
+def rate(workers: int, count: int, one: Callable[[], Any]) -> float:
+    """Return how often a second ``one`` is done by all workers together, ``count`` times in all."""
+    share = max(1, count // workers)
+
+    def work() -> None:
+        for _ in range(share):
+            one()
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    start_s = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return share * workers / (time.perf_counter() - start_s)
 
 
 def number(value: float) -> str:

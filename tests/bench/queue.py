@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import threading
 import time
 import venv
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 from hipnode.domain import Abstention, AbstentionReason, JobKind, Reading
 from hipnode.storage import Store
 from tests.bench import databases
-from tests.bench.harness import Run, Table, Target, say
+from tests.bench.harness import Run, Table, Target, rate, say
 from tests.postgres import Postgres
 
 WORKERS: Final = 4
@@ -78,31 +77,14 @@ def _ours(run: Run, engine: str, store: Store, backlogs: list[int]) -> Iterator[
         )
         count = min(backlog // 20, run.size(400, 40))
         contestants = {
-            "hipnode": lambda n=count: _rate(n, lambda: _claim_and_finish(store)),
-            _BARE: lambda n=count: _rate(n, lambda: _bare(store)),
+            "hipnode": lambda n=count: rate(WORKERS, n, lambda: _claim_and_finish(store)),
+            _BARE: lambda n=count: rate(WORKERS, n, lambda: _bare(store)),
         }
         table.run(contestants, run.rounds)
         smallest = smallest or table
         flat = table.median("hipnode") / smallest.median("hipnode")
         table.notes.append(f"{flat:.2f} of the rate at the smallest backlog (flat: within 1.2x)")
         yield table
-
-
-def _rate(count: int, one: Callable[[], None]) -> float:
-    """Return how often a second ``one`` is done by all workers together."""
-    share = max(1, count // WORKERS)
-
-    def work() -> None:
-        for _ in range(share):
-            one()
-
-    threads = [threading.Thread(target=work) for _ in range(WORKERS)]
-    start_s = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return share * WORKERS / (time.perf_counter() - start_s)
 
 
 def _claim_and_finish(store: Store) -> None:
@@ -138,7 +120,7 @@ def _others(run: Run, server: Postgres) -> Table:
             connection.execute(sa.text("CREATE TABLE bare (id BIGINT, state TEXT, due BIGINT)"))
         databases.insert(store, _FILL, 1, count * (run.rounds + 1))
         contestants: dict[str, Callable[[], float]] = {
-            "hipnode": lambda: _rate(count // 4, lambda: _claim_and_finish(store)),
+            "hipnode": lambda: rate(WORKERS, count // 4, lambda: _claim_and_finish(store)),
             "procrastinate": lambda: asyncio.run(_procrastinate(server, count)),
         }
         python = _throw_away_venv(run.folder / "venv")
