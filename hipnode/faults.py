@@ -20,8 +20,8 @@ class Point(StrEnum):
     # The listener takes an object in.
     OBJECT_BEGUN = "object-begun"  # its request has come, its file is open
     OBJECT_WHOLE = "object-whole"  # its last byte has come, nothing is synced
-    FILE_SYNCED = "file-synced"  # the file's content is durable, it has no lasting name
-    FILE_NAMED = "file-named"  # it has one, and the folder is not synced
+    FILE_NAMED = "file-named"  # it has its lasting name, and nothing of it is synced
+    FILE_SYNCED = "file-synced"  # its content is durable, and the folder is not synced
     FILE_KEPT = "file-kept"  # all of that, and there is no row
     ROW_WRITTEN = "row-written"  # within the transaction
     ROW_COMMITTED = "row-committed"  # the sender has no answer yet

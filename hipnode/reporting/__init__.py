@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hipnode.reporting.build import build
-from hipnode.reporting.drawing import draw, heatmap_png
+from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
 from hipnode.reporting.readback import Measured, read_back
 from hipnode.reporting.render import KINDS, render
@@ -19,6 +19,7 @@ from hipnode.reporting.words import plain_text
 
 __all__ = [
     "KINDS",
+    "LONG_SIDE_PX",
     "SR_CLASSES",
     "BuiltObject",
     "Measured",

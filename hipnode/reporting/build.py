@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import capture
 from hipnode.reporting.envelope import Study, mend_study
-from hipnode.reporting.measurements import measurement_report
+from hipnode.reporting.measurements import measurement_reports
 from hipnode.reporting.pdf import pdf_report
 from hipnode.reporting.presentation import presentation_state
 from hipnode.reporting.request import BuiltObject, ReportRequest
@@ -45,11 +45,7 @@ def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:
     if ResultKind.CAPTURE in wanted:
         yield from ((ResultKind.CAPTURE, made) for made in captures.values())
     shown = captures if ResultKind.CAPTURE in wanted else {}
-    reports = [
-        report
-        for sr_class in (request.sr_classes if ResultKind.SR in wanted else ())
-        if (report := measurement_report(study, sr_class, shown)) is not None
-    ]
+    reports = measurement_reports(study, shown) if ResultKind.SR in wanted else []
     yield from ((ResultKind.SR, report) for report in reports)
     if ResultKind.TEXT in wanted or (ResultKind.SR in wanted and not reports):
         yield ResultKind.TEXT, text_report(study)

@@ -31,6 +31,7 @@ Colour = tuple[int, int, int]
 RGB = NDArray[np.uint8]
 
 LONG_SIDE_PX: Final = 1200
+"""Of the radiograph in the picture: sharp on a screen, and small on the wire."""
 _CIVIDIS: Final = np.array(
     [
         (0, 34, 78), (0, 46, 106), (26, 56, 111), (50, 67, 109), (67, 78, 108),
@@ -84,10 +85,10 @@ def draw(source: SourceImage, maker: str = "hipnode") -> RGB:
     """
     if source.pixels is None:
         raise ValueError("an image without pixels cannot be drawn")
-    image = Image.fromarray(source.pixels).convert("RGB")
+    image = Image.fromarray(source.pixels)
     shrink = LONG_SIDE_PX / max(image.size)
     size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
-    image = image.resize(size, Image.Resampling.LANCZOS)
+    image = image.resize(size, Image.Resampling.LANCZOS).convert("RGB")
     rows, columns = source.pixels.shape
     if source.reading is not None:
         rows, columns = source.reading.rows, source.reading.columns

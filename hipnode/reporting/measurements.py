@@ -13,7 +13,7 @@ PS3.3 A.35.13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import highdicom as hd
 import numpy as np
@@ -24,7 +24,7 @@ from hipnode.codes import Concept
 from hipnode.domain import Box, Finding, HipReading, ResultKind
 from hipnode.reporting.documents import document
 from hipnode.reporting.envelope import Study
-from hipnode.reporting.request import SR_CLASSES, SourceImage, SRClass, findings_of
+from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
 from hipnode.reporting.terms import (
     HIP_NOT_ASSESSED,
     PRESENCE,
@@ -47,15 +47,13 @@ from hipnode.reporting.words import (
 )
 
 
-def measurement_report(
-    study: Study, sr_class: SRClass, captures: Mapping[str, Dataset]
-) -> Dataset | None:
-    """Return the SR, or None where no hip was read: an empty TID 1500 has nothing to show.
+def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[Dataset]:
+    """Return the SR in each SOP Class of the request, with one content tree for all.
+
+    Where no hip was read there is none: an empty TID 1500 has nothing to show.
 
     Parameters
     ----------
-    sr_class
-        The SOP Class, by its name in the settings.
     captures
         The heat-map capture of an image, by the image's SOP Instance UID.
     """
@@ -66,7 +64,7 @@ def measurement_report(
         for finding in findings_of(hip)
     ]
     if not groups:
-        return None
+        return []
     report = hd.sr.MeasurementReport(
         observation_context=_observer(study),
         procedure_reported=concept(codes.IMAGING_PROCEDURE),
@@ -79,22 +77,10 @@ def measurement_report(
     root.ContentSequence.append(_evaluations(study))
     _separate(root)
     shown = [captures[i.SOPInstanceUID] for i in study.images if i.SOPInstanceUID in captures]
-    _check(study, sr_class, root, shown)
-    return document(study, ResultKind.SR, SR_CLASSES[sr_class], root, shown)
-
-
-def _check(study: Study, sr_class: SRClass, root: Dataset, shown: Sequence[Dataset]) -> None:
-    """Let highdicom check the tree's value types and references against the SOP Class."""
-    cls = hd.sr.Comprehensive3DSR if sr_class == "comprehensive-3d" else hd.sr.ComprehensiveSR
-    cls(
-        evidence=[*study.images, *shown],
-        content=root,
-        series_instance_uid="2.25.1",
-        series_number=1,
-        sop_instance_uid="2.25.2",
-        instance_number=1,
-        manufacturer=codes.MANUFACTURER,
-    )
+    return [
+        document(study, ResultKind.SR, SR_CLASSES[sr_class], root, shown)
+        for sr_class in study.request.sr_classes
+    ]
 
 
 def concept(of: Concept) -> hd.sr.CodedConcept:

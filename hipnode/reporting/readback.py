@@ -38,7 +38,7 @@ def read_back(source: Path | bytes) -> list[Measured]:
     Raises
     ------
     ValueError
-        If highdicom cannot read the object, or a group is not one of `measurement_report`'s.
+        If highdicom cannot read the object, or a group is not one of `measurement_reports`'.
     """
     try:
         report: Any = hd.sr.srread(BytesIO(source) if isinstance(source, bytes) else source)

@@ -137,19 +137,23 @@ class FileStore:
         Raises
         ------
         DiskFull, StorageUnavailable
-            If the file, or its folder's entry, cannot be made durable. Nothing is kept then.
+            If the file, or its folder's entry, cannot be made durable. It is not to be used then.
         """
         relative = self._name(IMAGES, sop_instance_uid, sha256)
         target = self.root / relative
         try:
             self._folder(target.parent)
-            incoming.sync()
-            reach(Point.FILE_SYNCED)
             try:
+                # Named first, so that one commit of the file system's journal takes both. What a
+                # crash or a failure leaves under the name has no row, so nobody reads it; the
+                # image replaces it when it comes again.
                 os.link(incoming.path, target)
+                reach(Point.FILE_NAMED)
+                incoming.sync()
             except FileExistsError:
-                os.utime(target)  # it is wanted again: `reconcile` leaves young files alone
-            reach(Point.FILE_NAMED)
+                incoming.sync()
+                incoming.path.replace(target)
+            reach(Point.FILE_SYNCED)
             fsync_folder(target.parent)
         except OSError as error:
             raise _unavailable(error) from error

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 
+import highdicom as hd
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -74,6 +75,27 @@ def test_a_profile_gets_what_it_asks_for() -> None:
     assert not [
         i for i in items(first.dataset) if i.ConceptNameCodeSequence[0].CodeValue == "121200"
     ]
+
+
+@pytest.mark.parametrize("name", [name for name, case in cases.CASES.items() if case.measured])
+def test_highdicom_accepts_the_tree_in_each_sop_class(name: str) -> None:
+    """Value types, relationships and references, as its constructors check them."""
+    asked = replace(
+        cases.CASES[name].request(name), sr_classes=("comprehensive-3d", "comprehensive")
+    )
+    built = build(asked)
+    shown = [b.dataset for b in built if b.kind is ResultKind.CAPTURE]
+    reports = [b.dataset for b in built if b.kind is ResultKind.SR]
+    for report, cls in zip(reports, (hd.sr.Comprehensive3DSR, hd.sr.ComprehensiveSR), strict=True):
+        cls(
+            evidence=[*(s.dataset for s in asked.sources), *shown],
+            content=report.group_dataset(0x0040),
+            series_instance_uid="2.25.1",
+            series_number=1,
+            sop_instance_uid="2.25.2",
+            instance_number=1,
+            manufacturer="test",
+        )
 
 
 # --- what is measured -------------------------------------------------------------------------

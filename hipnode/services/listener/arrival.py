@@ -22,7 +22,9 @@ _PREFIX: Final = bytes(128) + b"DICM"
 _TAG: Final = Struct("<HH")
 _SHORT: Final = Struct("<H")
 _LONG: Final = Struct("<I")
-_MAX_PIECES: Final = 1000  # of one writev; the kernel takes 1024
+_WRITE_BYTES: Final = 64 * 1024
+"""Of one write. For larger ones Linux takes page cache in large folios, and virtual machines pay
+for each: on ours, 14 ms of copying for 11 MB written a megabyte at a time, 3 ms like this."""
 _WRITEBACK_BYTES: Final = 2 * 1024 * 1024
 _HASH_ASIDE_BYTES: Final = 64 * 1024
 _SYNC_FILE_RANGE_WRITE: Final = 2
@@ -97,8 +99,8 @@ class Body:
             self._hashing = _hashers.submit(self._update, pieces)
         else:
             self._update(pieces)
-        for first in range(0, len(pieces), _MAX_PIECES):
-            _write_all(self._descriptor, pieces[first : first + _MAX_PIECES])
+        for piece in pieces:
+            _write_all(self._descriptor, piece)
         self.size_bytes += size
         if self.size_bytes - self._started >= _WRITEBACK_BYTES:
             _start_writeback(self._descriptor, self._started, self.size_bytes - self._started)
@@ -114,14 +116,9 @@ class Body:
             self._hashing = None
 
 
-def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
-    pending = [piece for piece in pieces if len(piece)]
-    while pending:
-        written = os.writev(descriptor, pending)
-        while pending and written >= len(pending[0]):
-            written -= len(pending.pop(0))
-        if written:
-            pending[0] = pending[0][written:]
+def _write_all(descriptor: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(descriptor, piece[:_WRITE_BYTES]) :]
 
 
 def _load_sync_file_range() -> Any:

@@ -145,17 +145,30 @@ class StreamingDUL(DULServiceProvider):
             self._wait()
             if self._is_owed():
                 self._waited_s += time.monotonic() - began_s
+            received = self._receive()
+        if received is None:
             return False
-        self._last_heard_s = time.monotonic()
+        while received and not self._take_in(received):
+            # Within a message there is nothing else to do, and each turn of pynetdicom's loop
+            # costs a twentieth of a millisecond.
+            received = self._receive() if self._is_owed() and self._is_free() else None
         if received == 0:
             self.event_queue.put("Evt17")  # transport connection closed
-            return True
+        return True
+
+    def _take_in(self, received: int) -> bool:
+        """Act on what was received; return whether a whole other PDU led to an event."""
+        self._last_heard_s = time.monotonic()
         self._end += received
         self._owed_bytes += received
-        self._parse()
+        happened = self._parse()
         if not self._is_owed():
             self._owed_bytes, self._waited_s = 0, 0.0
-        return True
+        return happened
+
+    def _is_free(self) -> bool:
+        """Tell whether nothing waits to be sent and nobody wants this thread to end."""
+        return self.to_provider_queue.empty() and not self._kill_thread
 
     def _is_owed(self) -> bool:
         """Tell whether the peer has begun something that it has not finished."""

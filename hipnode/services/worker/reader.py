@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import pydicom
@@ -23,9 +23,6 @@ from hipnode import imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable
 from hipnode.faults import Point, reach
-
-VIEW_PX: Final = 1600
-"""The longer edge of a heat map's picture: sharp on a screen, and small on the wire."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ _views: dict[Path, NDArray[np.uint8]] = {}
 
 def _remember_view(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Keep the pictures of the last few images: the report usually follows the reading closely."""
-    scale = min(1.0, VIEW_PX / max(pixels.shape))
+    scale = min(1.0, reporting.LONG_SIDE_PX / max(pixels.shape))
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
     grey = np.rint(np.clip(imaging.resample(pixels, size), 0, 1) * 255)
     view: NDArray[np.uint8] = grey.astype(np.uint8)
