@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from tests.archive import Orthanc
+from tests.crew import Crew
 from tests.node import Node
 from tests.peers import eventually
 
@@ -22,6 +23,17 @@ def settled(node: Node, timeout_s: float = 300) -> dict[str, Any]:
         return found if found["jobs"] and not still_open else None
 
     return eventually(document, timeout_s=timeout_s, poll_s=1, what="no job is open")
+
+
+def all_committed(crew: Crew, timeout_s: float = 300) -> dict[str, int]:
+    """Wait until the archive has answered for everything; return the account."""
+
+    def account() -> dict[str, int]:
+        crew.tend()
+        found: dict[str, int] = crew.node.status("--account")["account"]
+        return found if found["committed"] == found["received"] else {}
+
+    return eventually(account, timeout_s=timeout_s, poll_s=1, what="all is committed to")
 
 
 def events(node: Node) -> Counter[str]:

@@ -10,6 +10,8 @@ import pytest
 
 from hipnode.settings import Settings
 from tests.archive import Orthanc
+from tests.crew import Crew
+from tests.node import destination
 from tests.peers import Process, require, start_on_free_ports
 from tests.postgres import Postgres
 
@@ -94,6 +96,43 @@ def postgres_url(postgres: Postgres, _migrated_template: str) -> Iterator[str]:
     yield postgres.url(name)
     postgres.start()
     postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_url(request: pytest.FixtureRequest) -> str:
+    """Each database engine in turn: empty for the embedded SQLite, or PostgreSQL's URL."""
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
+    """A function that makes a crew for a database: it reports to the session's Orthanc.
+
+    Keywords are options of the destination, which is asked for commitment unless they say other.
+    """
+    made: list[Crew] = []
+
+    def make(url: str = "", *, lease_s: float = 4, **options: Any) -> Crew:
+        wanted = {"objects": ["sr", "text"], "storage_commitment": True, "commitment_timeout_s": 4}
+        crew = Crew(
+            tmp_path / "node",
+            url,
+            destinations=[destination(orthanc, **{**wanted, **options})],
+            queue={
+                "lease_s": lease_s,
+                "max_attempts": 1000,
+                "backoff_first_s": 0.1,
+                "backoff_cap_s": 0.5,
+            },
+            report={"quiet_s": 0.5, "report_on_release": True},
+        )
+        made.append(crew)
+        orthanc.set_modality("hipnode", crew.node.ae_title, crew.node.host, crew.node.port)
+        return crew
+
+    yield make
+    for crew in made:
+        crew.end()
 
 
 class StoreSCP:

@@ -6,13 +6,14 @@ sends until it is acknowledged, results go to Orthanc, and both database engines
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hipnode.faults import Point
 from tests.account import (
+    all_committed,
     assert_the_archive_holds_every_result_once,
     assert_the_audit_log_is_unbroken,
     assert_the_count_adds_up,
@@ -22,7 +23,6 @@ from tests.account import (
 )
 from tests.archive import Orthanc
 from tests.crew import Crew, Modality
-from tests.node import destination
 from tests.peers import eventually
 from tests.senders import SAMPLES, copies, sendable
 
@@ -36,35 +36,11 @@ WITHIN_A_READING = {
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path, orthanc: Orthanc) -> Iterator[Crew]:
-    """A node that reports to the session's Orthanc, its services killed by nobody yet."""
-    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    made = Crew(
-        tmp_path / "node",
-        url,
-        destinations=[
-            destination(
-                orthanc, objects=["sr", "text"], storage_commitment=True, commitment_timeout_s=4
-            )
-        ],
-        queue={"lease_s": 4, "max_attempts": 50, "backoff_first_s": 0.1, "backoff_cap_s": 0.5},
-        report={"quiet_s": 0.5, "report_on_release": True},
-    )
-    yield made
-    made.end()
-
-
-def all_committed(crew: Crew) -> dict[str, int]:
-    """Return the account, once the archive has answered for everything."""
-    crew.tend()
-    account: dict[str, int] = crew.node.status("--account")["account"]
-    return account if account["committed"] == account["received"] else {}
-
-
-def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_a_kill_at_every_point(
+    new_crew: Callable[..., Crew], either_url: str, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    crew = new_crew(either_url)
     images = list(sendable(copies(SAMPLES[0], IMAGES, tmp_path), tmp_path))
-    orthanc.set_modality("hipnode", crew.node.ae_title, crew.node.host, crew.node.port)
     crew.start()
     crew.arm(*Point)
     modality = Modality(crew.node)
@@ -79,7 +55,7 @@ def test_a_kill_at_every_point(crew: Crew, orthanc: Orthanc, tmp_path: Path) -> 
             crew.tend()
     eventually(reached, timeout_s=500, poll_s=0.1, what="every point has killed somebody")
     settled(crew.node)
-    account = eventually(lambda: all_committed(crew), timeout_s=300, poll_s=1)
+    account = all_committed(crew)
 
     in_a_child = {Point.READING_BEGUN, Point.READING_MADE}  # which the worker outlives
     assert sum(crew.deaths.values()) == len(set(Point) - in_a_child)

@@ -22,7 +22,6 @@ from tests.account import (
 )
 from tests.archive import Orthanc
 from tests.crew import SERVICES, Crew, Load
-from tests.node import destination as place_of
 from tests.peers import eventually
 from tests.postgres import Postgres
 from tests.protocol.conftest import Service
@@ -191,20 +190,6 @@ def test_a_pacs_that_hangs_up_in_the_middle_of_an_object(
 # --- the database -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def crew(tmp_path: Path, orthanc: Orthanc, postgres_url: str) -> Iterator[Crew]:
-    """A node on PostgreSQL, its services processes of their own."""
-    made = Crew(
-        tmp_path / "node",
-        postgres_url,
-        destinations=[place_of(orthanc, objects=["sr"])],
-        queue={"lease_s": 10, "max_attempts": 50, "backoff_first_s": 0.1, "backoff_cap_s": 0.5},
-        report={"quiet_s": 0.5, "report_on_release": True},
-    )
-    yield made
-    made.end()
-
-
 def are_up(crew: Crew) -> bool:
     """Tell whether every service is past its start; the worker has loaded two model sets then."""
     seen = events(crew.node)
@@ -212,9 +197,14 @@ def are_up(crew: Crew) -> bool:
 
 
 def test_the_database_is_restarted_under_load(
-    crew: Crew, orthanc: Orthanc, postgres: Postgres, tmp_path: Path
+    new_crew: Callable[..., Crew],
+    orthanc: Orthanc,
+    postgres: Postgres,
+    postgres_url: str,
+    tmp_path: Path,
 ) -> None:
     """Once it is shut down, once it is killed: services wait, and not one of them dies."""
+    crew = new_crew(postgres_url, lease_s=10, objects=["sr"], storage_commitment=False)
     (tmp_path / "images").mkdir()
     load = Load(crew, tmp_path / "images", every_s=0.5)
     crew.start()
