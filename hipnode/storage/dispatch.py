@@ -171,10 +171,13 @@ class SQLiteDispatcher:
     ) -> None:
         log = get_logger(service="dispatcher")
         away_s = 0.0
+        job: Job | None = None
         while not stop.is_set():
             try:
                 before = self._store.database.written()
-                job = self._store.ledger.claim(kinds, owner, destination=destination)
+                job = self._store.ledger.claim(
+                    kinds, owner, destination=destination, look_first=job is None
+                )
             except StorageUnavailable as error:
                 if not away_s:
                     log.error(Event.DATABASE_WENT_AWAY, reason=str(error))

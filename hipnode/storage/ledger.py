@@ -100,7 +100,14 @@ class Ledger(Recovery):
 
     # --- claiming -----------------------------------------------------------------------------
 
-    def claim(self, kinds: Iterable[JobKind], owner: str, *, destination: str = "") -> Job | None:
+    def claim(
+        self,
+        kinds: Iterable[JobKind],
+        owner: str,
+        *,
+        destination: str = "",
+        look_first: bool = True,
+    ) -> Job | None:
         """Take the job that should run next, or None.
 
         Urgent jobs go first, and waiting counts as urgency. Deliveries go out one at a time per
@@ -114,10 +121,13 @@ class Ledger(Recovery):
             Who claims: it is on the audit log.
         destination
             Deliveries to this destination only.
+        look_first
+            Whether to begin with a look that writes nothing and keeps nobody from writing: for who
+            does not expect to find anything.
         """
         wanted = tuple(kinds)
         now = self._now()
-        if self._database.is_sqlite:  # look first: an idle service should not write
+        if look_first and self._database.is_sqlite:
             found = self._database.read(lambda c: self._next(c, wanted, now, destination, False))
             if found is None:
                 return None

@@ -14,13 +14,19 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
+    Integer,
     Row,
+    Select,
+    String,
     bindparam,
+    column,
     func,
     literal_column,
     select,
-    union_all,
+    text,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -189,24 +195,21 @@ class Queue:
 
     # --- what may run next --------------------------------------------------------------------
 
-    def heads(
-        self, connection: Connection, kinds: tuple[JobKind, ...], now: datetime
-    ) -> list[tuple[str, int]]:
-        """Return the (kind, priority) pairs with a job that is due, the first to run in front.
-
-        One step of priority is worth `ageing`: the order is that of the due times, each less so
-        many steps. Only the oldest job of each pair is looked at, so the backlog does not matter.
-        """
-        rows = connection.execute(_heads(kinds), {"now": now}).all()
-        rows = sorted(rows, key=lambda row: row.due_utc - row.priority * self.ageing)
-        return [(row.kind, row.priority) for row in rows]
-
     def next_job(
         self, connection: Connection, kinds: tuple[JobKind, ...], now: datetime
     ) -> Row[Any] | None:
-        """Return and lock the job to run next, past those that others are about to claim."""
-        for kind, priority in self.heads(connection, kinds, now):
-            chosen = {"kind": kind, "priority": priority, "now": now}
+        """Return and lock the job to run next, past those that others are about to claim.
+
+        One step of priority is worth `ageing`: the order is that of the due times, each less so
+        many steps. Only the oldest due job of each (kind, priority) is looked at, so the backlog
+        does not matter.
+        """
+        at = {"now": now, "ageing_us": self.ageing // timedelta(microseconds=1)}
+        row = connection.execute(_next(kinds), at).first()
+        if row is not None or connection.dialect.name == "sqlite":  # which has one writer
+            return row
+        for head in connection.execute(_heads(kinds), at).all():  # each is being claimed
+            chosen = {"kind": head.kind, "priority": head.priority, "now": now}
             if (row := connection.execute(_FIRST, chosen).first()) is not None:
                 return row
         return None
@@ -280,6 +283,7 @@ IS_QUEUED: Final = job.c.state == literal_column("'queued'")
 IS_CLAIMED: Final = job.c.state == literal_column("'claimed'")
 _IS_DELIVER: Final = job.c.kind == literal_column("'deliver'")
 _NOW: Final = bindparam("now", type_=Moment)
+_AGEING_US: Final = bindparam("ageing_us", type_=BigInteger)
 
 _ENQUEUE: Final = in_both(
     lambda insert: insert(job).on_conflict_do_nothing(index_elements=["key"]).returning(job)
@@ -333,21 +337,30 @@ def under_way(connection: Connection, name: str) -> bool:
 
 
 @cache
-def _heads(kinds: tuple[JobKind, ...]) -> Any:
-    """Return the query for the oldest due job of each kind and priority."""
-    heads = []
-    for kind in kinds:
-        for priority in PRIORITIES:
-            head = (
-                select(job.c.kind, job.c.priority, job.c.due_utc)
-                .where(
-                    IS_QUEUED,
-                    job.c.kind == literal_column(f"'{kind}'"),
-                    job.c.priority == literal_column(str(priority)),
-                    job.c.due_utc <= _NOW,
-                )
-                .order_by(job.c.due_utc)
-                .limit(1)
-            )
-            heads.append(select(head.subquery()))
-    return union_all(*heads)
+def _heads(kinds: tuple[JobKind, ...]) -> Select[Any]:
+    """Return the query for the oldest due job of each kind and priority, the first to run first."""
+    pairs = ", ".join(f"('{kind}', {priority})" for kind in kinds for priority in PRIORITIES)
+    kind, priority = column("column1", String), column("column2", Integer)  # both engines' names
+    pair = text(f"VALUES {pairs}").columns(kind, priority).cte("pair")
+    oldest = job.alias()
+    head = (
+        select(oldest.c.id)
+        .where(
+            oldest.c.state == literal_column("'queued'"),
+            oldest.c.kind == pair.c.column1,
+            oldest.c.priority == pair.c.column2,
+            oldest.c.due_utc <= _NOW,
+        )
+        .order_by(oldest.c.due_utc, oldest.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    order = type_coerce(job.c.due_utc, BigInteger) - job.c.priority * _AGEING_US
+    heads = select(head.label("id")).select_from(pair).subquery()
+    return select(job).join(heads, job.c.id == heads.c.id).where(IS_QUEUED).order_by(order)
+
+
+@cache
+def _next(kinds: tuple[JobKind, ...]) -> Select[Any]:
+    """Return the query for the first of those that nobody else is about to claim, locked."""
+    return _heads(kinds).limit(1).with_for_update(of=job, skip_locked=True)

@@ -88,7 +88,8 @@ def _ours(run: Run, engine: str, store: Store, backlogs: list[int]) -> Iterator[
 
 
 def _claim_and_finish(store: Store) -> None:
-    job = store.ledger.claim((JobKind.READ,), "bench")
+    # as a dispatcher does that has just found a job
+    job = store.ledger.claim((JobKind.READ,), "bench", look_first=False)
     if job is None:
         raise RuntimeError("the queue is empty")
     store.ledger.finish_read(job, _READING)
