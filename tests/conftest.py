@@ -10,6 +10,7 @@ import pytest
 
 from hipnode.settings import Settings
 from tests.archive import Orthanc
+from tests.bucket import Bucket
 from tests.crew import Crew
 from tests.node import destination
 from tests.peers import Process, require, start_on_free_ports
@@ -99,7 +100,7 @@ def postgres_url(postgres: Postgres, _migrated_template: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def either_url(request: pytest.FixtureRequest) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """Each database engine in turn: empty for the embedded SQLite, or PostgreSQL's URL."""
     return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
@@ -133,6 +134,14 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
     yield make
     for crew in made:
         crew.end()
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Bucket]:
+    """An empty S3-compatible bucket."""
+    made = Bucket(tmp_path)
+    yield made
+    made.close()
 
 
 class StoreSCP:

@@ -7,8 +7,10 @@ after. Each machine has a cache of its own: nothing but the database and the buc
 
 from __future__ import annotations
 
-import shutil
+import os
+import time
 import tomllib
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,11 +21,21 @@ from obstore.store import S3Store
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import BucketSettings
-from hipnode.storage.files import IMAGES, RESULTS, FileStore, IncomingFile, replace_durably
+from hipnode.storage.files import (
+    IMAGES,
+    QUARANTINE,
+    RESULTS,
+    FileStore,
+    IncomingFile,
+    replace_durably,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
+CACHED_S: Final = 86_400.0
+"""A copy on this machine goes when nobody has used it for so long, whatever retention says."""
+_LOOK_S: Final = 600.0
 _TIMEOUTS: Final[ClientConfig] = {"timeout": "60s", "connect_timeout": "10s", "allow_http": True}
 
 
@@ -66,13 +78,14 @@ class BucketStore(FileStore):
     bucket
         The object store.
     room_bytes
-        Cached files go, the oldest first, while the disk has less than this free.
+        Copies on this machine go, the longest unused first, while the disk has less than this free.
     """
 
     def __init__(self, root: Path, bucket: S3Store, room_bytes: int) -> None:
         super().__init__(root)
         self._bucket = bucket
         self._room_bytes = room_bytes
+        self._next_look_s = 0.0
 
     def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
         """Keep a received file; returns once the object store has acknowledged it."""
@@ -95,24 +108,91 @@ class BucketStore(FileStore):
             If the object store cannot be asked, or the path leads out of the store.
         """
         path = super().path(relative)
-        if not path.exists():
+        try:
+            os.utime(path)  # in use: the last to go
+        except FileNotFoundError:
             self._fetch(relative, path)
+        except OSError as error:
+            raise _away(error) from error
         return path
+
+    def exists(self, relative: str) -> bool:
+        """Tell whether the file of a row is here or in the bucket; nothing is fetched."""
+        return super().path(relative).exists() or self._kept_s(relative) is not None
+
+    def untouched_since(self, time_s: float) -> Iterator[str]:
+        """Yield what the bucket has had since before ``time_s``; see `FileStore`."""
+        try:
+            for top in (IMAGES, RESULTS):
+                for page in obstore.list(self._bucket, top):
+                    for found in page:
+                        if found["last_modified"].timestamp() < time_s:
+                            yield found["path"]
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def put_aside(self, relative: str) -> None:
+        """Move an object that no row knows into the bucket's quarantine."""
+        path = super().path(relative)
+        aside = f"{QUARANTINE}/{path.parent.name}-{path.name}"
+        try:
+            obstore.rename(self._bucket, relative, aside)
+        except (NotFoundError, FileNotFoundError):
+            return  # another host's housekeeper was faster
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+        path.unlink(missing_ok=True)
 
     def delete(self, relative: str, *, unless_touched_since_s: float | None = None) -> bool:
         """Delete a file here and in the bucket; see `FileStore.delete`."""
-        try:
-            if unless_touched_since_s is not None:
-                touched = obstore.head(self._bucket, relative)["last_modified"]
-                if touched.timestamp() >= unless_touched_since_s:
-                    return False
-            obstore.delete(self._bucket, relative)
-        except (NotFoundError, FileNotFoundError):
+        kept_s = self._kept_s(relative)
+        if kept_s is None or (
+            unless_touched_since_s is not None and kept_s >= unless_touched_since_s
+        ):
             return False
+        try:
+            obstore.delete(self._bucket, relative)
         except (BaseError, OSError) as error:
             raise _away(error) from error
         super().path(relative).unlink(missing_ok=True)
         return True
+
+    def tidy(self) -> None:
+        """Drop copies on this machine that are out of use, and further ones until there is room.
+
+        What has not come to the bucket yet can be among them: its upload fails then, and whoever
+        sends it is told to send it again.
+        """
+        now_s = time.time()
+        if now_s < self._next_look_s and self.free_bytes() >= self._room_bytes:
+            return
+        self._next_look_s = now_s + _LOOK_S
+        for used_s, path in sorted(self._cached()):
+            if used_s > now_s - CACHED_S and self.free_bytes() >= self._room_bytes:
+                return
+            try:
+                if path.stat().st_mtime == used_s:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # another process was faster
+            except OSError as error:
+                raise _away(error) from error
+
+    def _cached(self) -> Iterator[tuple[float, Path]]:
+        for path in self.files(IMAGES, RESULTS):
+            try:
+                yield path.stat().st_mtime, path
+            except FileNotFoundError:
+                continue
+
+    def _kept_s(self, relative: str) -> float | None:
+        """Return since when (seconds since 1970) the bucket has a file; None if it has none."""
+        try:
+            return obstore.head(self._bucket, relative)["last_modified"].timestamp()
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
 
     def _upload(self, relative: str) -> None:
         try:
@@ -121,7 +201,7 @@ class BucketStore(FileStore):
             raise _away(error) from error
 
     def _fetch(self, relative: str, path: Path) -> None:
-        self._make_room()
+        self.tidy()
         try:
             data = bytes(obstore.get(self._bucket, relative).bytes())
         except (NotFoundError, FileNotFoundError):
@@ -130,16 +210,6 @@ class BucketStore(FileStore):
             raise _away(error) from error
         self._folder(path.parent)
         replace_durably(path, data)
-
-    def _make_room(self) -> None:
-        """Drop cached files until there is room; they are all in the bucket."""
-        if self.free_bytes() >= self._room_bytes:
-            return
-        cached = sorted(self.files(IMAGES, RESULTS), key=lambda path: path.stat().st_mtime)
-        for path in cached:
-            path.unlink(missing_ok=True)
-            if shutil.disk_usage(self.root).free >= self._room_bytes:
-                return
 
 
 def _away(error: BaseException) -> StorageUnavailable:

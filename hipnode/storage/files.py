@@ -215,8 +215,31 @@ class FileStore:
             raise _unavailable(error) from error
         return True
 
+    def exists(self, relative: str) -> bool:
+        """Tell whether the file of a row is there.
+
+        Raises
+        ------
+        StorageUnavailable
+            If that cannot be found out, or the path leads out of the store.
+        """
+        return self.path(relative).exists()
+
+    def untouched_since(self, time_s: float) -> Iterator[str]:
+        """Yield the relative path of each image and result kept before ``time_s`` (since 1970)."""
+        for path in self.files(IMAGES, RESULTS):
+            try:
+                if path.stat().st_mtime < time_s:
+                    yield str(path.relative_to(self.root))
+            except FileNotFoundError:
+                continue
+
+    def put_aside(self, relative: str) -> None:
+        """Move a kept file that no row knows out of the way, for a person to look at."""
+        self.quarantine(self.root / relative)
+
     def quarantine(self, path: Path) -> None:
-        """Move a file that no row knows out of the way, for a person to look at."""
+        """Move a file of this machine out of the way, for a person to look at."""
         try:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
@@ -229,6 +252,9 @@ class FileStore:
             for folder, _, names in os.walk(self.root / name):
                 for file in sorted(names):
                     yield Path(folder, file)
+
+    def tidy(self) -> None:
+        """Drop copies that can be had again; where there is no bucket, there are none."""
 
     def free_bytes(self) -> int:
         """Return how much the disk still takes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import select
@@ -18,7 +18,7 @@ from hipnode.domain import JobKind, JobState
 from hipnode.errors import LeaseLost
 from hipnode.log import Event, get_logger
 from hipnode.storage.engine import Database
-from hipnode.storage.files import IMAGES, INCOMING, RESULTS, YOUNG_S, FileStore
+from hipnode.storage.files import INCOMING, YOUNG_S, FileStore
 from hipnode.storage.ledger import Ledger
 from hipnode.storage.queue import to_job
 from hipnode.storage.schema import instance, job, result
@@ -73,7 +73,7 @@ def _give_up_missing(database: Database, ledger: Ledger, files: FileStore) -> in
         if not rows:
             return count
         for row in rows:
-            if not files.path(row.path).exists():
+            if not files.exists(row.path):
                 try:
                     ledger.quarantine(to_job(row), "the image's file is missing")
                 except LeaseLost:
@@ -84,41 +84,28 @@ def _give_up_missing(database: Database, ledger: Ledger, files: FileStore) -> in
 
 def _put_aside_unknown(database: Database, files: FileStore) -> int:
     """Move files that no row knows out of the way."""
+    names = files.untouched_since(time.time() - YOUNG_S)
     count = 0
-    page: list[Path] = []
-    for path in files.files(IMAGES, RESULTS):
-        if _is_old(path):
-            page.append(path)
-        if len(page) == _PAGE:
-            count += _put_aside(database, files, page)
-            page = []
-    return count + _put_aside(database, files, page)
-
-
-def _put_aside(database: Database, files: FileStore, page: list[Path]) -> int:
-    names = {str(path.relative_to(files.root)): path for path in page}
-    known: set[str] = set()
-    for table in (instance, result):
-        statement = select(table.c.path).where(table.c.path.in_(names))
-        known.update(database.read(lambda c, s=statement: list(c.execute(s).scalars())))  # type: ignore[misc]
-    unknown = [path for name, path in names.items() if name not in known]
-    for path in unknown:
-        files.quarantine(path)
-    return len(unknown)
+    while page := list(islice(names, _PAGE)):
+        known: set[str] = set()
+        for table in (instance, result):
+            statement = select(table.c.path).where(table.c.path.in_(page))
+            known.update(database.read(lambda c, s=statement: list(c.execute(s).scalars())))  # type: ignore[misc]
+        for name in page:
+            if name not in known:
+                files.put_aside(name)
+                count += 1
+    return count
 
 
 def _delete_abandoned(files: FileStore) -> int:
     """Delete what was half received when its listener died."""
     count = 0
     for path in files.files(INCOMING):
-        if _is_old(path):
-            path.unlink(missing_ok=True)
-            count += 1
+        try:
+            if time.time() - path.stat().st_mtime > YOUNG_S:
+                path.unlink()
+                count += 1
+        except FileNotFoundError:
+            continue
     return count
-
-
-def _is_old(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime > YOUNG_S
-    except FileNotFoundError:
-        return False

@@ -149,12 +149,6 @@ def abstained(sop_instance_uid: str, digest: str = MODELS) -> Reading:
 OpenStore = Callable[..., Bench]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database of the test's own; "" for SQLite in the data folder."""
-    return "" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
 @pytest.fixture
 def open_store(database_url: str, tmp_path: Path) -> Iterator[OpenStore]:
     """A function that opens the test's database, once more each time, with further settings."""

@@ -37,9 +37,9 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 def test_a_kill_at_every_point(
-    new_crew: Callable[..., Crew], either_url: str, orthanc: Orthanc, tmp_path: Path
+    new_crew: Callable[..., Crew], database_url: str, orthanc: Orthanc, tmp_path: Path
 ) -> None:
-    crew = new_crew(either_url)
+    crew = new_crew(database_url)
     images = list(sendable(copies(SAMPLES[0], IMAGES, tmp_path), tmp_path))
     crew.start()
     crew.arm(*Point)

@@ -34,9 +34,9 @@ pytestmark = pytest.mark.timeout(600 + 60 * KILLS)
 
 
 def test_nothing_is_lost_by_random_kills_under_load(
-    new_crew: Callable[..., Crew], either_url: str, orthanc: Orthanc, tmp_path: Path
+    new_crew: Callable[..., Crew], database_url: str, orthanc: Orthanc, tmp_path: Path
 ) -> None:
-    crew = new_crew(either_url)
+    crew = new_crew(database_url)
     chance = random.Random(SEED)  # noqa: S311 - no secret
     (tmp_path / "images").mkdir()
     load = Load(crew, tmp_path / "images")

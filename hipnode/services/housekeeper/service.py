@@ -52,6 +52,7 @@ class Housekeeper:
 
     def watch_disk(self) -> None:
         """Note when the disk runs low; old files then go at once."""
+        self._store.files.tidy()
         free = self._store.files.free_bytes()
         limit = self._settings.retention.disk_low_bytes
         turned, self._disk_low = (free < limit) and not self._disk_low, free < limit

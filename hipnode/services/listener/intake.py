@@ -263,6 +263,7 @@ class Intake:
             arrival.abandon()
 
     def _check_disk(self) -> None:
+        self._store.files.tidy()
         free_bytes = self._store.files.free_bytes()
         low = free_bytes < self._settings.retention.disk_low_bytes
         self.notes.disk(free_bytes, low=low)

@@ -1,0 +1,78 @@
+"""An S3-compatible bucket for the tests: moto's, on loopback, in this process."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.s3.models import s3_backends
+from moto.server import ThreadedMotoServer
+
+
+class Bucket:
+    """One empty bucket.
+
+    Attributes
+    ----------
+    tables
+        What the settings say of it.
+    client
+        boto3's view of it.
+    """
+
+    name = "images"
+
+    def __init__(self, folder: Path) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        self.server.start()
+        host, port = self.server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+        self.client: Any = boto3.client("s3", endpoint_url=endpoint, **keys)
+        for found in self.client.list_buckets()["Buckets"]:  # the server's memory outlives it
+            self._remove(found["Name"])
+        self.make()
+        keys_file = folder / "keys.toml"
+        keys_file.write_text('access_key_id = "k"\nsecret_access_key = "s"\n')
+        self.tables = {"name": self.name, "endpoint": endpoint, "keys_file": keys_file}
+
+    def make(self) -> None:
+        """Make the bucket."""
+        self.client.create_bucket(Bucket=self.name)
+
+    def remove(self) -> None:
+        """Take the bucket away with all that is in it: nothing can be written then."""
+        self._remove(self.name)
+
+    def _remove(self, name: str) -> None:
+        for found in self.client.list_objects_v2(Bucket=name).get("Contents", []):
+            self.client.delete_object(Bucket=name, Key=found["Key"])
+        self.client.delete_bucket(Bucket=name)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the names of all objects, sorted."""
+        found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix)
+        return [item["Key"] for item in found.get("Contents", [])]
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object into it, past hipnode."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's content."""
+        return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+    def age(self, key: str, seconds: float) -> None:
+        """Have the server believe that an object was put there so long ago."""
+        for account in s3_backends.values():
+            for backend in account.values():
+                if self.name in backend.buckets:
+                    backend.buckets[self.name].keys[key].last_modified -= timedelta(seconds=seconds)
+
+    def close(self) -> None:
+        """Stop the server."""
+        self.server.stop()
