@@ -155,7 +155,7 @@ class ModelSetRule(Part):
 class WorkerSettings(Part):
     model_set: str = "default"  # where no rule matches: a shipped set, or a model set file
     model_sets: tuple[ModelSetRule, ...] = (ModelSetRule(set="dxa", match=Match(modality="BMD")),)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "openvino", "cuda"] = "auto"
     processes: int = Field(default=1, ge=1)  # images read side by side
     threads: int = Field(default=0, ge=0)  # per process; 0: the cores shared out
     job_timeout_s: float = Field(default=60, gt=0)

@@ -60,7 +60,7 @@ def show(bundle: Bundle, model_set: SetOption = "default") -> None:
 def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or a role; empty: all.")] = "",
     model_set: SetOption = "default",
-    device: Annotated[str, typer.Option(help="cpu, cuda or torch-cpu")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, openvino, cuda or torch-cpu")] = "cpu",
     key: KeyOption = None,
 ) -> None:
     """Check digests, load, and run the golden input; with a key, check signatures as well."""

@@ -3,8 +3,12 @@
 Nothing here imports torch except `torch_engine` and `architectures`, and nothing that serves on
 a CPU imports those. What this package offers is brought in when it is first asked for (PEP 562):
 a listener needs the digest of a model set, and no inference engine.
+
+What arrives in a hospital stays there: ONNX Runtime would report each session to its makers
+(version, processor, digests of the models) from its first import on, and is told not to before it.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from hipnode.nets.onnx_engine import OnnxEngine
     from hipnode.nets.setfile import set_digest
     from hipnode.nets.spec import BundleSpec, Role
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = [
     "BundleSpec",

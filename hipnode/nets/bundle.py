@@ -73,7 +73,8 @@ def load_bundle(path: Path, *, device: str = "cpu", threads: int = 0) -> LoadedM
     path
         The bundle's folder.
     device
-        ``cpu`` runs ONNX Runtime; ``cuda`` runs torch on the GPU, ``torch-cpu`` torch on the CPU.
+        ``cpu`` runs ONNX Runtime, ``openvino`` OpenVINO on the CPU; ``cuda`` runs torch on the
+        GPU, ``torch-cpu`` torch on the CPU.
     threads
         Threads within an operator on the CPU; 0 for the engine's own choice.
 
@@ -88,18 +89,26 @@ def load_bundle(path: Path, *, device: str = "cpu", threads: int = 0) -> LoadedM
     if files[INFERENCE] != inference_config(spec.name):
         raise BundleRefused(f"{INFERENCE} is not what hipnode writes; it is refused unread")
     check_tensors(files[WEIGHTS], WEIGHTS)
-    engine: Engine
-    if device == "cpu":
-        engine = OnnxEngine(files[GRAPH], files[WEIGHTS], spec.outputs, threads)
-    else:
-        # The one place where torch may come in; a node without a GPU never gets here.
-        torch_engine = import_module("hipnode.nets.torch_engine")
-        engine = torch_engine.TorchEngine(
-            spec.network, spec.arguments, files[WEIGHTS], spec.outputs,
-            device="cpu" if device == "torch-cpu" else device,
-        )  # fmt: skip
+    engine = _engine(files, spec, device, threads)
     prove(engine, spec, files[GOLDEN])
     return LoadedModel(spec, engine, path, _typical(files, spec))
+
+
+def _engine(files: dict[str, bytes], spec: BundleSpec, device: str, threads: int) -> Engine:
+    """Return the engine that a device asks for; what is not installed by default comes in here."""
+    if device == "cpu":
+        return OnnxEngine(files[GRAPH], files[WEIGHTS], spec.outputs, threads)
+    engine: Engine
+    if device == "openvino":
+        openvino_engine = import_module("hipnode.nets.openvino_engine")
+        engine = openvino_engine.OpenVinoEngine(files[GRAPH], files[WEIGHTS], spec.outputs, threads)
+        return engine
+    torch_engine = import_module("hipnode.nets.torch_engine")
+    engine = torch_engine.TorchEngine(
+        spec.network, spec.arguments, files[WEIGHTS], spec.outputs,
+        device="cpu" if device == "torch-cpu" else device,
+    )  # fmt: skip
+    return engine
 
 
 def _typical(files: dict[str, bytes], spec: BundleSpec) -> Typical | None:

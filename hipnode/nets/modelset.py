@@ -65,7 +65,7 @@ class ModelSet:
 
 def load_model_set(
     reference: str | Path = "default",
-    device: Literal["auto", "cpu", "cuda", "torch-cpu"] = "auto",
+    device: Literal["auto", "cpu", "openvino", "cuda", "torch-cpu"] = "auto",
     threads: int = 0,
 ) -> ModelSet:
     """Load a model set.
@@ -75,7 +75,8 @@ def load_model_set(
     reference
         The name of a shipped set, or the path of a model set file.
     device
-        ``auto`` takes the GPU where there is one and torch is installed.
+        As for `load_bundle`; ``auto`` takes the GPU where there is one and torch is installed,
+        else ``cpu``.
     threads
         Threads within an operator on the CPU; 0 for the engine's own choice.
 

@@ -61,7 +61,7 @@ class OnnxEngine:
                 graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except _ERRORS as error:
-            raise BundleRefused(f"ONNX Runtime refuses the graph: {_first_line(error)}") from None
+            raise BundleRefused(f"ONNX Runtime refuses the graph: {first_line(error)}") from None
         offered = {output.name for output in self._session.get_outputs()}
         if missing := [name for name in outputs if name not in offered]:
             raise BundleRefused(f"the graph lacks the outputs {', '.join(missing)}")
@@ -93,9 +93,10 @@ class OnnxEngine:
                 list(self._outputs), {k: v for k, v in given.items() if k in self._takes}
             )
         except _ERRORS as error:
-            raise BundleRefused(f"the graph cannot be run: {_first_line(error)}") from None
+            raise BundleRefused(f"the graph cannot be run: {first_line(error)}") from None
         return dict(zip(self._outputs, values, strict=True))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says, short enough for a reason."""
     return str(error).strip().splitlines()[0][:300]

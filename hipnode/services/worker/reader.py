@@ -7,6 +7,7 @@ The worker's own process never touches pixels, and this one never touches the da
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from hipnode import imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable
 from hipnode.faults import Point, reach
+from hipnode.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,26 @@ class ReaderSpec:
     """What a reading process needs to know."""
 
     model_set: str
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "openvino", "cuda"]
     threads: int
     memory_limit_bytes: int
     max_pixels: int
     policy: reading.ReadPolicy
     shadow: bool = False  # what it finds is marked as not to be reported
+
+
+def reader_spec(settings: Settings) -> ReaderSpec:
+    """Return what the settings say to a reading process."""
+    worker = settings.worker
+    shared_out = max(1, (os.cpu_count() or 1) // worker.processes)
+    return ReaderSpec(
+        model_set=worker.model_set,
+        device=worker.device,
+        threads=worker.threads or shared_out,
+        memory_limit_bytes=worker.memory_limit_bytes,
+        max_pixels=worker.max_pixels,
+        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants),
+    )
 
 
 @dataclass(frozen=True)
