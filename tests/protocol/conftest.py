@@ -13,6 +13,7 @@ from hipnode.domain import AuditEvent
 from hipnode.services import courier, listener
 from hipnode.settings import Settings
 from hipnode.storage import AuditEntry, AuditFilter, Store
+from tests.disks import SmallDisk
 
 
 class Service:
@@ -91,3 +92,17 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
+    """A function that mounts a disk of so many megabytes; for tests `on_a_small_disk`."""
+    made: list[SmallDisk] = []
+
+    def mount(megabytes: int) -> SmallDisk:
+        made.append(SmallDisk(tmp_path / f"disk-{len(made)}", megabytes))
+        return made[-1]
+
+    yield mount
+    for disk in made:
+        disk.close()

@@ -22,6 +22,7 @@ from tests.account import (
 )
 from tests.archive import Orthanc
 from tests.bucket import Bucket
+from tests.disks import SmallDisk, on_a_small_disk
 from tests.node import HIPNODE, Node, destination
 from tests.peers import Process, eventually
 from tests.protocol.conftest import Service
@@ -76,6 +77,28 @@ def test_a_result_is_in_the_bucket_before_its_path_is_known(service: Make, bucke
     bucket.remove()
     with pytest.raises(StorageUnavailable):
         node.store.files.write_result("1.2.4", b"another")
+
+
+@on_a_small_disk
+def test_a_cache_that_fills_its_disk_makes_room_for_what_comes(
+    service: Make, bucket: Bucket, small_disk: Callable[[int], SmallDisk], postgres_url: str
+) -> None:
+    node = service(
+        node={"data_dir": small_disk(6).folder},
+        database={"url": postgres_url},
+        bucket=bucket.tables,
+        retention={"disk_low_bytes": 2_000_000},
+    ).listen()
+    images = [radiograph(512, 512) for _ in range(16)]  # 0.5 MB each
+    with Wire(node.port, timeout_s=120) as wire:
+        wire.associate()
+        assert {store(wire, ds.SOPInstanceUID, encoded(ds)) for ds in images} == {0}
+        wire.release()
+    kept = bucket.keys()
+    assert len(kept) == len(images)
+    assert 0 < len(node.files("images")) < len(images)
+    for key in kept:
+        assert node.store.files.path(key).read_bytes() == bucket.get(key)
 
 
 def test_a_whole_node_keeps_its_files_in_the_bucket(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from tests.account import (
 )
 from tests.archive import Orthanc
 from tests.crew import SERVICES, Crew, Load
+from tests.disks import SmallDisk, on_a_small_disk
 from tests.peers import eventually
 from tests.postgres import Postgres
 from tests.protocol.conftest import Service
@@ -44,28 +43,11 @@ pytestmark = pytest.mark.timeout(600)
 # --- disk and folders -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """A function that mounts something on a new folder; skips where that is not allowed."""
-    with ExitStack() as stack:
-
-        def mounted(name: str, *arguments: str | Path) -> Path:
-            folder = tmp_path / name
-            folder.mkdir()
-            command = ["mount", *map(str, arguments), str(folder)]
-            done = subprocess.run(command, capture_output=True, check=False)
-            if done.returncode:
-                pytest.skip("mounting is not allowed here")
-            stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-            return folder
-
-        yield mounted
-
-
-def test_a_disk_that_is_really_full(service: Make, mount: Callable[..., Path]) -> None:
+@on_a_small_disk
+def test_a_disk_that_is_really_full(service: Make, small_disk: Callable[[int], SmallDisk]) -> None:
     """Files, rows and audit log: nothing can be written any more. Then there is room again."""
-    small = mount("small", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
-    node = service(node={"data_dir": small}).listen()
+    disk = small_disk(6)
+    node = service(node={"data_dir": disk.folder}).listen()
     images = [radiograph(512, 512) for _ in range(16)]  # 0.5 MB each
     with Wire(node.port, timeout_s=120) as wire:
         wire.associate()
@@ -73,7 +55,7 @@ def test_a_disk_that_is_really_full(service: Make, mount: Callable[..., Path]) -
         taken = statuses.count(0)
         assert 0 < taken < len(images)
         assert set(statuses) == {0, 0xA700}
-        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        disk.resize(64)
         for ds, status in zip(images, statuses, strict=True):
             if status:
                 assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
@@ -84,18 +66,18 @@ def test_a_disk_that_is_really_full(service: Make, mount: Callable[..., Path]) -
     assert node.store.audit.verify() is None
 
 
+@on_a_small_disk
 def test_a_folder_that_went_read_only(
-    service: Make, mount: Callable[..., Path], postgres_url: str, tmp_path: Path
+    service: Make, small_disk: Callable[[int], SmallDisk], postgres_url: str
 ) -> None:
-    (tmp_path / "disk").mkdir()
-    data = mount("data", "--bind", tmp_path / "disk")
-    node = service(node={"data_dir": data}, database={"url": postgres_url}).listen()
+    disk = small_disk(64)
+    node = service(node={"data_dir": disk.folder}, database={"url": postgres_url}).listen()
     ds = radiograph()
     with Wire(node.port, timeout_s=60) as wire:
         wire.associate()
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(data)], check=True)
+        disk.read_only(True)
         assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0xA700
-        subprocess.run(["mount", "-o", "remount,bind,rw", str(data)], check=True)
+        disk.read_only(False)
         assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
         wire.release()
     (refused,) = node.audited(AuditEvent.INSTANCE_REFUSED)
