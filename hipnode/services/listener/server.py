@@ -16,7 +16,6 @@ from contextlib import suppress
 from socketserver import BaseServer
 from typing import Any, Final, cast
 
-import pynetdicom
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -33,8 +32,6 @@ from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.tls import server_context
 from hipnode.settings import Settings
 
-_STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
-"""The fast receive path leans on internals of this version; others get pynetdicom's own."""
 _STRANGERS: Final = 4
 """Connections at a time from addresses that no caller has: enough to tell them why, no more."""
 
@@ -56,7 +53,7 @@ class _RingingQueue(queue.Queue[Any]):
 
 
 class NodeAssociation(Association):
-    """An association as acceptor whose images take the fast path."""
+    """An association as acceptor whose images go straight to their files."""
 
     def __init__(self, server: NodeServer) -> None:
         super().__init__(server.ae, "acceptor")
@@ -65,8 +62,7 @@ class NodeAssociation(Association):
         self.admitted = False
         bell = threading.Event()
         self.dimse = self.storage = StoreDIMSE(self, server.intake, bell)
-        if server.streaming:
-            self.dul = StreamingDUL(self, self.storage)
+        self.dul = StreamingDUL(self, self.storage)
         self.dul.to_user_queue = _RingingQueue(bell)
         self.dimse.msg_queue = _RingingQueue(bell)
         self.acse_timeout = server.ae.acse_timeout  # both live in timers of the `dul`
@@ -116,8 +112,6 @@ class NodeServer(ThreadedAssociationServer):
         The node's settings.
     intake
         Where objects go, and what writes about associations to the audit log.
-    streaming
-        Whether to use the fast receive path; without it, pynetdicom's own is used.
 
     Raises
     ------
@@ -130,12 +124,9 @@ class NodeServer(ThreadedAssociationServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(
-        self, settings: Settings, intake: Intake, *, streaming: bool = _STREAMING_FITS
-    ) -> None:
+    def __init__(self, settings: Settings, intake: Intake) -> None:
         listener = settings.listener
         self.intake = intake
-        self.streaming = streaming
         self.stopping = False
         self.admission = Admission(listener, settings.node.ae_title)
         self._limit = 2 * listener.max_associations + 8
