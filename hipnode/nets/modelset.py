@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from hipnode.nets.spec import BundleSpec, Role
 RADIOGRAPHS: Final = frozenset({Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE})
 """The roles without which no radiograph is read."""
 SCANS: Final = frozenset({Role.RISK})
-"""The role that reads a densitometer's scan of one hip."""
+"""The role that reads a densitometer's scan of one hip; a gate may stand before it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ModelSet:
     @property
     def reads_scans(self) -> bool:
         """Whether the set reads scans of a densitometer, and not radiographs."""
-        return self.models.keys() == SCANS
+        return _for_scans(self.models.keys())
 
     @property
     def gate(self) -> LoadedModel:
@@ -89,7 +90,7 @@ def load_model_set(
     path = set_file(reference)
     document = read_set(path)
     roles = {Role(role) for role in document.models}
-    if roles != SCANS and (missing := RADIOGRAPHS - roles):
+    if not _for_scans(roles) and (missing := RADIOGRAPHS - roles):
         raise BundleRefused(f"{path} names no model for {', '.join(sorted(missing))}")
     if alone := {Role(role) for role in document.clinical} - roles:
         raise BundleRefused(f"{path} has no model without clinical data for {', '.join(alone)}")
@@ -110,6 +111,10 @@ def load_model_set(
         load(document.models, clinical=False),
         load(document.clinical, clinical=True),
     )
+
+
+def _for_scans(roles: AbstractSet[Role]) -> bool:
+    return roles - {Role.GATE} == SCANS
 
 
 def _check(spec: BundleSpec, pin: Pin, role: Role, *, clinical: bool) -> None:

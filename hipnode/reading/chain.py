@@ -147,7 +147,7 @@ def _read_scan(
     header: Header, scan: Radiograph, models: ModelSet, policy: ReadPolicy, draft: _Draft
 ) -> Reading:
     """Read a densitometer's scan, which shows one hip from edge to edge (DXA 2023)."""
-    if abstention := scan_gate(header, scan, policy):
+    if abstention := scan_gate(header, scan, policy, models.models.get(Role.GATE)):
         return draft.abstained(abstention)
     roi = HipROI(Side(header.laterality), Box(0, 0, scan.columns, scan.rows), 1.0)
     (chosen,), notes = _choose(models, header, (Role.RISK,))

@@ -33,6 +33,8 @@ _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 _SMALLEST_PX: Final = 256
 _SMALLEST_SCAN_PX: Final = 64
 """A densitometer's image of a hip has about 0.6 mm a pixel."""
+_WIDEST_SCAN_MM: Final = 300.0
+"""Scans of one hip show some 150 to 200 mm; a pelvis, a spine or a body takes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,13 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
     return None
 
 
-def scan_gate(header: Header, scan: Radiograph, policy: ReadPolicy) -> Abstention | None:
-    """Return why a densitometer's scan is not read, as far as its header tells; None to go on."""
+def scan_gate(
+    header: Header, scan: Radiograph, policy: ReadPolicy, frontal: LoadedModel | None = None
+) -> Abstention | None:
+    """Return why an image is not read as a densitometer's scan of one hip; None to go on.
+
+    ``frontal`` is the gate that knows radiographs of the pelvis: what it accepts is refused here.
+    """
     if header.sop_class_uid not in SOP_CLASSES:
         return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
@@ -76,6 +83,16 @@ def scan_gate(header: Header, scan: Radiograph, policy: ReadPolicy) -> Abstentio
         return Abstention(AbstentionReason.TOO_SMALL, f"{scan.rows} x {scan.columns} pixels")
     if header.laterality not in {"R", "L"}:
         return Abstention(AbstentionReason.SIDE_UNKNOWN, "the header gives no laterality")
+    if scan.spacing_mm:
+        down, across = scan.rows * scan.spacing_mm[0], scan.columns * scan.spacing_mm[1]
+        if max(down, across) > _WIDEST_SCAN_MM:
+            detail = f"{down:.0f} x {across:.0f} mm are no scan of one hip"
+            return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
+    if frontal is not None:
+        turns, p_frontal = upright_quarter_turns(scan.pixels, frontal)
+        if turns is not None:
+            detail = f"P(frontal pelvis) = {p_frontal:.3f}: a radiograph, no scan of one hip"
+            return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     return None
 
 
