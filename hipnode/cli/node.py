@@ -67,7 +67,7 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
     from hipnode.domain import AuditEvent, AuditRecord
     from hipnode.storage import Store
 
-    service = import_module(f"hipnode.services.{name}")
+    service = import_module(f"hipnode.services.{name}.service")
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
     stop = _stop_on_signals()

@@ -38,10 +38,9 @@ def read(
     from hipnode import settings
     from hipnode.services.modelsets import ModelSets
     from hipnode.services.worker import reader
-    from hipnode.services.worker.service import reader_spec
 
     effective = settings.load(config)
-    base, sets = reader_spec(effective), ModelSets(effective.worker)
+    base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
     for path in _expand(files):
@@ -163,13 +162,12 @@ def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, o
     import hashlib
 
     from hipnode import imaging, reporting
-    from hipnode.services.worker import reader
-    from hipnode.services.worker.service import node_identity
+    from hipnode.services.worker import reader, reports
 
     out.mkdir(parents=True, exist_ok=True)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     source = reader.source_image(spec, reader.Source(path, sha256, reading))
-    request = reporting.ReportRequest((source,), node_identity(settings), datetime.now(UTC))
+    request = reporting.ReportRequest((source,), reports.node_identity(settings), datetime.now(UTC))
     if source.pixels is not None:
         (out / f"{path.stem}-heatmap.png").write_bytes(reporting.heatmap_png(source))
     (out / f"{path.stem}-report.txt").write_text(reporting.plain_text(request), encoding="utf-8")

@@ -13,7 +13,6 @@ from pathlib import Path
 from hipnode import reporting
 from hipnode.domain import JobKind, JobState
 from hipnode.services.worker import reader, reports
-from hipnode.services.worker.service import node_identity, reader_spec
 from hipnode.settings import Settings, load
 from hipnode.storage import Store
 from tests.bench import objects
@@ -126,18 +125,18 @@ def _pairs(paths: list[Path]) -> list[list[Path]]:
 
 
 def _warm(settings: Settings, _: int) -> None:
-    reader.warm(reader_spec(settings))
+    reader.warm(reader.reader_spec(settings))
     time.sleep(0.5)  # so that each process of the pool gets one
 
 
 def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
-    spec = reader_spec(settings)
+    spec = reader.reader_spec(settings)
     read = [(path, reader.read_image(spec, path)) for path in paths]
     if not with_report:
         return
     request = partial(
         reporting.ReportRequest,
-        node=node_identity(settings),
+        node=reports.node_identity(settings),
         made_utc=datetime.now(UTC),
         version=1,
         objects=reports.objects_for(()),

@@ -17,7 +17,7 @@ from hipnode.nets.setfile import pins
 from hipnode.services.worker import reader
 from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
-from hipnode.services.worker.service import reader_spec
+from hipnode.services.worker.reader import reader_spec
 from tests.db.conftest import OpenStore
 from tests.senders import SAMPLES
 

@@ -3,7 +3,3 @@
 `service` is the loop, `reports` decides what a study's report is and where it goes, `pool` holds
 the reading processes, and `reader` is what runs in them.
 """
-
-from hipnode.services.worker.service import run
-
-__all__ = ["run"]

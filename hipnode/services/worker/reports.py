@@ -8,7 +8,7 @@ from enum import StrEnum
 from hipnode import reporting
 from hipnode.domain import Decision, Instance, Reading, ResultKind
 from hipnode.services.worker.reader import BuiltFile
-from hipnode.settings import DestinationSettings, ReportSettings
+from hipnode.settings import DestinationSettings, ReportSettings, Settings
 
 DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
 
@@ -59,6 +59,18 @@ def destinations_of(
     """Return the destinations whose rule matches any image of the study."""
     facts = [instance.header.facts(instance.calling_ae) for instance in instances]
     return [d for d in destinations if any(d.match.matches(f) for f in facts)]
+
+
+def node_identity(settings: Settings) -> reporting.NodeIdentity:
+    """Return who reports."""
+    node = settings.node
+    return reporting.NodeIdentity(
+        ae_title=node.ae_title,
+        name=node.name,
+        institution=node.institution,
+        timezone_offset=node.timezone_offset,
+        assumed_character_set=node.assumed_character_set,
+    )
 
 
 def objects_for(destinations: Sequence[DestinationSettings]) -> frozenset[ResultKind]:

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from hipnode import reading, reporting
+from hipnode import reporting
 from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
 from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -44,39 +44,13 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         worker.close()
 
 
-def reader_spec(settings: Settings) -> reader.ReaderSpec:
-    """Return what the settings say to a reading process."""
-    worker = settings.worker
-    shared_out = max(1, (os.cpu_count() or 1) // worker.processes)
-    return reader.ReaderSpec(
-        model_set=worker.model_set,
-        device=worker.device,
-        threads=worker.threads or shared_out,
-        memory_limit_bytes=worker.memory_limit_bytes,
-        max_pixels=worker.max_pixels,
-        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants),
-    )
-
-
-def node_identity(settings: Settings) -> reporting.NodeIdentity:
-    """Return who reports."""
-    node = settings.node
-    return reporting.NodeIdentity(
-        ae_title=node.ae_title,
-        name=node.name,
-        institution=node.institution,
-        timezone_offset=node.timezone_offset,
-        assumed_character_set=node.assumed_character_set,
-    )
-
-
 class Worker:
     """Handles one job at a time per thread; the heavy part runs in a reading process."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._spec = reader_spec(settings)
+        self._spec = reader.reader_spec(settings)
         self._sets = ModelSets(settings.worker)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
@@ -154,7 +128,7 @@ class Worker:
         destinations = reports.destinations_of(instances, self._settings.destinations)
         request = partial(
             reporting.ReportRequest,
-            node=node_identity(self._settings),
+            node=reports.node_identity(self._settings),
             made_utc=job.created_utc,  # a run that is repeated makes the same bytes
             version=job.version or 1,
             predecessors=tuple(ledger.predecessors(job)),
