@@ -28,13 +28,20 @@ def _ip(*arguments: str, check: bool = True) -> bool:
 
 
 class Network:
-    """A switch with machines on it; the tests' own machine is one of them."""
+    """A switch with machines on it; the tests' own machine is one of them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    namespaces
+        Whether to make network namespaces where that is possible.
+    """
+
+    def __init__(self, *, namespaces: bool = True) -> None:
         number = os.getpid() % 250
         self.bridge = f"hn{number}br"
         self.prefix = f"10.199.{number}"
-        self.real = os.environ.get("HIPNODE_NAMESPACES") != "0" and self._make()
+        wanted = namespaces and os.environ.get("HIPNODE_NAMESPACES") != "0"
+        self.real = wanted and self._make()
         self.address = f"{self.prefix}.1" if self.real else "127.0.0.1"
         self.machines: list[Machine] = []
 

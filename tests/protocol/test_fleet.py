@@ -1,10 +1,11 @@
-"""Two listeners, three workers and two couriers on seven machines: one database, one store."""
+"""More than one machine on one database and one store: cut off, paused, and back again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -26,19 +27,22 @@ from tests.senders import SAMPLES, copies
 pytestmark = pytest.mark.timeout(600)
 
 
-class Fleet:
-    """The seven machines, and an eighth for the housekeeper."""
+SEVEN: Final = ("listener1", "listener2", "worker1", "worker2", "worker3", "courier1", "courier2")
 
-    def __init__(self, folder: Path, archive: Orthanc) -> None:
-        self.network = Network()
+
+class Fleet:
+    """Machines that run what their names say, and one for the housekeeper."""
+
+    def __init__(
+        self, folder: Path, archive: Orthanc, names: Sequence[str], *, namespaces: bool = True
+    ) -> None:
+        self.network = Network(namespaces=namespaces)
         self.port = free_port()
         self.postgres = Postgres(self.network.address if self.network.real else "")
         self.archive = archive
         self.said = ""
         self._folder = folder
-        names = ("listener1", "listener2", "worker1", "worker2", "worker3",
-                 "courier1", "courier2", "housekeeper")  # fmt: skip
-        self.machines = {name: self.network.machine(name) for name in names}
+        self.machines = {name: self.network.machine(name) for name in (*names, "housekeeper")}
 
     def start(self) -> None:
         self.postgres.start()
@@ -70,10 +74,11 @@ class Fleet:
 
         eventually(said, timeout_s=240, what=f"{machine.name}: {event}")
 
-    def send(self, listener: str, *paths: Path) -> bool:
+    def send(self, listener: str, *paths: Path, patience_s: int = 30) -> bool:
         """Send images to a listener; tell whether each was acknowledged."""
         where = self.machines[listener].address
-        command = [require("storescu", "dcmtk"), "-R", "-xt", "-to", "3", "-ta", "30", "-td", "60"]
+        command = [require("storescu", "dcmtk"), "-R", "-xt", "-to", "3", "-td", "60"]
+        command += ["-ta", str(patience_s)]
         command += ["-aec", self.node.ae_title, where, str(self.port)]
         done = run([*command, *paths], check=False, timeout_s=300)
         self.said = done.stdout + done.stderr
@@ -98,16 +103,24 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, orthanc: Orthanc) -> Iterator[Fleet]:
-    made = Fleet(tmp_path / "node", orthanc)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
+def new_fleet(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Fleet]]:
+    """A function that makes a fleet of the machines named, and starts it."""
+    with ExitStack() as stack:
+
+        def make(names: Sequence[str], *, namespaces: bool = True) -> Fleet:
+            made = Fleet(tmp_path / "node", orthanc, names, namespaces=namespaces)
+            stack.callback(made.close)
+            made.start()
+            return made
+
+        yield make
 
 
-def test_machines_are_cut_off_and_come_back(fleet: Fleet, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_machines_are_cut_off_and_come_back(
+    new_fleet: Callable[..., Fleet], orthanc: Orthanc, tmp_path: Path
+) -> None:
+    """Two listeners, three workers and two couriers on seven machines: one database, one store."""
+    fleet = new_fleet(SEVEN)
     folder = tmp_path / "images"
     folder.mkdir()
     images = copies(SAMPLES[0], 12, folder)
@@ -123,7 +136,7 @@ def test_machines_are_cut_off_and_come_back(fleet: Fleet, orthanc: Orthanc, tmp_
     # A listener and a courier are cut off; the others go on.
     fleet.machines["listener1"].cut()
     fleet.machines["courier1"].cut()
-    assert not fleet.send("listener1", images[7])
+    assert not fleet.send("listener1", images[7], patience_s=5)
     assert fleet.send("listener2", *images[7:10]), fleet.said
     eventually(lambda: len(orthanc.instances()) >= 8, timeout_s=240, what="results arrive")
 
@@ -144,3 +157,31 @@ def test_machines_are_cut_off_and_come_back(fleet: Fleet, orthanc: Orthanc, tmp_
     assert_the_audit_log_is_unbroken(fleet.node)
     claimed = "SELECT DISTINCT actor FROM audit WHERE event = 'job_claimed'"
     assert len(fleet.rows(claimed)) >= 4, "work was shared"
+
+
+def test_machines_that_are_only_processes(
+    new_fleet: Callable[..., Fleet], orthanc: Orthanc, tmp_path: Path
+) -> None:
+    """Where no namespaces can be made: addresses of their own, and to cut off is to stop."""
+    fleet = new_fleet(
+        ("listener1", "listener2", "worker1", "courier1", "courier2"), namespaces=False
+    )
+    assert len({machine.address for machine in fleet.machines.values()}) == 6
+    folder = tmp_path / "images"
+    folder.mkdir()
+    images = copies(SAMPLES[0], 6, folder)
+    assert fleet.send("listener1", *images[:2]), fleet.said
+    fleet.machines["listener1"].cut()
+    fleet.machines["courier1"].cut()
+    assert not fleet.send("listener1", images[2], patience_s=5)
+    assert fleet.send("listener2", *images[2:4]), fleet.said
+    eventually(lambda: len(orthanc.instances()) >= 4, timeout_s=240, what="results arrive")
+    fleet.machines["listener1"].mend()
+    fleet.machines["courier1"].mend()
+    eventually(lambda: fleet.send("listener1", *images[4:]), timeout_s=240)
+    account = settled(fleet.node)["account"]
+    assert_the_count_adds_up(account)
+    assert account["received"] == account["delivered"] == 6
+    assert len(assert_the_archive_holds_every_result_once(fleet.node, orthanc)) == 6
+    eventually(lambda: fleet.node.cli("audit", "verify", check=False).returncode == 0, timeout_s=60)
+    assert_the_audit_log_is_unbroken(fleet.node)
