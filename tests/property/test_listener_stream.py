@@ -1,4 +1,4 @@
-"""However a data set is cut up on its way, its bytes arrive."""
+"""However a data set is cut up on its way, its bytes arrive: by the fast path and pynetdicom's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.protocol.wire import Wire, fragmented, p_data, store_rq
 class Receiver:
     """A listening server, and the files that it took."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, streaming: bool) -> None:
         effective = Settings.model_validate(
             {
                 "node": {"data_dir": folder},
@@ -35,7 +35,7 @@ class Receiver:
             }
         )
         self.store = Store.open(effective, migrate=True)
-        self.server = NodeServer(effective, Intake(effective, self.store))
+        self.server = NodeServer(effective, Intake(effective, self.store), streaming=streaming)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.1,))
         self.thread.start()
 
@@ -52,9 +52,11 @@ class Receiver:
         return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    made = Receiver(tmp_path_factory.mktemp("node"))
+@pytest.fixture(scope="module", params=[True, False], ids=["streaming", "pynetdicom"])
+def receiver(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Receiver]:
+    made = Receiver(tmp_path_factory.mktemp("node"), streaming=request.param)
     yield made
     made.close()
 

@@ -71,6 +71,15 @@ class StoreDIMSE(DIMSEServiceProvider):
 
     # --- fragments in -------------------------------------------------------------------------
 
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take the fragments of one P-DATA primitive (pynetdicom's own receive path)."""
+        try:
+            for context_id, value in primitive.presentation_data_value_list:
+                self.take(context_id, value[0], memoryview(value)[1:], complete=True)
+            self.flush()
+        except ProtocolError:
+            self.dul.event_queue.put("Evt19")
+
     def take(self, context_id: int, control: int, piece: memoryview, *, complete: bool) -> None:
         """Take a piece of a fragment.
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from socketserver import BaseServer
 from typing import Any, Final, cast
 
+import pynetdicom
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -32,6 +33,9 @@ from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.tls import server_context
 from hipnode.settings import Settings
 
+_STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
+"""The fast receive path leans on internals of this version; others get pynetdicom's own, which
+knows time-outs but no slowest pace (`listener.min_bytes_per_s`)."""
 _STRANGERS: Final = 4
 """Connections at a time from addresses that no caller has: enough to tell them why, no more."""
 
@@ -53,7 +57,7 @@ class _RingingQueue(queue.Queue[Any]):
 
 
 class NodeAssociation(Association):
-    """An association as acceptor whose images go straight to their files."""
+    """An association as acceptor whose images take the fast path."""
 
     def __init__(self, server: NodeServer) -> None:
         super().__init__(server.ae, "acceptor")
@@ -62,7 +66,8 @@ class NodeAssociation(Association):
         self.admitted = False
         bell = threading.Event()
         self.dimse = self.storage = StoreDIMSE(self, server.intake, bell)
-        self.dul = StreamingDUL(self, self.storage)
+        if server.streaming:
+            self.dul = StreamingDUL(self, self.storage)
         self.dul.to_user_queue = _RingingQueue(bell)
         self.dimse.msg_queue = _RingingQueue(bell)
         self.acse_timeout = server.ae.acse_timeout  # both live in timers of the `dul`
@@ -112,6 +117,8 @@ class NodeServer(ThreadedAssociationServer):
         The node's settings.
     intake
         Where objects go, and what writes about associations to the audit log.
+    streaming
+        Whether to use the fast receive path; without it, pynetdicom's own is used.
 
     Raises
     ------
@@ -124,9 +131,12 @@ class NodeServer(ThreadedAssociationServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(
+        self, settings: Settings, intake: Intake, *, streaming: bool = _STREAMING_FITS
+    ) -> None:
         listener = settings.listener
         self.intake = intake
+        self.streaming = streaming
         self.stopping = False
         self.admission = Admission(listener, settings.node.ae_title)
         self._limit = 2 * listener.max_associations + 8

@@ -1,4 +1,4 @@
-"""The receive path: P-DATA goes from the socket's buffer to the file without a copy.
+"""The fast receive path: P-DATA goes from the socket's buffer to the file without a copy.
 
 pynetdicom reads a PDU in pieces of 4 KiB, copies it four times and sleeps between looks at the
 socket. Here one buffer is filled as far as the socket has bytes, PDU and PDV headers are read in
