@@ -14,7 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
 from hipnode.reporting.charset import seal
-from hipnode.reporting.drawing import LONG_SIDE_PX, draw
+from hipnode.reporting.drawing import LONG_SIDE_PX, draw, has_map
 from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
@@ -48,8 +48,11 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     out.BurnedInAnnotation = image.get("BurnedInAnnotation") or "YES"
     out.RecognizableVisualFeatures = "NO"
     out.LossyImageCompression = image.get("LossyImageCompression") or "00"
-    out.DerivationDescription = f"AI boxes and class activation map. {DISCLAIMER}."
-    out.DerivationCodeSequence = [code(codes.CLASS_ACTIVATION)]
+    mapped = has_map(source)
+    drawn = "boxes and class activation map" if mapped else "boxes"
+    out.DerivationDescription = f"AI {drawn}. {DISCLAIMER}."
+    if mapped:
+        out.DerivationCodeSequence = [code(codes.CLASS_ACTIVATION)]
     origin = reference(image.SOPClassUID, image.SOPInstanceUID)
     origin.PurposeOfReferenceCodeSequence = [code(codes.SOURCE_IMAGE)]
     origin.SpatialLocationsPreserved = "NO"  # the strips move the image down

@@ -129,6 +129,20 @@ def worst(hip: HipReading) -> Decision | None:
     return next((d for d in order if d in decisions), None)
 
 
+def has_map(source: SourceImage) -> bool:
+    """Tell whether a heat map is laid over any hip; not every network gives one."""
+    return any(_map_of(hip) for hip in source.hips)
+
+
+def _map_of(hip: HipReading) -> Saliency | None:
+    """Return the map that is shown of a hip: that of the finding that decides its box's colour."""
+    decision = worst(hip)
+    if decision not in (Decision.PRESENT, Decision.DOUBTFUL):
+        return None
+    maps = (f.saliency for f in findings_of(hip) if f.decision is decision and f.saliency)
+    return next(maps, None)
+
+
 def _style(decision: Decision | None) -> tuple[Colour, int, tuple[int, int] | None]:
     """Return colour, width in px and (dash, gap) in px of a box."""
     if decision is Decision.PRESENT:
@@ -145,10 +159,8 @@ def _draw_hip(image: Image.Image, hip: HipReading, scale: tuple[float, float]) -
     x0, x1 = box.x0 * scale[0], box.x1 * scale[0]
     y0, y1 = box.y0 * scale[1], box.y1 * scale[1]
     decision = worst(hip)
-    if decision in (Decision.PRESENT, Decision.DOUBTFUL):
-        maps = [f.saliency for f in findings_of(hip) if f.decision is decision and f.saliency]
-        if maps:
-            _overlay(image, maps[0], Box(round(x0), round(y0), round(x1), round(y1)))
+    if saliency := _map_of(hip):
+        _overlay(image, saliency, Box(round(x0), round(y0), round(x1), round(y1)))
     colour, width, dashes = _style(decision)
     pen = ImageDraw.Draw(image)
     corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
@@ -300,7 +312,8 @@ def _legend_strip(source: SourceImage, width: int, maker: str) -> Image.Image:
     tiny = max(12, width // 85)
     rows = [(warn * 3) // 2, text * 2]
     models = [f"{m.name} {m.version} ({m.digest[:8]})" for m in models_of([source])]
-    last = ascii_text(f"AI heat map by {maker}. Model: {', '.join(models) or 'none spoke'}.")
+    what = "heat map" if has_map(source) else "result"
+    last = ascii_text(f"AI {what} by {maker}. Model: {', '.join(models) or 'none spoke'}.")
     strip = Image.new("RGB", (width, sum(rows) + tiny * 2), _PAPER)
     pen = ImageDraw.Draw(strip)
     _fit(pen, (width // 2, rows[0] // 2), DISCLAIMER, warn, width - 20, WARNING, "mm")
@@ -315,7 +328,8 @@ def _legend_strip(source: SourceImage, width: int, maker: str) -> Image.Image:
         end = (x + text * 4, middle)
         _line(pen, (x, middle), end, colour, max(2, thick * 2 // 3), dashes and _halved(dashes))
         x = _label(pen, (int(end[0]) + text // 2, middle), label, text) + text
-    _scale(strip, (x, middle), text, width - x - text)
+    if has_map(source):
+        _scale(strip, (x, middle), text, width - x - text)
     _fit(pen, (text, rows[0] + rows[1] + tiny // 2), last, tiny, width - 2 * text, _DIM)
     return strip
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from hipnode.domain import AbstentionReason, ResultKind, Side
+from hipnode.domain import AbstentionReason, HipReading, ResultKind, Side
 from hipnode.reporting import SourceImage, build, draw, heatmap_png
 from hipnode.reporting.drawing import colour_map, image_offset_px
 from tests import cases, factory
@@ -58,6 +58,26 @@ def test_the_map_is_drawn_only_where_something_was_found() -> None:
         with_map = draw(source("1", reading([hip(R, p)])))
         without = draw(source("1", reading([hip(R, p, saliency=None)])))
         assert np.array_equal(with_map, without) != drawn
+
+
+@pytest.mark.parametrize(
+    ("found", "mapped"),
+    [
+        (hip(R, 0.97), True),
+        (hip(R, 0.97, saliency=None), False),  # a network without maps: a DXA scan's
+        (hip(R, 0.02), False),
+    ],
+)
+def test_what_is_said_of_a_map_is_said_only_where_there_is_one(
+    found: HipReading, mapped: bool
+) -> None:
+    picked = source("1", reading([found]))
+    legend = draw(picked)[image_offset_px(picked) + 1000 :].reshape(-1, 3)
+    brightest = (0.6 * colour_map(np.ones((1, 1)))[0, 0] + 0.4 * 110).round()
+    assert (legend == brightest).all(axis=1).any() == mapped, "the scale from 0 to 1"
+    (built,) = (b for b in build(request(picked)) if b.kind is ResultKind.CAPTURE)
+    assert ("DerivationCodeSequence" in built.dataset) == mapped
+    assert ("class activation map" in built.dataset.DerivationDescription) == mapped
 
 
 def test_the_colour_map_grows_brighter_all_the_way() -> None:
