@@ -109,11 +109,13 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
     """A function that makes a crew for a database: it reports to the session's Orthanc.
 
-    Keywords are options of the destination, which is asked for commitment unless they say other.
+    Further keywords are options of the destination, which is asked for commitment by default.
     """
     made: list[Crew] = []
 
-    def make(url: str = "", *, lease_s: float = 4, **options: Any) -> Crew:
+    def make(
+        url: str = "", *, lease_s: float = 4, bucket: Bucket | None = None, **options: Any
+    ) -> Crew:
         wanted = {"objects": ["sr", "text"], "storage_commitment": True, "commitment_timeout_s": 4}
         crew = Crew(
             tmp_path / "node",
@@ -126,6 +128,7 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
                 "backoff_cap_s": 0.5,
             },
             report={"quiet_s": 0.5, "report_on_release": True},
+            bucket=bucket.tables if bucket else {},
         )
         made.append(crew)
         orthanc.set_modality("hipnode", crew.node.ae_title, crew.node.host, crew.node.port)

@@ -2,13 +2,14 @@
 
 A row is written only once its file is durable, so a row without a file means that somebody, or the
 disk, has lost it: its reading is given up with that reason. A file without a row was never
-acknowledged: the sender sends it again, and the file is put aside for a person to look at.
+acknowledged: the sender sends it again, and the file is put aside for a person to look at. A file
+that retention had let go when the crash came is deleted.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import islice
 from typing import Final
 
@@ -33,6 +34,7 @@ class Reconciled:
     rows_without_file: int
     files_without_row: int
     abandoned: int  # half-received files deleted
+    retired: int  # files deleted that retention had let go: a crash had kept them
 
 
 def reconcile(database: Database, ledger: Ledger, files: FileStore) -> Reconciled:
@@ -43,17 +45,16 @@ def reconcile(database: Database, ledger: Ledger, files: FileStore) -> Reconcile
     StorageUnavailable
         If the database or the disk cannot be used.
     """
-    done = Reconciled(
-        rows_without_file=_give_up_missing(database, ledger, files),
-        files_without_row=_put_aside_unknown(database, files),
-        abandoned=_delete_abandoned(files),
-    )
-    if done != Reconciled(0, 0, 0):
+    missing = _give_up_missing(database, ledger, files)
+    unknown, retired = _look_at_files(database, files)
+    done = Reconciled(missing, unknown, _delete_abandoned(files), retired)
+    if count := sum(astuple(done)):
         get_logger(service="storage").warning(
             Event.RECONCILED,
-            count=done.rows_without_file + done.files_without_row + done.abandoned,
+            count=count,
             reason=f"{done.rows_without_file} rows without file, "
-            f"{done.files_without_row} files without row, {done.abandoned} half-received files",
+            f"{done.files_without_row} files without row, {done.abandoned} half-received files, "
+            f"{done.retired} files past their retention",
         )
     return done
 
@@ -82,20 +83,24 @@ def _give_up_missing(database: Database, ledger: Ledger, files: FileStore) -> in
         last = rows[-1].id
 
 
-def _put_aside_unknown(database: Database, files: FileStore) -> int:
-    """Move files that no row knows out of the way."""
-    names = files.untouched_since(time.time() - YOUNG_S)
-    count = 0
+def _look_at_files(database: Database, files: FileStore) -> tuple[int, int]:
+    """Put files aside that no row knows, and delete what only retired rows do; count both."""
+    before_s = time.time() - YOUNG_S
+    names = files.untouched_since(before_s)
+    unknown = retired = 0
     while page := list(islice(names, _PAGE)):
-        known: set[str] = set()
+        needed: dict[str, bool] = {}
         for table in (instance, result):
-            statement = select(table.c.path).where(table.c.path.in_(page))
-            known.update(database.read(lambda c, s=statement: list(c.execute(s).scalars())))  # type: ignore[misc]
+            statement = select(table.c.path, table.c.retired_utc).where(table.c.path.in_(page))
+            for row in database.read(lambda c, s=statement: c.execute(s).all()):  # type: ignore[misc]
+                needed[row.path] = needed.get(row.path, False) or row.retired_utc is None
         for name in page:
-            if name not in known:
+            if name not in needed:
                 files.put_aside(name)
-                count += 1
-    return count
+                unknown += 1
+            elif not needed[name]:
+                retired += files.delete(name, unless_touched_since_s=before_s)
+    return unknown, retired
 
 
 def _delete_abandoned(files: FileStore) -> int:

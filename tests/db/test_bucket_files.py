@@ -61,6 +61,9 @@ def test_an_image_that_has_come_again_stays_in_the_bucket(bench: Bench, bucket: 
     bench.clock.forward(15 * DAY_S)
     bench.store.retire()
     assert bucket.keys() == [key]
+    bucket.age(key, YOUNG_S + 10)  # and its sender never came to the end
+    assert bench.store.reconcile().retired == 1
+    assert bucket.keys() == []
 
 
 def test_a_row_without_its_object_is_given_up_and_nothing_is_fetched(

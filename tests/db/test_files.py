@@ -155,6 +155,23 @@ def test_images_go_when_they_are_old_and_delivered(bench: Bench) -> None:
     assert bench.store.retire().images == 0
 
 
+def test_what_a_crash_has_kept_of_retired_images_goes_at_the_next_start(bench: Bench) -> None:
+    path = received(bench)
+    needed = received(bench, "1.2.3.2")
+    for _ in range(2):
+        bench.read()
+    bench.report()
+    bench.deliver()
+    bench.clock.forward(15 * DAY_S)
+    assert bench.store.retire().images == 2
+    bench.receive("1.2.3.2")  # it has come again
+    for kept in (path, needed):  # as if the crash had come between row and file
+        kept.write_bytes(b"pixels")
+        age(kept)
+    assert bench.store.reconcile().retired == 1
+    assert [path.exists(), needed.exists()] == [False, True]
+
+
 def test_young_images_stay(bench: Bench) -> None:
     path = received(bench)
     bench.read()

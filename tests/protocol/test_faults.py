@@ -1,7 +1,8 @@
 """Every service is killed at every named point of an image's way: nothing is lost or doubled.
 
 The points are reached in the real processes (`hipnode.faults`); images come from a sender that
-sends until it is acknowledged, results go to Orthanc, and both database engines are tried.
+sends until it is acknowledged, and results go to Orthanc. Both database engines are tried: SQLite
+with the files on disk, PostgreSQL with the files in a bucket.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.account import (
     settled,
 )
 from tests.archive import Orthanc
+from tests.bucket import Bucket
 from tests.crew import Crew, Modality
 from tests.peers import eventually
 from tests.senders import SAMPLES, copies, sendable
@@ -37,9 +39,13 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 def test_a_kill_at_every_point(
-    new_crew: Callable[..., Crew], database_url: str, orthanc: Orthanc, tmp_path: Path
+    new_crew: Callable[..., Crew],
+    database_url: str,
+    bucket: Bucket,
+    orthanc: Orthanc,
+    tmp_path: Path,
 ) -> None:
-    crew = new_crew(database_url)
+    crew = new_crew(database_url, bucket=bucket if database_url else None)
     images = list(sendable(copies(SAMPLES[0], IMAGES, tmp_path), tmp_path))
     crew.start()
     crew.arm(*Point)
@@ -67,7 +73,8 @@ def test_a_kill_at_every_point(
     assert events(crew.node)["image_read"] == IMAGES
     known = {image.dataset.SOPInstanceUID for image in images}
     assert set(modality.acknowledged) == known
-    stored = sorted(crew.node.data_dir.glob("images/*/*.dcm"))
+    stored = bucket.keys("images/") or sorted(crew.node.data_dir.glob("images/*/*.dcm"))
     assert len(stored) == IMAGES, "a file without a row"
+    assert bool(bucket.keys()) == bool(database_url)
     assert_the_audit_log_is_unbroken(crew.node)
     assert set(crew.stop().values()) == {0}
