@@ -101,15 +101,12 @@ def export(
     archive: Annotated[Path, typer.Argument(help="The ZIP file to write.")],
     model_set: SetOption = "default",
     sign_with: Annotated[
-        Path | None, typer.Option("--sign", help="A private Ed25519 key (PEM): sign it first.")
+        Path | None, typer.Option("--sign", help="A private Ed25519 key (PEM): sign the copy.")
     ] = None,
 ) -> None:
     """Write a bundle as one ZIP file."""
     from hipnode.nets.archive import export_bundle
     from hipnode.nets.setfile import bundle_folder
-    from hipnode.nets.signature import sign
 
     folder = bundle_folder(bundle, model_set)
-    if sign_with:
-        sign(folder, sign_with)
-    typer.echo(f"sha256 = {export_bundle(folder, archive)}")
+    typer.echo(f"sha256 = {export_bundle(folder, archive, sign_with)}")

@@ -10,23 +10,34 @@ from typing import Final
 
 from hipnode.errors import BundleRefused
 from hipnode.nets.bundle import KNOWN, MANIFEST, SIGNATURE, LoadedModel, load_bundle, verify
-from hipnode.nets.signature import check
+from hipnode.nets.signature import check, sign
 
 _MAX_BYTES: Final = 256 * 1024**2
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same archive
 
 
-def export_bundle(folder: Path, archive: Path) -> str:
+def export_bundle(folder: Path, archive: Path, sign_with: Path | None = None) -> str:
     """Write a verified bundle as a ZIP file and return the bundle's digest.
+
+    Parameters
+    ----------
+    folder
+        The bundle's; nothing in it is changed.
+    archive
+        The ZIP file to write.
+    sign_with
+        A private key: the copy carries a signature by it. None keeps the one that is there.
 
     Raises
     ------
     BundleRefused
-        If the bundle does not verify.
+        If the bundle does not verify, or the key is no Ed25519 key.
     """
     files, digest = verify(folder)
     files[MANIFEST] = (folder / MANIFEST).read_bytes()
-    if (folder / SIGNATURE).is_file():
+    if sign_with:
+        files[SIGNATURE] = sign(files[MANIFEST], sign_with)
+    elif (folder / SIGNATURE).is_file():
         files[SIGNATURE] = (folder / SIGNATURE).read_bytes()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         for name in sorted(files):

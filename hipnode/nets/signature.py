@@ -18,39 +18,31 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from hipnode.errors import BundleRefused
-from hipnode.nets.bundle import MANIFEST, SIGNATURE, verify
+from hipnode.nets.bundle import MANIFEST, SIGNATURE
 
 
-def sign(folder: Path, private_key: Path) -> bytes:
-    """Sign a bundle that verifies; its signature is written beside its manifest.
+def sign(manifest: bytes, private_key: Path) -> bytes:
+    """Return the signature of a bundle's manifest; nothing is written.
 
     Parameters
     ----------
-    folder
-        The bundle's.
+    manifest
+        The manifest of a bundle that verifies.
     private_key
         An Ed25519 key as PEM, without a passphrase.
-
-    Returns
-    -------
-    bytes
-        The signature.
 
     Raises
     ------
     BundleRefused
-        If the bundle does not verify, or the key is no such key.
+        If the key is no such key.
     """
-    verify(folder)
     try:
         key = load_pem_private_key(private_key.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BundleRefused(f"{private_key} is no private key: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise BundleRefused(f"{private_key} is no Ed25519 key")
-    signature = key.sign((folder / MANIFEST).read_bytes())
-    (folder / SIGNATURE).write_bytes(signature)
-    return signature
+    return key.sign(manifest)
 
 
 def check(folder: Path, public_key: Path) -> None:

@@ -44,6 +44,10 @@ def seal(bundle: Path) -> None:
     (bundle / MANIFEST).write_text("".join(lines))
 
 
+def put_signature(bundle: Path, key: Path) -> None:
+    (bundle / SIGNATURE).write_bytes(sign((bundle / MANIFEST).read_bytes(), key))
+
+
 def edit(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
     document = json.loads((bundle / METADATA).read_text())
     change(document)
@@ -304,7 +308,7 @@ def test_signature_is_checked_on_import(
     private, public = keys
     with pytest.raises(BundleRefused, match="is not signed"):
         import_bundle(bundle, tmp_path / "shelf", public)
-    sign(bundle, private)
+    put_signature(bundle, private)
     found = subprocess.run(
         [
             "openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin",
@@ -319,18 +323,29 @@ def test_signature_is_checked_on_import(
     check(model.path, public)
 
 
+def test_export_signs_the_copy_and_leaves_the_bundle_alone(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    private, public = keys
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "hipnode", "models", "export", bundle, tmp_path / "new.zip"]
+    subprocess.run([*command, "--sign", private], check=True, capture_output=True)
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+    check(import_bundle(tmp_path / "new.zip", tmp_path / "shelf", public).path, public)
+
+
 def test_signature_of_another_or_of_something_else_is_refused(
     bundle: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     private, public = keys
-    sign(bundle, private)
+    put_signature(bundle, private)
     other = tmp_path / "other.pem"
     subprocess.run(
         ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(other)],
         check=True, capture_output=True,
     )  # fmt: skip
     stolen = (bundle / SIGNATURE).read_bytes()
-    sign(bundle, other)
+    put_signature(bundle, other)
     with pytest.raises(BundleRefused, match=r"not by key\.pub\.pem"):
         check(bundle, public)
     (bundle / SIGNATURE).write_bytes(stolen)
