@@ -27,10 +27,9 @@ class Bucket:
 
     def __init__(self, folder: Path) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-        self.server.start()
-        host, port = self.server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
+        self._port = 0
+        self.start()
+        endpoint = f"http://127.0.0.1:{self._port}"
         keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
         self.client: Any = boto3.client("s3", endpoint_url=endpoint, **keys)
         for found in self.client.list_buckets()["Buckets"]:  # the server's memory outlives it
@@ -39,6 +38,16 @@ class Bucket:
         keys_file = folder / "keys.toml"
         keys_file.write_text('access_key_id = "k"\nsecret_access_key = "s"\n')
         self.tables = {"name": self.name, "endpoint": endpoint, "keys_file": keys_file}
+
+    def start(self) -> None:
+        """Start the server, the second time on the same port and with the same objects."""
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        """Stop the server: nobody listens there."""
+        self._server.stop()
 
     def make(self) -> None:
         """Make the bucket."""
@@ -72,7 +81,3 @@ class Bucket:
             for backend in account.values():
                 if self.name in backend.buckets:
                     backend.buckets[self.name].keys[key].last_modified -= timedelta(seconds=seconds)
-
-    def close(self) -> None:
-        """Stop the server."""
-        self.server.stop()

@@ -144,7 +144,7 @@ def bucket(tmp_path: Path) -> Iterator[Bucket]:
     """An empty S3-compatible bucket."""
     made = Bucket(tmp_path)
     yield made
-    made.close()
+    made.stop()
 
 
 class StoreSCP:

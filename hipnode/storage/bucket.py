@@ -28,6 +28,7 @@ from hipnode.storage.files import (
     FileStore,
     IncomingFile,
     replace_durably,
+    unavailable,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +191,15 @@ class BucketStore(FileStore):
         try:
             return obstore.head(self._bucket, relative)["last_modified"].timestamp()
         except (NotFoundError, FileNotFoundError):
+            self._ask()
             return None
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def _ask(self) -> None:
+        """Make sure that it is an object that is missing, and not the whole bucket."""
+        try:
+            next(iter(obstore.list(self._bucket, QUARANTINE, chunk_size=1)), None)
         except (BaseError, OSError) as error:
             raise _away(error) from error
 
@@ -205,11 +214,15 @@ class BucketStore(FileStore):
         try:
             data = bytes(obstore.get(self._bucket, relative).bytes())
         except (NotFoundError, FileNotFoundError):
+            self._ask()
             return  # who opens it finds out, and says so
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        self._folder(path.parent)
-        replace_durably(path, data)
+        try:
+            self._folder(path.parent)
+            replace_durably(path, data)
+        except OSError as error:
+            raise unavailable(error) from error
 
 
 def _away(error: BaseException) -> StorageUnavailable:

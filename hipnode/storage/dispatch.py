@@ -65,11 +65,15 @@ class Hands:
         Whose ledger.
     handle
         Does the job.
+    stop
+        Set when no further job is wanted: nobody waits then.
     """
 
-    def __init__(self, store: Store, handle: Handle) -> None:
+    def __init__(self, store: Store, handle: Handle, stop: threading.Event) -> None:
         self._ledger = store.ledger
         self._handle = handle
+        self._stop = stop
+        self._away_s = 0.0
         self._every_s = store.settings.queue.lease_s / 3
         self._held: dict[int, Job] = {}
         self._lock = threading.Lock()
@@ -93,10 +97,11 @@ class Hands:
             self._held[job.id] = job
         try:
             self._handle(job)
+            self._away_s = 0.0
         except LeaseLost:
             self._log.warning(Event.LEASE_LOST, job_id=job.id, job_kind=job.kind, token=job.token)
         except StorageUnavailable as error:
-            self._log.warning(Event.JOB_FAILED, job_id=job.id, reason=str(error))
+            self._wait_and_return(job, error)
         except Exception as error:  # noqa: BLE001 - the one net of a process's loop
             self._log.error(
                 Event.JOB_FAILED, job_id=job.id, job_kind=job.kind, error_type=type(error).__name__
@@ -105,6 +110,19 @@ class Hands:
         finally:
             with self._lock:
                 self._held.pop(job.id, None)
+
+    def _wait_and_return(self, job: Job, error: StorageUnavailable) -> None:
+        """Wait, longer each time, and return the job: that files cannot be used is not its fault.
+
+        Where the database is what is away, the lease runs out in the end, and the attempt counts.
+        """
+        self._log.error(Event.JOB_FAILED, job_id=job.id, reason=str(error))
+        self._away_s = min(AWAY_CAP_S, self._away_s * 2 or AWAY_FIRST_S)
+        self._stop.wait(self._away_s)
+        try:
+            self._ledger.retry(job, str(error), count_attempt=False)
+        except HipnodeError as further:
+            self._log.warning(Event.JOB_FAILED, job_id=job.id, reason=str(further))
 
     def _again(self, job: Job, error: Exception) -> None:
         """Count the attempt; where even that fails, the lease runs out and is counted then."""
@@ -145,7 +163,7 @@ class SQLiteDispatcher:
         destination: str = "",
     ) -> None:
         """See `Dispatcher.run`."""
-        hands = Hands(self._store, handle)
+        hands = Hands(self._store, handle, stop)
         wanted = tuple(kinds)
         workers = [
             threading.Thread(

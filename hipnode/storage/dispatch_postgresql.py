@@ -53,7 +53,7 @@ class PostgreSQLDispatcher:
         destination: str = "",
     ) -> None:
         """See `hipnode.storage.dispatch.Dispatcher.run`."""
-        hands = Hands(self._store, handle)
+        hands = Hands(self._store, handle, stop)
         queues = self._queues(tuple(kinds), destination)
         with hands.renewing():
             asyncio.run(self._serve(queues, hands, stop, owner, threads))

@@ -27,7 +27,8 @@ YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
 
 
-def _unavailable(error: OSError) -> StorageUnavailable:
+def unavailable(error: OSError) -> StorageUnavailable:
+    """Return what an error of the disk is to the rest of the node."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull()
     return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
@@ -85,14 +86,14 @@ class IncomingFile:
                 self.size_bytes += written
                 view = view[written:]
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def sync(self) -> None:
         """Make the content durable."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def abort(self) -> None:
         """Forget the file."""
@@ -120,14 +121,14 @@ class FileStore:
             for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
                 (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def incoming(self) -> IncomingFile:
         """Return a new file to receive into."""
         try:
             return IncomingFile(self.root / INCOMING / f"{os.getpid()}-{uuid.uuid4().hex}")
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
         """Give a received file its lasting name, durably; return its relative path.
@@ -156,7 +157,7 @@ class FileStore:
             reach(Point.FILE_SYNCED)
             fsync_folder(target.parent)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         finally:
             incoming.abort()
         return relative
@@ -175,7 +176,7 @@ class FileStore:
             self._folder(target.parent)
             replace_durably(target, data)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         return relative
 
     def path(self, relative: str) -> Path:
@@ -184,11 +185,14 @@ class FileStore:
         Raises
         ------
         StorageUnavailable
-            If the path leads out of the store: somebody has changed the row.
+            If the path leads out of the store: somebody has changed the row. If the folder that it
+            lies in is gone altogether: one file is lost, a whole folder comes back.
         """
         path = (self.root / relative).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise StorageUnavailable("A row names a file outside of the store.")
+        if not path.exists() and not (self.root / relative.partition("/")[0]).is_dir():
+            raise StorageUnavailable("The folder of the node's files is gone.")
         return path
 
     def delete(self, relative: str, *, unless_touched_since_s: float | None = None) -> bool:
@@ -212,7 +216,7 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         return True
 
     def exists(self, relative: str) -> bool:
@@ -244,7 +248,7 @@ class FileStore:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def files(self, *folders: str) -> Iterator[Path]:
         """Yield every file under ``folders`` of the store (`IMAGES`, `RESULTS`, `INCOMING`)."""
@@ -261,7 +265,7 @@ class FileStore:
         try:
             return shutil.disk_usage(self.root).free
         except OSError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def _name(self, top: str, uid: str, sha256: str) -> str:
         digest = hashlib.sha256(uid.encode()).hexdigest()

@@ -96,10 +96,15 @@ def test_an_object_without_its_row_is_put_aside(bench: Bench, bucket: Bucket) ->
 
 
 def test_a_bucket_that_is_away_is_not_an_empty_bucket(bench: Bench, bucket: Bucket) -> None:
-    received(bench, bucket)
-    bucket.close()
-    with pytest.raises(StorageUnavailable):
-        bench.store.reconcile()
+    key = received(bench, bucket)
+    for gone in (bucket.stop, bucket.remove):
+        if gone == bucket.remove:
+            bucket.start()
+        gone()
+        with pytest.raises(StorageUnavailable):
+            bench.store.reconcile()
+        with pytest.raises(StorageUnavailable):
+            bench.store.files.path(key)
     (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUEUED
 

@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from hipnode.domain import Job, JobKind, JobState
+from hipnode.errors import StorageUnavailable
 from hipnode.settings import Settings
 from hipnode.storage import Store, dispatcher_for
 from hipnode.storage.schema import job as jobs
@@ -158,6 +159,25 @@ def test_urgent_jobs_first(live: Bench) -> None:
     with Hand(live, handle):
         eventually(lambda: len(order) == 5)
     assert order == ["9", "0", "1", "2", "3"]
+
+
+def test_files_that_are_away_are_waited_for_and_cost_no_attempt(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hipnode.storage.dispatch.AWAY_CAP_S", 0.1)
+    away = [True] * 2 * live.settings.queue.max_attempts
+
+    def handle(job: Job) -> None:
+        if away:
+            away.pop()
+            raise StorageUnavailable
+        do(live, job)
+
+    live.receive("1.1", "1")
+    with Hand(live, handle):
+        eventually(all_done(live, 1))
+    assert not away
+    assert {job.attempts for job in live.store.ledger.jobs()} == {0}
 
 
 def test_a_report_waits_for_the_quiet_period(live: Bench) -> None:

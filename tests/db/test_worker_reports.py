@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from hipnode.domain import AuditEvent, JobKind
+from hipnode.domain import AuditEvent, JobKind, JobState
+from hipnode.errors import StorageUnavailable
 from hipnode.imaging import read_header
 from hipnode.nets import set_digest
 from hipnode.services.worker.service import Worker
@@ -51,6 +52,21 @@ def receive(bench: Bench, *, shadows: tuple[str, ...] = (), **attributes: str) -
 def results(bench: Bench) -> dict[Path, bytes]:
     folder = bench.settings.node.data_dir
     return {path: path.read_bytes() for path in folder.rglob("results/**/*") if path.is_file()}
+
+
+def test_a_store_that_is_gone_is_no_fault_of_its_images(bench: Bench, worker: Worker) -> None:
+    """A shared folder that is not mounted: the image is read once it is there again."""
+    receive(bench)
+    images = bench.store.files.root / "images"
+    images.rename(images.with_name("elsewhere"))
+    with pytest.raises(StorageUnavailable):
+        bench.store.reconcile()
+    job = bench.take(JobKind.READ)
+    with pytest.raises(StorageUnavailable):
+        worker.handle(job)
+    images.with_name("elsewhere").rename(images)
+    worker.handle(job)
+    assert bench.store.ledger.jobs(kind=JobKind.READ)[0].state is JobState.DONE
 
 
 def test_a_report_job_that_runs_again_makes_the_same_bytes_and_says_what_was_mended(

@@ -101,18 +101,26 @@ def test_a_cache_that_fills_its_disk_makes_room_for_what_comes(
         assert node.store.files.path(key).read_bytes() == bucket.get(key)
 
 
-def test_a_whole_node_keeps_its_files_in_the_bucket(
+def test_a_whole_node_waits_for_its_bucket_and_keeps_its_files_there(
     bucket: Bucket, orthanc: Orthanc, tmp_path: Path
 ) -> None:
+    """That the bucket is away is no job's fault: not a single attempt is counted."""
     node = Node(
         tmp_path / "node",
         bucket=bucket.tables,
         destinations=[destination(orthanc, objects=["sr", "text"])],
         report={"quiet_s": 0.5, "report_on_release": True},
+        queue={"max_attempts": 1},
     )
-    node.start()
     try:
+        node.start("listen")
         storescu(node, copies(SAMPLES[0], 1, tmp_path))
+        node.stop()
+        bucket.stop()
+        node.start()
+        said = "The object store cannot be used"
+        eventually(lambda: any(said in text for text in reasons(node)), timeout_s=180)
+        bucket.start()
         account = settled(node)["account"]
         assert account["received"] == account["delivered"] == 1
         sent = assert_the_archive_holds_every_result_once(node, orthanc)
@@ -122,6 +130,12 @@ def test_a_whole_node_keeps_its_files_in_the_bucket(
         assert node.stop() == 0
     finally:
         node.kill()
+
+
+def reasons(node: Node) -> list[str]:
+    """Return why jobs were tried again, as the audit log has it."""
+    found = [record for record in node.audit() if record["event"] == "job_retried"]
+    return [record["detail"]["error"] for record in found]
 
 
 def test_machines_are_lost_with_their_disks(

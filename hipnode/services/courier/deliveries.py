@@ -73,7 +73,7 @@ class Deliveries:
         LeaseLost
             If the job is somebody else's by now.
         StorageUnavailable
-            If the ledger cannot be told; the lease runs out and the job is done again.
+            If the result cannot be read now, or the ledger cannot be told.
         """
         began_s = time.monotonic()
         try:

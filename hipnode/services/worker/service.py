@@ -70,7 +70,13 @@ class Worker:
         self._pool.close()
 
     def handle(self, job: Job) -> None:
-        """Do one job, whatever comes of it; an error is the job's, never the worker's."""
+        """Do one job, whatever comes of it; an error is the job's, never the worker's.
+
+        Raises
+        ------
+        StorageUnavailable
+            If database or files cannot be used now.
+        """
         began_s = time.perf_counter()
         log = self._log.bind(job_id=job.id, job_kind=job.kind)
         try:
@@ -84,9 +90,8 @@ class Worker:
             log.info(Event.JOB_FINISHED, duration_ms=took_ms)
         except LeaseLost:
             log.warning(Event.LEASE_LOST)
-        except StorageUnavailable as error:
-            # Nothing can be written now; the lease runs out and the job is done again.
-            log.error(Event.JOB_FAILED, reason=str(error))
+        except StorageUnavailable:
+            raise  # not the job's fault: the dispatcher waits, and returns it
         except HipnodeError as error:
             self._failed(job, str(error), retryable=error.retryable)
         except Exception as error:
