@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")],
-    data: Annotated[Path, typer.Option("--data", help="The manifest (CSV).")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="The manifest (CSV); several are read as one.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The bundle's folder.")],
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
@@ -25,7 +27,7 @@ def train(
         typer.Option("--set", help="KEY=VALUE instead of the recipe's, e.g. plan.batch=8."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A safetensors file with a pretrained backbone.")
+        Path | None, typer.Option(help="A safetensors file or a bundle to start from.")
     ] = None,
     folds: Annotated[
         int, typer.Option(help="Cross-validate: so many models, one held-out test split.")

@@ -19,14 +19,14 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from hipnode.errors import ManifestInvalid
 from hipnode.training.data import items
 from hipnode.training.evaluate import evaluate
-from hipnode.training.manifest import Row, read_manifest
+from hipnode.training.manifest import Manifests, Row, name_of, read_manifest
 from hipnode.training.recipe import Recipe
 from hipnode.training.train import Telling, train
 
 
 def cross_validate(
     recipe: Recipe,
-    manifest: Path,
+    manifest: Manifests,
     out: Path,
     *,
     folds: int = 10,
@@ -58,7 +58,7 @@ def cross_validate(
     """
     rows = read_manifest(manifest, seed=recipe.plan.seed)
     if not any(row.split == "test" for row in rows):
-        raise ManifestInvalid(f"{manifest} has no split test to hold out")
+        raise ManifestInvalid(f"{name_of(manifest)} has no split test to hold out")
     found: list[dict[str, float]] = []
     for index, divided in enumerate(divide(recipe, rows, folds)):
         bundle = out / f"fold-{index}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid
 from hipnode.imaging import PreprocessSpec, square_around
 from hipnode.training.batches import Samples
+from hipnode.training.drawn import Drawing, draw_into, drawings, turn
 from hipnode.training.manifest import HipRow, Row, read_pixels
 from hipnode.training.plan import Plan
 from hipnode.training.recipe import Recipe
@@ -51,6 +52,7 @@ class Item:
     hip: HipRow | None
     target: int  # index of the label; 0 where the target is a mask
     place: int = -1  # index in PLACES; -1 where it is not known
+    drawn: Drawing | None = None  # what is drawn into it
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
     if recipe.role == "fracture":
         label = hip.label
         if not label:
-            raise ManifestInvalid(f"line {row.line}: the {hip.side.word.lower()} hip has no label")
+            raise ManifestInvalid(f"{row.at}: the {hip.side.word.lower()} hip has no label")
         if set(recipe.labels) == {"no_fracture", "fracture"} and label != "no_fracture":
             label = "fracture"
         return recipe.labels.index(label) if label in recipe.labels else f"a hip labelled {label}"
@@ -124,7 +126,7 @@ def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
     if cell in recipe.labels:
         return recipe.labels.index(cell)
     if cell not in {"0", "1"} or len(recipe.labels) != 2:
-        raise ManifestInvalid(f"line {row.line}: {recipe.role} is {cell!r}")
+        raise ManifestInvalid(f"{row.at}: {recipe.role} is {cell!r}")
     return int(cell)
 
 
@@ -145,7 +147,7 @@ def risk_of(recipe: Learns, row: Row) -> int | str:
     if not cell and row.cells.get("past_fractures", ""):
         cell = recipe.labels[min(int(row.number("past_fractures")), len(recipe.labels) - 1)]
     if cell not in recipe.labels:
-        raise ManifestInvalid(f"line {row.line}: risk is {cell!r}, none of {recipe.labels}")
+        raise ManifestInvalid(f"{row.at}: risk is {cell!r}, none of {recipe.labels}")
     return recipe.labels.index(cell)
 
 
@@ -174,16 +176,43 @@ def gather(
     ManifestInvalid
         If a file cannot be read or a needed cell is missing, with the line.
     """
-    chosen, left_out = items(recipe, [row for row in rows if row.split == split])
+    here = [row for row in rows if row.split == split]
+    wanted = [row for row in here if _wanted(recipe.hips, row)]
+    whole, left_out = items(recipe, wanted)
+    if len(wanted) < len(here):
+        left_out[f"not an image of {recipe.hips} hips"] = len(here) - len(wanted)
+    chosen = [one for item in whole for one in (item, *_drawn(recipe, item))]
     images, masks = store(recipe, chosen, cache / split, tell)
     targets: NDArray[Any] = np.array([item.target for item in chosen], np.int64)
-    weights = _weights(targets) if recipe.balance and len(targets) else np.ones(len(chosen))
+    domains = [item.row.domain for item in chosen]
+    even = recipe.balance or recipe.domain_shares
+    classes = targets if recipe.balance else np.zeros_like(targets)
+    weights = _weights(classes, domains, recipe.domain_shares) if even else np.ones(len(chosen))
     if masks is not None:
         targets = masks
     elif "location" in recipe.outputs:
         targets = np.stack([targets, [item.place for item in chosen]], 1)
     samples = Samples(images, targets, weights, covariates(recipe.covariates, chosen))
     return Split(samples, tuple(chosen), dict(left_out))
+
+
+def _wanted(hips: str, row: Row) -> bool:
+    """Tell whether a recipe learns from an image, by whether a hip in it is fractured."""
+    broken = any(hip.label not in {"", "no_fracture"} for hip in row.hips)
+    return hips == "all" or broken == (hips == "fractured")
+
+
+def _drawn(recipe: Recipe, item: Item) -> Iterator[Item]:
+    """Yield what else an image stands for, with something drawn into it."""
+    for drawing in drawings(recipe.role, item.row, item.hip):
+        hip, target, place = item.hip, 0, -1
+        if hip is not None:
+            hip = replace(hip, label=drawing.label or hip.label, implant=drawing.implant)
+            label = label_of(recipe, item.row, hip)
+            if not isinstance(label, int):
+                continue
+            target, place = label, _PLACE_OF.get(hip.label, -1)
+        yield Item(item.row, hip, target, place, drawing)
 
 
 def covariates(names: Sequence[str], chosen: Sequence[Item]) -> NDArray[np.float32] | None:
@@ -257,16 +286,23 @@ def _decode(
     images = np.zeros((len(chosen), side, side), np.uint16)
     masks = np.zeros((len(chosen) if masks_at else 0, side, side), np.uint8)
     halves = masks_at is not None and by_halves(recipe)
-    last, pixels = -1, np.zeros((1, 1), np.float32)
+    last, pixels = Path(), np.zeros((1, 1), np.float32)
     for index, item in enumerate(chosen):
-        if item.row.line != last:
-            pixels, last = read_pixels(item.row), item.row.line
+        if item.row.file != last:
+            pixels, last = read_pixels(item.row), item.row.file
         box, mirror = item.hip.box if item.hip else None, False
         if box and halves:
             box, mirror = half_around(box, pixels.shape)
         elif item.hip is not None:
             mirror = spec.flip_left_to_right and item.hip.side is Side.LEFT
-        images[index] = sample(pixels, wide, box, mirror=mirror, size_px=side)
+        stored = turn(pixels, item.drawn) if item.drawn and item.hip is None else pixels
+        images[index] = sample(stored, wide, box, mirror=mirror, size_px=side)
+        if item.drawn and item.hip and item.hip.points and box:
+            frame = square_around(box, margin)
+            key = f"{item.row.file.name}:{item.hip.side}"
+            images[index] = draw_into(
+                images[index], item.hip.points, frame, item.drawn, mirror=mirror, key=key
+            )
         if masks_at and box and item.hip:
             frame = square_around(box, margin)
             masks[index] = draw_boxes([item.hip.box], frame, side)[:, :: -1 if mirror else 1]
@@ -310,10 +346,24 @@ def draw_boxes(boxes: Sequence[Box], frame: tuple[int, int, int], side: int) -> 
     return mask
 
 
-def _weights(targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return weights that draw every class equally often (Murphy 2022, Labelling)."""
-    counts = np.bincount(targets)
-    return np.asarray(1.0 / counts[targets], np.float64)
+def _weights(
+    targets: NDArray[np.int64], domains: Sequence[str], shares: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Return weights that draw every class of a domain equally often (Murphy 2022, Labelling).
+
+    A domain without a share gets an equal part of what is left.
+    """
+    present = sorted(set(domains))
+    rest = [name for name in present if name not in shares]
+    left = max(0.0, 1 - sum(shares.get(name, 0) for name in present))
+    weights = np.ones(len(targets), np.float64)
+    for name in present:
+        share = shares.get(name, left / max(1, len(rest)))
+        here = np.array([one == name for one in domains])
+        classes, counts = np.unique(targets[here], return_counts=True)
+        for target, count in zip(classes, counts, strict=True):
+            weights[here & (targets == target)] = share / len(classes) / count
+    return weights
 
 
 def _key(recipe: Stored, role: str, chosen: Sequence[Item], side: int) -> str:
@@ -326,6 +376,7 @@ def _key(recipe: Stored, role: str, chosen: Sequence[Item], side: int) -> str:
         [
             (str(item.row.file), item.row.file.stat().st_size if item.row.file.exists() else -1)
             + ((item.hip.side, str(item.hip.box)) if item.hip else ("", ""))
+            + ((str(item.drawn), str(item.hip and item.hip.points)) if item.drawn else ())
             for item in chosen
         ],
     ]

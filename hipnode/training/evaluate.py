@@ -21,7 +21,7 @@ from hipnode.training import curves
 from hipnode.training import statistics as st
 from hipnode.training.data import Item, items
 from hipnode.training.figures import Answers, Figure, figures
-from hipnode.training.manifest import read_manifest, read_pixels
+from hipnode.training.manifest import Manifests, name_of, read_manifest, read_pixels
 from hipnode.training.maps import write_maps
 from hipnode.training.report import write_report
 
@@ -42,7 +42,7 @@ Tell = Callable[[int, int], None]
 
 def evaluate(
     bundle: Path,
-    manifest: Path,
+    manifest: Manifests,
     out: Path,
     *,
     split: str = "test",
@@ -87,7 +87,7 @@ def evaluate(
         found.figures,
         other.figures if other else (),
         source=f"{found.count} samples of {found.patients} patients in split {split} of "
-        f"{manifest.name}",
+        f"{name_of(manifest)}",
         external=f"{other.count} samples of {other.patients} patients" if other else "",
         left_out=found.left_out,
         out=out,
@@ -103,12 +103,14 @@ def _example(item: Item) -> tuple[Item, NDArray[np.float32]]:
 
 
 def _one(
-    model: LoadedModel, manifest: Path, split: str, out: Path, tell: Tell
+    model: LoadedModel, manifest: Manifests, split: str, out: Path, tell: Tell
 ) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, left_out = items(model.spec, rows)
     if not chosen:
-        raise ManifestInvalid(f"{manifest} has nothing for {model.spec.name} in split {split}")
+        raise ManifestInvalid(
+            f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
+        )
     out.mkdir(parents=True, exist_ok=True)
     measure = _localiser if model.spec.role is Role.LOCALISER else _classifier
     measured = measure(model, chosen, out, tell)
@@ -118,7 +120,7 @@ def _one(
 
 def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
     lines, overlaps, broken = [], [], []
-    rows = {item.row.line: item.row for item in chosen}
+    rows = {item.row.file: item.row for item in chosen}
     for index, row in enumerate(rows.values()):
         found = [one.box for one in candidates(read_pixels(row), model)]
         for hip in row.hips:

@@ -4,14 +4,18 @@ Needed columns: ``file`` (DICOM, PNG or JPEG, relative to the manifest) and ``pa
 a recipe asks for them: ``split`` (train, val or test; else patients are dealt out), ``view``,
 ``rotation_deg``, and for each side (``right_`` and ``left_``, the patient's) ``box`` as
 ``x0 y0 x1 y1``, ``label``, ``implant``; ``osteoporosis``; covariates by their own names.
+
+Where several manifests are read as one: ``domain`` says where an image comes from (such as
+``real``), and ``draw`` how many fractures and implants of each kind are drawn into its whole hips
+at the points in ``right_landmarks`` and ``left_landmarks`` (see `hipnode.training.drawn`).
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,18 +25,27 @@ from numpy.typing import NDArray
 from hipnode.domain import Box, Side
 from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.imaging import PICTURE_SUFFIXES, load, load_picture
+from hipnode.training.synthesis import HipPoints
 
 SPLITS: Final = ("train", "val", "test")
+Manifests = Path | Sequence[Path]
+"""One manifest, or several that are read as one."""
+POINTS: Final = ("head", "neck_base", "greater_trochanter", "lesser_trochanter", "shaft_near")
+"""The landmarks that a drawing needs, in the order of `HipPoints`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HipRow:
-    """What a manifest says about one hip. ``label`` is "" where it says nothing."""
+    """What a manifest says about one hip. ``label`` is "" where it says nothing.
+
+    ``points`` are known where something is to be drawn, in the image's pixels.
+    """
 
     side: Side
     box: Box
     label: str
     implant: str
+    points: HipPoints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,18 @@ class Row:
     mirrored: bool
     hips: tuple[HipRow, ...]
     cells: Mapping[str, str]
+    draw: int = 0
+    manifest: str = ""  # where several were read
+
+    @property
+    def at(self) -> str:
+        """Where the row stands, for whoever has to mend it."""
+        return f"{self.manifest}, line {self.line}" if self.manifest else f"line {self.line}"
+
+    @property
+    def domain(self) -> str:
+        """Where the image comes from; "" where the manifest does not say."""
+        return self.cells.get("domain", "")
 
     def number(self, column: str) -> float:
         """Return a covariate; sex counts 1 for a man.
@@ -63,24 +88,46 @@ class Row:
         try:
             return float(text)
         except ValueError:
-            raise ManifestInvalid(f"line {self.line}: {column} is {text!r}, no number") from None
+            raise ManifestInvalid(f"{self.at}: {column} is {text!r}, no number") from None
 
 
-def read_manifest(path: Path, *, seed: int = 0) -> list[Row]:
-    """Read a manifest.
+def read_manifest(manifests: Manifests, *, seed: int = 0) -> list[Row]:
+    """Read a manifest, or several as one.
 
     Parameters
     ----------
-    path
-        The CSV file.
+    manifests
+        The CSV file or files.
     seed
-        Deals patients out to splits (8 : 1 : 1) where the manifest has no column ``split``.
+        Deals patients out to splits (8 : 1 : 1) where a manifest has no column ``split``.
 
     Raises
     ------
     ManifestInvalid
         At the first bad row, with its line and the reason; also if a patient is in two splits.
     """
+    paths = [manifests] if isinstance(manifests, Path) else list(manifests)
+    rows = [row for path in paths for row in _read(path, seed)]
+    if len(paths) == 1:
+        rows = [replace(row, manifest="") for row in rows]
+    where: dict[str, Row] = {}
+    for row in rows:
+        first = where.setdefault(row.patient, row)
+        if first.split != row.split:
+            raise ManifestInvalid(
+                f"{row.manifest or paths[0]}, line {row.line}: patient {row.patient!r} is in "
+                f"{row.split} here and in {first.split} in {first.at}"
+            )
+    return rows
+
+
+def name_of(manifests: Manifests) -> str:
+    """Return what a message calls them."""
+    paths = [manifests] if isinstance(manifests, Path) else manifests
+    return ", ".join(path.name for path in paths)
+
+
+def _read(path: Path, seed: int) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -92,14 +139,6 @@ def read_manifest(path: Path, *, seed: int = 0) -> list[Row]:
         raise ManifestInvalid(f"{path} cannot be read: {error}") from None
     if not rows:
         raise ManifestInvalid(f"{path} has no rows")
-    where: dict[str, Row] = {}
-    for row in rows:
-        first = where.setdefault(row.patient, row)
-        if first.split != row.split:
-            raise ManifestInvalid(
-                f"{path}, line {row.line}: patient {row.patient!r} is in {row.split} here and in "
-                f"{first.split} in line {first.line}"
-            )
     return rows
 
 
@@ -112,6 +151,10 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
     split = text.get("split") or _deal(text["patient_id"], seed)
     if split not in SPLITS:
         raise ManifestInvalid(f"{path}, line {line}: split {split!r} is none of {SPLITS}")
+    draw = text.get("draw") or "0"
+    if not draw.isdecimal():
+        raise ManifestInvalid(f"{path}, line {line}: draw is {draw!r}, no count")
+    hips = [_hip(path, line, text, side, int(draw) > 0) for side in Side]
     return Row(
         line=line,
         file=path.parent / text["file"],
@@ -120,12 +163,14 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
         view=text.get("view", ""),
         turned=text.get("rotation_deg", "0") not in {"", "0"},
         mirrored=text.get("mirrored", "0") in {"1", "true", "True"},
-        hips=tuple(hip for side in Side if (hip := _hip(path, line, text, side)) is not None),
+        hips=tuple(hip for hip in hips if hip is not None),
         cells=text,
+        draw=int(draw),
+        manifest=str(path),
     )
 
 
-def _hip(path: Path, line: int, text: Mapping[str, str], side: Side) -> HipRow | None:
+def _hip(path: Path, line: int, text: Mapping[str, str], side: Side, drawn: bool) -> HipRow | None:
     prefix = side.word.lower()
     cell = text.get(f"{prefix}_box", "")
     if not cell:
@@ -137,7 +182,26 @@ def _hip(path: Path, line: int, text: Mapping[str, str], side: Side) -> HipRow |
         raise ManifestInvalid(
             f"{path}, line {line}: {prefix}_box is {cell!r}, not `x0 y0 x1 y1` of a box"
         ) from None
-    return HipRow(side, box, text.get(f"{prefix}_label", ""), text.get(f"{prefix}_implant", ""))
+    points = None
+    if drawn:
+        try:
+            points = _points(text.get(f"{prefix}_landmarks", ""))
+        except (KeyError, ValueError):
+            raise ManifestInvalid(
+                f"{path}, line {line}: to draw, {prefix}_landmarks must have `name:x,y` of "
+                + ", ".join(POINTS)
+            ) from None
+    label, implant = (text.get(f"{prefix}_{name}", "") for name in ("label", "implant"))
+    return HipRow(side, box, label, implant, points)
+
+
+def _points(cell: str) -> HipPoints:
+    found: dict[str, tuple[float, float]] = {}
+    for part in cell.split():
+        name, _, place = part.partition(":")
+        x, y = place.split(",")
+        found[name] = float(x), float(y)
+    return HipPoints(*(found[name] for name in POINTS))
 
 
 def _deal(patient: str, seed: int) -> str:
@@ -159,4 +223,4 @@ def read_pixels(row: Row) -> NDArray[np.float32]:
             return load_picture(row.file)[1].pixels
         return load(row.file)[1].pixels
     except InputRefused as error:
-        raise ManifestInvalid(f"line {row.line}: {row.file}: {error}") from None
+        raise ManifestInvalid(f"{row.at}: {row.file}: {error}") from None

@@ -19,7 +19,7 @@ from hipnode.training.augment import augment
 from hipnode.training.batches import Batch, Samples, centre, load, resize
 from hipnode.training.data import Item, Split, store
 from hipnode.training.loop import Lesson, fit
-from hipnode.training.manifest import Row, read_manifest
+from hipnode.training.manifest import Manifests, Row, name_of, read_manifest
 from hipnode.training.recipe import Pretraining
 from hipnode.training.selfsupervised import Dino, Moco, teacher_of
 from hipnode.training.state import first_in_turn
@@ -31,7 +31,7 @@ BACKBONE = "backbone.safetensors"
 
 def pretrain(
     recipe: Pretraining,
-    manifest: Path,
+    manifest: Manifests,
     out: Path,
     *,
     device: str = "cpu",
@@ -69,7 +69,7 @@ def pretrain(
     with first_in_turn():
         splits = {n: images(recipe, rows, n, run / "cache", telling) for n in ("train", "val")}
     if not splits["train"].items:
-        raise ManifestInvalid(f"{manifest} has no image in split train")
+        raise ManifestInvalid(f"{name_of(manifest)} has no image in split train")
     torch.manual_seed(recipe.plan.seed)
     side = recipe.preprocess.size_px
     method = teacher_of(

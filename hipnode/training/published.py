@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+_CNN1: Final = {
+    "mean Jaccard": "0.87 (SD 0.06) without, 0.83 (SD 0.09) with fractures",
+    "Jaccard above 0.5": "1.00; more than 0.99",
+    "Jaccard above 0.7": "0.98; 0.93",
+    "mean Jaccard, unfractured": "0.87",
+    "SD of Jaccard, unfractured": "0.06",
+    "Jaccard above 0.5, unfractured": "1.00",
+    "Jaccard above 0.7, unfractured": "0.98",
+    "mean Jaccard, fractured": "0.83",
+    "SD of Jaccard, fractured": "0.09",
+    "Jaccard above 0.5, fractured": "more than 0.99",
+    "Jaccard above 0.7, fractured": "0.93",
+}
+
 PUBLISHED: Final[dict[str, dict[str, str]]] = {
-    "murphy2022-cnn1": {
-        "mean Jaccard": "0.87 (SD 0.06) without, 0.83 (SD 0.09) with fractures",
-        "Jaccard above 0.5": "1.00; more than 0.99",
-        "Jaccard above 0.7": "0.98; 0.93",
-        "mean Jaccard, unfractured": "0.87",
-        "SD of Jaccard, unfractured": "0.06",
-        "Jaccard above 0.5, unfractured": "1.00",
-        "Jaccard above 0.7, unfractured": "0.98",
-        "mean Jaccard, fractured": "0.83",
-        "SD of Jaccard, fractured": "0.09",
-        "Jaccard above 0.5, fractured": "more than 0.99",
-        "Jaccard above 0.7, fractured": "0.93",
-    },
+    "murphy2022-cnn1": _CNN1,
+    "murphy2022-cnn1-fractured": _CNN1,
     "murphy2022-cnn2": {
         "accuracy": "0.92",
         "kappa": "0.87 [0.84, 0.90]",

@@ -10,7 +10,7 @@ import dataclasses
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -67,6 +67,9 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     operating_point: Points = Points()
     balance: bool = True  # draw every class equally often
+    domain_shares: dict[Label, Annotated[float, Field(ge=0, le=1)]] = {}  # else all alike
+    hips: Literal["all", "unfractured", "fractured"] = "all"  # which images are learned from
+    needs_weights: bool = False  # goes on from a network that was trained before
     reweight: bool = False  # weigh each class in the loss by how rare it is
     location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
     freeze_backbone: bool = False  # where weights are given: learn the head alone

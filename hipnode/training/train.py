@@ -16,14 +16,14 @@ from torch import nn
 from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
 from hipnode.nets.architectures.heads import Clinical
-from hipnode.nets.bundle import LoadedModel, load_bundle
+from hipnode.nets.bundle import WEIGHTS, LoadedModel, load_bundle
 from hipnode.training import curves
 from hipnode.training.batches import Samples
 from hipnode.training.bundling import bundle
 from hipnode.training.data import Split, gather
 from hipnode.training.lessons import lesson
 from hipnode.training.loop import fit
-from hipnode.training.manifest import Row, read_manifest
+from hipnode.training.manifest import Manifests, Row, name_of, read_manifest
 from hipnode.training.recipe import Recipe, RecipeInvalid
 from hipnode.training.state import first_in_turn
 from hipnode.training.validate import measure
@@ -40,7 +40,7 @@ class Telling:
 
 def train(
     recipe: Recipe,
-    manifest: Path,
+    manifest: Manifests,
     out: Path,
     *,
     device: str = "cpu",
@@ -66,7 +66,7 @@ def train(
     resume
         Go on from the last checkpoint, to the same bits as without the break.
     weights
-        A safetensors file to start from (a pretrained backbone); tensors that fit are taken.
+        A safetensors file or a bundle to start from; tensors that fit are taken.
     version
         Of the bundle.
     telling
@@ -86,7 +86,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
-        splits = gather_splits(recipe, rows, run / "cache", telling, str(manifest))
+        splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
     net = start(recipe, splits["train"].samples, weights)
     net, history = fit(
         net,
@@ -132,8 +132,10 @@ def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
     Raises
     ------
     RecipeInvalid
-        If none of the given weights fit.
+        If none of the given weights fit, or the recipe needs some and there are none.
     """
+    if recipe.needs_weights and not weights:
+        raise RecipeInvalid(f"{recipe.name} goes on from another bundle: name it with --weights")
     torch.manual_seed(recipe.plan.seed)
     net = build(recipe.network.name, dict(recipe.network.arguments))
     if weights and not start_from(net, weights):
@@ -148,7 +150,7 @@ def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
 
 
 def start_from(net: nn.Module, weights: Path) -> list[str]:
-    """Take from a safetensors file every tensor whose name and shape fit; return their names.
+    """Take from a file or a bundle every tensor whose name and shape fit; return their names.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def start_from(net: nn.Module, weights: Path) -> list[str]:
     """
     own = net.state_dict()
     try:
-        given = load_file(weights)
+        given = load_file(weights / WEIGHTS if weights.is_dir() else weights)
     except (OSError, SafetensorError) as error:
         raise RecipeInvalid(f"{weights} cannot be read as safetensors: {error}") from None
     taken = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}

@@ -35,11 +35,13 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[2:]
-        query = self.query(x).flatten(2).transpose(1, 2)  # (n, h * w, c)
-        key = self.key(x).flatten(2).transpose(1, 2)  # (n, h * w / 4, c)
-        value = self.value(x).flatten(2).transpose(1, 2)
+        # (n, 1, places, c): one head; ONNX export knows attention with heads alone
+        query = self.query(x).flatten(2).transpose(1, 2).unsqueeze(1)
+        key = self.key(x).flatten(2).transpose(1, 2).unsqueeze(1)  # a quarter of the places
+        value = self.value(x).flatten(2).transpose(1, 2).unsqueeze(1)
         mixed = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
-        joined: Tensor = x + self.out(mixed.transpose(1, 2).reshape(x.shape[0], -1, rows, columns))
+        mixed = mixed.squeeze(1).transpose(1, 2)
+        joined: Tensor = x + self.out(mixed.reshape(x.shape[0], -1, rows, columns))
         return joined
 
 
