@@ -130,6 +130,21 @@ def _several_tasks(name: str) -> ReportRequest:
     return request(source(name, reading(hips, name)))
 
 
+def _scan(name: str) -> ReportRequest:
+    """One hip from edge to edge, as a densitometer scans it, sorted by risk; without a map."""
+    risk = finding(
+        0.88,
+        task=Task.FRACTURE_RISK,
+        probabilities={"low": 0.02, "moderate": 0.1, "high": 0.88},
+        label="high",
+        saliency=None,
+    )
+    whole = Box(0, 0, factory.COLUMNS, factory.ROWS)
+    made = reading([HipReading(HipROI(L, whole, 1.0), (risk,))], name)
+    ds = header(name, BodyPartExamined="HIP", ImageLaterality="L")
+    return request(source(name, made, ds=ds))
+
+
 def _long_names(name: str) -> ReportRequest:
     long = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Max^^Dr.^Sr."
     node = replace(NODE, name="n" * 80, institution="Hospital of " + "very " * 20)
@@ -216,6 +231,15 @@ CASES: Final[dict[str, Case]] = {
     "several-tasks": Case(
         _several_tasks,
         ("RIGHT hip: no fracture detected", "RIGHT hip: POSSIBLE LOW BONE DENSITY, doubtful"),
+    ),
+    "dxa": Case(
+        _scan,
+        (
+            "Suspected high fracture risk LEFT.",
+            "LEFT hip: HIGH FRACTURE RISK, definite from 85 %",
+            "(AI probability: low 2 %, moderate 10 %, high 88 %).",
+            "No fracture was looked for, and no bone density was measured.",
+        ),
     ),
     "long-names": Case(_long_names, ("Suspected fracture RIGHT; possible fracture LEFT.",)),
 }

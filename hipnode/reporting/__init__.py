@@ -5,6 +5,7 @@ from __future__ import annotations
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
 from hipnode.reporting.identity import mend_identity
+from hipnode.reporting.measurements import prepare
 from hipnode.reporting.readback import Measured, read_back
 from hipnode.reporting.render import KINDS, render
 from hipnode.reporting.request import (
@@ -32,6 +33,7 @@ __all__ = [
     "heatmap_png",
     "mend_identity",
     "plain_text",
+    "prepare",
     "read_back",
     "render",
 ]

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
@@ -45,6 +46,13 @@ from hipnode.reporting.words import (
     scope,
     threshold,
 )
+
+
+def prepare() -> None:
+    """Have highdicom read its tables of the Standard, which it else does for the first report."""
+    nobodys = Dataset()
+    nobodys.SOPClassUID = nobodys.SOPInstanceUID = DigitalXRayImageStorageForPresentation
+    _region(nobodys, Box(0, 0, 1, 1))
 
 
 def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[Dataset]:

@@ -85,7 +85,7 @@ TERMS: Final[dict[Task, TaskTerms]] = {
         present=codes.FRACTURE_RISK,
         doubtful=codes.FRACTURE_RISK_DOUBTFUL,
         absent=codes.FRACTURE_RISK_ABSENT,
-        short="fracture risk",
+        short="high fracture risk",
         noun="high fracture risk",
         classes={},
     ),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hipnode import DISCLAIMER
-from hipnode.domain import Side
+from hipnode.domain import Side, Task
 from hipnode.reporting import ReportRequest, build
 from hipnode.reporting.drawing import DEFINITE, DOUBTFUL, WARNING
 from tests import cases, factory
@@ -23,6 +23,7 @@ from tests.factory import as_cr, hip, radiograph, reading
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # two to three minutes where idle
 
 Seen = dict[str, Any]
+SHORT = {Task.HIP_FRACTURE: "fx", Task.FRACTURE_RISK: "risk"}
 ON_SCREEN = 40
 """Pixels of one colour that a line or a letter has at the very least."""
 
@@ -63,9 +64,9 @@ def _steps(name: str, request: ReportRequest, folder: Path) -> list[Seen]:
     steps: list[Seen] = [{"expect": listed, "shot": str(folder / f"{name}-1-list.png")}]
     if name in MEASURED:
         labels = [
-            f"{h.roi.side.word} fx AI: {100 * h.findings[0].p_positive:.2f} %"
+            f"{h.roi.side.word} {SHORT[first.task]} AI: {100 * first.p_positive:.2f} %"
             for h in request.sources[0].hips
-            if h.findings
+            for first in h.findings[:1]
         ]
         steps.append({"open": "AI SR", "expect": labels, "shot": str(folder / f"{name}-2-sr.png")})
         if name == "positive-left":

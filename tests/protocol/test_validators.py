@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 
 from hipnode.cli import conform as command
 from hipnode.cli.conform import KNOWN_WARNINGS, PIXELMED_JAR, Verdict, dciodvfy, dsrdump, pixelmed
-from hipnode.domain import HipReading, HipROI, ResultKind, Side, Task
+from hipnode.domain import ResultKind, Side
 from hipnode.phantom import load_recipe
 from hipnode.phantom.batch import Order, make_all
 from hipnode.reporting import ReportRequest, build, read_back
 from tests import cases
 from tests.archive import Orthanc
-from tests.factory import LEFT_BOX, as_cr, finding, hip, radiograph, reading
+from tests.factory import as_cr, hip, radiograph, reading
 from tests.peers import require, require_file
 
 
@@ -41,24 +41,11 @@ def _computed_radiograph() -> ReportRequest:
     return cases.request(cases.source("cr", reading([hip(Side.LEFT, 0.3)], "cr"), ds=ds))
 
 
-def _bone_density_scan() -> ReportRequest:
-    """One hip of a densitometer, sorted by risk."""
-    risk = finding(
-        0.6,
-        task=Task.FRACTURE_RISK,
-        probabilities={"low": 0.1, "moderate": 0.3, "high": 0.6},
-        label="high",
-    )
-    only = HipReading(HipROI(Side.LEFT, LEFT_BOX, 1.0), (risk,))
-    return cases.request(cases.source("scan", reading([only], "scan")))
-
-
 STUDIES: dict[str, Callable[[], ReportRequest]] = {
     **{f"case {n}": (lambda n=n: cases.CASES[n].request(n)) for n in cases.CASES},
     **{f"name {n}": (lambda n=n: _named(n)) for n in cases.NAMES},
     **{f"input {n}": (lambda n=n: cases.variant(n)) for n in cases.VARIANTS},
     "input cr": _computed_radiograph,
-    "bone density": _bone_density_scan,
 }
 
 

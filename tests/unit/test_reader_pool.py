@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from hipnode.errors import PixelsUnreadable, WorkerKilled
+from hipnode.reporting import ReportRequest
+from hipnode.services.worker import reader
 from hipnode.services.worker.pool import ReaderPool
+from hipnode.settings import Settings
+from tests import cases
+from tests.senders import SAMPLES
 
 
 def double(number: int) -> int:
@@ -33,6 +40,19 @@ def signal_oneself(number: int) -> str:
 
 def refuse() -> None:
     raise PixelsUnreadable("The stream is damaged.")
+
+
+def files_for_a_first_report() -> list[str]:
+    """Warm up as a worker does, make a report, and return what highdicom read for it."""
+    spec = reader.reader_spec(Settings(worker={"device": "cpu", "threads": 1}))
+    reader.warm(spec)
+    read = reader.read_image(spec, SAMPLES[0])
+    opened: list[str] = []
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+    source = reader.Source(SAMPLES[0], "0" * 64, read)
+    request = partial(ReportRequest, node=cases.NODE, made_utc=cases.MADE_UTC)
+    assert reader.build_report(spec, (source,), request)
+    return [name for name in opened if "highdicom" in name]
 
 
 @pytest.fixture
@@ -65,3 +85,12 @@ def test_a_signal_to_the_whole_group_does_not_end_a_call(
 def test_an_error_comes_back_as_it_was_raised(pool: ReaderPool) -> None:
     with pytest.raises(PixelsUnreadable, match="The stream is damaged"):
         pool.call(refuse)
+
+
+def test_the_first_report_finds_everything_warm() -> None:
+    """Highdicom parses megabytes of tables for its first region: not while a study waits."""
+    pool = ReaderPool(processes=1, timeout_s=240)
+    try:
+        assert pool.call(files_for_a_first_report) == []
+    finally:
+        pool.close()

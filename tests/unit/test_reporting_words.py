@@ -7,6 +7,7 @@ import pytest
 from hipnode import DISCLAIMER
 from hipnode.domain import AbstentionReason, Decision, OperatingPoint, Side, Task
 from hipnode.reporting import plain_text
+from hipnode.reporting.drawing import said_of
 from hipnode.reporting.terms import TERMS, reason_of
 from hipnode.reporting.words import ascii_text, finding_sentence, percent
 from tests import cases
@@ -19,8 +20,26 @@ def test_each_case_says_what_a_radiologist_would_write(name: str) -> None:
     for sentence in cases.CASES[name].says:
         assert sentence in text
     assert text.count(DISCLAIMER) == 2
-    assert "Not assessed: pelvic ring" in text
+    scope = "No fracture was looked for" if name == "dxa" else "Not assessed: pelvic ring"
+    assert scope in text
     assert "Muster" not in text
+
+
+@pytest.mark.parametrize(
+    ("p", "large", "small"),
+    [
+        (0.88, "L: HIGH FRACTURE RISK 88 %", "suspected, definite"),
+        (0.45, "L: HIGH FRACTURE RISK? 45 %", "doubtful - expert review advised"),
+        (0.02, "L: no high fracture risk", "none detected (AI 2 %) - not excluded"),
+    ],
+)
+def test_a_picture_names_the_risk_that_is_meant(p: float, large: str, small: str) -> None:
+    """Never "no fracture risk"; and low, moderate and high are no kinds of a finding."""
+    sorted_as = {"low": (1 - p) / 3, "moderate": 2 * (1 - p) / 3, "high": p}
+    ((_, what, sure),) = said_of(
+        hip(Side.LEFT, p, task=Task.FRACTURE_RISK, probabilities=sorted_as, label="high")
+    )
+    assert (what, sure) == (large, small)
 
 
 def test_one_image_is_reported_in_about_ten_lines() -> None:

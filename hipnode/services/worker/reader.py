@@ -91,7 +91,7 @@ _loaded = cache(nets.load_model_set)
 
 
 def warm(spec: ReaderSpec) -> tuple[str, str]:
-    """Load the models and return the set's name and digest.
+    """Load the models, and what the first report needs; return the set's name and digest.
 
     Raises
     ------
@@ -99,6 +99,7 @@ def warm(spec: ReaderSpec) -> tuple[str, str]:
         If the set, or a bundle in it, is not what it says it is.
     """
     models = _models(spec)
+    reporting.prepare()
     return models.name, models.digest
 
 
