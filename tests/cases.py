@@ -139,10 +139,11 @@ def _scan(name: str) -> ReportRequest:
         label="high",
         saliency=None,
     )
-    whole = Box(0, 0, factory.COLUMNS, factory.ROWS)
-    made = reading([HipReading(HipROI(L, whole, 1.0), (risk,))], name)
-    ds = header(name, BodyPartExamined="HIP", ImageLaterality="L")
-    return request(source(name, made, ds=ds))
+    rows, columns = 1120, 960  # higher than wide: a viewer has room for words beside it
+    only = HipReading(HipROI(L, Box(0, 0, columns, rows), 1.0), (risk,))
+    made = reading([only], name, rows=rows, columns=columns)
+    ds = header(name, BodyPartExamined="HIP", ImageLaterality="L", Rows=rows, Columns=columns)
+    return request(SourceImage(reread(ds), made, pixels=scene(rows, columns)))
 
 
 def _long_names(name: str) -> ReportRequest:
