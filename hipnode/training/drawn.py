@@ -48,7 +48,7 @@ def drawings(role: str, row: Row, hip: HipRow | None) -> Iterator[Drawing]:
     Fractures go into hips that are known to be whole, and for the implant gate metal beside them:
     a fracture is no metal. An implant is drawn over a fracture now and then.
     """
-    if role == "gate" and row.draw:
+    if role == "gate" and row.draw and not row.turned:  # else a turn might put it upright
         yield from (Drawing("turned", quarter) for quarter in (1, 2, 3))
     if role not in {"fracture", "metal"} or hip is None or hip.points is None:
         return

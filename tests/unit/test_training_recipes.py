@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,9 @@ def test_the_gates_get_metal_and_turned_images(manifests: list[Path], tmp_path: 
     for quarter, image in enumerate(turned, 1):
         agree = np.corrcoef(np.rot90(upright, quarter).ravel(), image.ravel())[0, 1]
         assert agree > 0.95
+    turned_before = [dataclasses.replace(row, turned=True) for row in rows]
+    gate = gather(hips("gale2017-cnn-frontal", []), turned_before, "train", tmp_path)
+    assert [item.target for item in gate.items] == [0, 0]  # a turn might put one upright
 
 
 def test_errors_of_several_manifests_name_theirs(manifests: list[Path], tmp_path: Path) -> None:
