@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from io import BytesIO
 
 import numpy as np
@@ -30,6 +31,7 @@ from tests.bench import objects
 from tests.bench.harness import Run, Table, Target
 
 EAGER = "eager PyTorch with monai GradCAM"
+OPENVINO = "hipnode through OpenVINO"
 EAGER_CAM = "eager PyTorch, heat map from the forward pass"
 _POLICY = reading.ReadPolicy()
 _LAYERS = {"googlenet": "network.blocks.5b"}
@@ -92,9 +94,12 @@ def tables(run: Run) -> Iterator[Table]:
     torch.set_num_threads(threads)
     header, radiograph = sample()
     ours = nets.load_model_set(device="cpu", threads=threads)
+    openvino = _openvino(threads)
     eager = _with_engines(ours, gradcam=True)
     plain = _with_engines(ours, gradcam=False)
-    _same(_read(header, radiograph, ours)[0], _read(header, radiograph, eager)[0])
+    found = _read(header, radiograph, ours)[0]
+    for others in (eager, *openvino.values()):
+        _same(found, _read(header, radiograph, others)[0])
     table = Table(
         "Read: one image, decoded pixels to findings with heat maps",
         "ms",
@@ -103,13 +108,13 @@ def tables(run: Run) -> Iterator[Table]:
             f"{threads} threads each; default model set; the ratio is of times: lower is better"
         ],
     )
+    compared = {"hipnode": ours, **openvino, EAGER: eager, EAGER_CAM: plain}
     contestants = {
-        "hipnode": lambda: _read(header, radiograph, ours)[1],
-        EAGER: lambda: _read(header, radiograph, eager)[1],
-        EAGER_CAM: lambda: _read(header, radiograph, plain)[1],
+        name: lambda models=models: _read(header, radiograph, models)[1]
+        for name, models in compared.items()
     }
     yield table.run(contestants, 3 * run.rounds)
-    yield _networks_alone(run, ours, eager)
+    yield _networks_alone(run, {"hipnode": ours, **openvino, EAGER: eager})
     yield _heat_map(run, ours, threads)
 
 
@@ -145,7 +150,13 @@ def _same(ours: Reading, theirs: Reading) -> None:
         raise RuntimeError("nothing was found to compare")
 
 
-def _networks_alone(run: Run, ours: nets.ModelSet, eager: nets.ModelSet) -> Table:
+def _openvino(threads: int) -> dict[str, nets.ModelSet]:
+    if find_spec("openvino") is None:
+        return {}
+    return {OPENVINO: nets.load_model_set(device="openvino", threads=threads)}
+
+
+def _networks_alone(run: Run, compared: Mapping[str, nets.ModelSet]) -> Table:
     """The same without resampling, regions and findings: the engines' own part."""
     rng = np.random.default_rng(3)
     batches = {
@@ -157,7 +168,7 @@ def _networks_alone(run: Run, ours: nets.ModelSet, eager: nets.ModelSet) -> Tabl
                 model.spec.size_px,
             )
         ).astype(np.float32)
-        for role, model in ours.models.items()
+        for role, model in compared["hipnode"].models.items()
     }
 
     def networks(models: nets.ModelSet) -> float:
@@ -167,7 +178,9 @@ def _networks_alone(run: Run, ours: nets.ModelSet, eager: nets.ModelSet) -> Tabl
         return (time.perf_counter() - start_s) * 1000
 
     table = Table("Read: the networks alone, two hips", "ms")
-    contestants = {"hipnode": lambda: networks(ours), EAGER: lambda: networks(eager)}
+    contestants = {
+        name: lambda models=models: networks(models) for name, models in compared.items()
+    }
     return table.run(contestants, 3 * run.rounds)
 
 
