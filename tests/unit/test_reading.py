@@ -20,7 +20,7 @@ from hipnode.domain import (
     Side,
 )
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
-from hipnode.reading import ReadPolicy, read, turn_box_back
+from hipnode.reading import ReadPolicy, candidates, read, turn_box_back
 
 Arrays = dict[str, NDArray[np.float32]]
 SIZE = 512
@@ -224,6 +224,24 @@ def test_two_hips_that_touch_in_the_mask_are_told_apart() -> None:
     assert right.x1 <= left.x0
     assert abs(right.x0 - 64) <= 4
     assert abs(left.x1 - 448) <= 4
+
+
+class Rough:
+    """A mask an eighth as fine as the image: soft edges between its pixels, and a spur."""
+
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+        at = np.arange(64)
+        across = np.clip(np.minimum(at + 1, 24.3) - np.maximum(at, 8.6), 0, 1)
+        down = np.clip(np.minimum(at + 1, 50.8) - np.maximum(at, 30.4), 0, 1)
+        mask = np.outer(down, across)
+        mask[36:39, 24:28] = 1
+        return {"mask": mask[np.newaxis, np.newaxis].astype(np.float32)}
+
+
+def test_a_box_ends_where_most_of_a_rough_region_ends_to_a_part_of_its_pixel() -> None:
+    (found,) = candidates(pelvis().pixels, model(Role.LOCALISER, Rough()))
+    edges = (found.box.x0, found.box.x1, found.box.y0, found.box.y1)
+    assert np.abs(np.array(edges) - 8 * np.array((8.6, 24.3, 30.4, 50.8))).max() <= 2
 
 
 def test_two_regions_that_lie_as_in_no_adult_are_no_hips() -> None:
