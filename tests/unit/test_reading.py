@@ -229,7 +229,7 @@ def test_two_hips_that_touch_in_the_mask_are_told_apart() -> None:
 class Rough:
     """A mask an eighth as fine as the image: soft edges between its pixels, and a spur."""
 
-    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+    def run(self, *_: object) -> Arrays:
         at = np.arange(64)
         across = np.clip(np.minimum(at + 1, 24.3) - np.maximum(at, 8.6), 0, 1)
         down = np.clip(np.minimum(at + 1, 50.8) - np.maximum(at, 30.4), 0, 1)
