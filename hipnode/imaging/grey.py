@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
+from pydicom.sequence import Sequence
 
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging.header import PARSE_ERRORS
@@ -188,7 +189,9 @@ def text(dataset: Dataset, keyword: str) -> str:
         value = dataset.get(keyword)
     except PARSE_ERRORS:
         return ""
-    return "" if value is None else str(value).strip("\0 ").upper()
+    if value is None or isinstance(value, Sequence):
+        return ""
+    return str(value).strip("\0 ").upper()
 
 
 def first(dataset: Dataset, keyword: str) -> float | None:

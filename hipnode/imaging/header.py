@@ -171,8 +171,8 @@ def _text(dataset: Any, keyword: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return one value as text; what cannot be text (bytes, an item) counts as absent."""
-    if value is None or isinstance(value, (bytes, Dataset)):
+    """Return one value as text; what cannot be text (bytes, items) counts as absent."""
+    if value is None or isinstance(value, (bytes, Dataset, pydicom.Sequence)):
         return ""
     text = str(value)[:_MAX_TEXT]
     # Lone surrogates (a wrong character set) could be neither stored nor sent.

@@ -31,6 +31,7 @@ from pydicom.charset import convert_encodings, default_encoding, python_encoding
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from hipnode.errors import ReportRefused
 
@@ -157,11 +158,12 @@ class Mender:
 
     @staticmethod
     def _raw(dataset: Dataset, keyword: str) -> Any:
-        """Return the value as pydicom reads it; None where it cannot be read."""
+        """Return the value as pydicom reads it; None where it cannot be, or is of another kind."""
         try:
-            return dataset.get(keyword)
+            value = dataset.get(keyword)
         except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError):
             return None
+        return value if isinstance(value, Sequence) == (keyword in _SEQUENCES) else None
 
     def _value(self, dataset: Dataset, keyword: str) -> Any:
         """Return a value as text within the bounds of its VR, or None to leave it out."""

@@ -140,7 +140,7 @@ def image_name(source: SourceImage, number: int) -> str:
             value = source.dataset.get(keyword)
         except (ValueError, TypeError):  # an IS that is no number
             value = None
-        if value not in (None, ""):
+        if isinstance(value, int | str) and value != "":
             place.append(f"{word} {ascii_text(str(value), 16)}")
     return f"Image {number}" + (f" ({', '.join(place)})" if place else "")
 

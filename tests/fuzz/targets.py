@@ -128,9 +128,8 @@ def dataset(data: bytes) -> None:
     with suppress(HipnodeError):
         ds = imaging.open_dicom(path, pixels=True)
         meta = getattr(ds, "file_meta", pydicom.Dataset())
-        if not pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))[:19].startswith(
-            "1.2.840.10008.1.2.4"
-        ):
+        syntax = meta.get("TransferSyntaxUID", "")
+        if not isinstance(syntax, str) or not syntax.startswith("1.2.840.10008.1.2.4"):
             imaging.decode(ds, max_pixels=1_000_000)
 
 

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import example, given, reject, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 
 from hipnode.domain import ResultKind, Side
 from hipnode.errors import ReportRefused
@@ -81,4 +84,17 @@ def test_any_header_gives_a_valid_report_or_a_refusal(values: dict[str, bytes]) 
     except ReportRefused:
         return
     for one in built:
+        _check(dcmread(BytesIO(one.to_bytes())))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_items_where_text_was_due_count_as_absent(keyword: str) -> None:
+    """Found by fuzzing: an item whose own value has a length that no number has."""
+    damaged = Dataset()
+    damaged._dict[Tag("Rows")] = RawDataElement(Tag("Rows"), "US", 1, b"\1", 0, False, True)
+    source = cases.source("1", reading([hip(Side.RIGHT, 0.97)]), pixels=False, ds=None)
+    ds = reread(header())
+    ds._dict[Tag(keyword)] = DataElement(Tag(keyword), "SQ", Sequence([damaged]))
+    for one in build(cases.request(type(source)(ds, source.reading))):
         _check(dcmread(BytesIO(one.to_bytes())))
