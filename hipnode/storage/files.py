@@ -34,6 +34,21 @@ def unavailable(error: OSError) -> StorageUnavailable:
     return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder that only the node may enter, unless it is there.
+
+    Raises
+    ------
+    DiskFull, StorageUnavailable
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unavailable(error) from error
+    return folder
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -117,11 +132,8 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        try:
-            for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
-                (self.root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise unavailable(error) from error
+        for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
+            make_folder(self.root / name)
 
     def incoming(self) -> IncomingFile:
         """Return a new file to receive into."""

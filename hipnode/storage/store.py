@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
+from hipnode.errors import StorageUnavailable
 from hipnode.settings import Settings
 from hipnode.storage import migrate as migrations
 from hipnode.storage.audit import AuditLog
 from hipnode.storage.commitment import Commitments
 from hipnode.storage.engine import Database, open_database
-from hipnode.storage.files import FileStore
+from hipnode.storage.files import IMAGES, FileStore, make_folder
 from hipnode.storage.ledger import Ledger
 from hipnode.storage.nudges import Nudger
 from hipnode.storage.queue import Nudge, Queue
 from hipnode.storage.reconcile import Reconciled, reconcile
 from hipnode.storage.retention import Retired, retire
+from hipnode.storage.schema import instance
 from hipnode.storage.seal import Sealer
 
 
@@ -33,6 +35,16 @@ def _files(settings: Settings) -> FileStore:
 
     room_bytes = settings.retention.disk_low_bytes
     return BucketStore(settings.node.data_dir, open_bucket(settings.bucket), room_bytes)
+
+
+def _check_new(connection: Connection) -> None:
+    """Refuse a folder without images where the database has some: its queue would be given up."""
+    kept = select(instance.c.id).where(instance.c.retired_utc.is_(None), instance.c.path != "")
+    if connection.execute(kept.limit(1)).first() is not None:
+        raise StorageUnavailable(
+            f"node.data_dir has no folder '{IMAGES}', but the database knows of images in it. Is it"
+            " mounted? If they are lost, make that folder, and their readings are given up."
+        )
 
 
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
@@ -89,19 +101,23 @@ class Store:
         Raises
         ------
         StorageUnavailable
-            If the database or the folder cannot be used, or its schema is not this version's.
+            If the database or the folder cannot be used, its schema is not this version's, or the
+            folder is not the one that the database's images lie in.
         SettingsInvalid
             If the database's URL cannot be used.
         """
-        store = cls(settings, open_database(settings.database_url), now)
+        folder = make_folder(settings.node.data_dir)  # SQLite's file may be in it
+        database = open_database(settings.database_url)
         try:
             if migrate:
-                migrations.upgrade(store.database)
-            migrations.check(store.database)
+                migrations.upgrade(database)
+            migrations.check(database)
+            if not settings.bucket.name and not (folder / IMAGES).exists():
+                database.read(_check_new)
+            return cls(settings, database, now)
         except BaseException:
-            store.close()
+            database.close()
             raise
-        return store
 
     def sweep_dispatch(self, *, thorough: bool = False) -> int:
         """Put right what a dispatcher that died has left behind; return how much.

@@ -109,6 +109,22 @@ def test_a_row_without_its_file_is_given_up(bench: Bench) -> None:
     assert bench.store.reconcile().rows_without_file == 0
 
 
+def test_a_folder_that_is_not_mounted_is_not_an_empty_store(
+    bench: Bench, open_store: OpenStore
+) -> None:
+    path = received(bench)
+    data = bench.settings.node.data_dir
+    elsewhere = data.with_name("unmounted")
+    (data / "images").rename(elsewhere)
+    for _ in range(2):  # the first refusal must not make what the second looks for
+        with pytest.raises(StorageUnavailable, match="mounted"):
+            open_store()
+    elsewhere.rename(data / "images")
+    again = open_store()
+    assert again.store.reconcile().rows_without_file == 0
+    assert path.exists()
+
+
 def test_a_file_without_its_row_is_put_aside(bench: Bench) -> None:
     files = bench.store.files
     unknown = files.path(put(files, b"never acknowledged"))
