@@ -19,7 +19,7 @@ from hipnode.faults import Point, reach
 from hipnode.storage import commitment, intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
-from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, outbox_head, run, to_job
+from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, outbox_head, run, to_job, under_way
 from hipnode.storage.recovery import Recovery
 from hipnode.storage.schema import job, reading, result
 
@@ -168,10 +168,15 @@ class Ledger(Recovery):
         self._database.write(work)
 
     def nudge_outbox(self, destination: str) -> None:
-        """Tell the dispatcher once more of a destination's outbox, if anything waits in it."""
+        """Tell the dispatcher once more of a destination's outbox, if anything waits in it.
+
+        Not while a delivery is under way there: its end will be a nudge. Who adds to an outbox does
+        not ask that, for that end may be about to be committed without having seen what is added.
+        """
 
         def work(connection: Connection) -> None:
-            if (row := outbox_head(connection, destination)) is not None:
+            row = outbox_head(connection, destination)
+            if row is not None and not under_way(connection, destination):
                 self._queue.nudge(connection, row)
 
         self._database.write(work)

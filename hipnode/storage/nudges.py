@@ -71,8 +71,8 @@ class Nudger:
 
     def _look(self, connection: Connection, name: str) -> None:
         head = outbox_head(connection, name)
-        if head is None or under_way(connection, name):
-            return  # nothing waits, or the end of the delivery under way will be a nudge
+        if head is None:
+            return
         paused_until = connection.execute(
             select(destination.c.paused_until_utc).where(destination.c.name == name)
         ).scalar()
@@ -103,7 +103,18 @@ class Nudger:
             waiting = select(job).where(job.c.id == orphan.args["job_id"], IS_QUEUED)
             if (row := connection.execute(waiting).first()) is not None:
                 self(connection, row)
-        return len(orphans)
+        return len(orphans) + self._look_again(connection)
+
+    def _look_again(self, connection: Connection) -> int:
+        """Nudge where an outbox waits and nobody has been told; return how many those were."""
+        unheard = [
+            name
+            for name in connection.execute(_OUTBOXES_UNHEARD).scalars()
+            if outbox_head(connection, name) is not None and not under_way(connection, name)
+        ]
+        for name in unheard:
+            self._look(connection, name)
+        return len(unheard)
 
     def restore(self, connection: Connection) -> int:
         """Give every waiting job a nudge that has none; return how many. It reads the backlog."""
@@ -117,6 +128,12 @@ _ORPHANS: Final = text(
     "SELECT id, task_name, args FROM procrastinate_jobs "
     "WHERE (status = 'doing' AND worker_id IS NULL) OR status = 'failed' "
     "LIMIT 1000 FOR UPDATE SKIP LOCKED"
+)
+_OUTBOXES_UNHEARD: Final = select(destination.c.name).where(
+    text(
+        "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS hint WHERE hint.status = 'todo' AND "
+        "hint.queueing_lock = 'outbox:' || destination.name)"
+    )
 )
 _UNHEARD: Final = (
     select(job)

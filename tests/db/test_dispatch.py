@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 from hipnode.domain import Job, JobKind, JobState
 from hipnode.errors import StorageUnavailable
+from hipnode.faults import Point
 from hipnode.settings import Settings
 from hipnode.storage import Store, dispatcher_for
 from hipnode.storage.schema import job as jobs
@@ -77,14 +79,22 @@ def lines(tmp_path: Path, word: str) -> list[list[str]]:
     return [row for row in rows if row[0] == word]
 
 
-def all_done(bench: Bench, deliveries: int) -> Callable[[], bool]:
-    def check() -> bool:
-        bench.store.ledger.expire_leases()
-        bench.store.sweep_dispatch()
-        found = bench.store.ledger.jobs(kind=JobKind.DELIVER)
-        return [job.state for job in found] == [JobState.DONE] * deliveries
+@dataclass
+class all_done:  # noqa: N801 - reads as the condition that it is
+    """Whether so many objects were delivered, for `eventually`; as text, what is left to do."""
 
-    return check
+    bench: Bench
+    deliveries: int
+
+    def __call__(self) -> bool:
+        self.bench.store.ledger.expire_leases()
+        self.bench.store.sweep_dispatch()
+        found = self.bench.store.ledger.jobs(kind=JobKind.DELIVER)
+        return [job.state for job in found] == [JobState.DONE] * self.deliveries
+
+    def __str__(self) -> str:
+        left = [job for job in self.bench.store.ledger.jobs() if job.state is not JobState.DONE]
+        return f"{self.deliveries} deliveries; left: {left}"
 
 
 class Hand:
@@ -336,19 +346,57 @@ def test_a_hint_that_got_lost_is_given_anew(live: Bench) -> None:
         eventually(all_done(live, 1))
 
 
+def hints(bench: Bench, task: str = "%") -> int:
+    statement = sa.text("SELECT count(*) FROM procrastinate_jobs WHERE task_name LIKE :task")
+    return bench.store.database.read(lambda c: int(c.execute(statement, {"task": task}).scalar()))
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_hints_are_written_with_the_job_or_not_at_all(live: Bench) -> None:
-    def count(bench: Bench) -> int:
-        return int(
-            bench.store.database.read(
-                lambda c: c.exec_driver_sql("SELECT count(*) FROM procrastinate_jobs").scalar_one()
-            )
-        )
-
     live.receive("1.1", "1", quiet_s=600)
-    assert count(live) == 1, "the read; its report is not due yet"
+    assert hints(live) == 1, "the read; its report is not due yet"
     live.receive("1.1", "1", quiet_s=600)
-    assert count(live) == 1
+    assert hints(live) == 1
     live.read()
     live.store.ledger.release(["1"])
-    assert count(live) == 2, "one hint for each job, however often its due time moved"
+    assert hints(live) == 2, "one hint for each job, however often its due time moved"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_report_made_while_the_last_delivery_ends_is_not_left_in_the_outbox(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        live.receive(f"{number}.1", str(number))
+        live.read()
+    live.report()
+    delivery = live.take(JobKind.DELIVER)
+    live.store.database.write(lambda c: c.exec_driver_sql("DELETE FROM procrastinate_jobs"))
+    report = live.take(JobKind.REPORT)
+    written, go_on = threading.Event(), threading.Event()
+
+    def wait(point: Point) -> None:
+        if point is Point.REPORT_WRITTEN:
+            written.set()
+            assert go_on.wait(60)
+
+    monkeypatch.setattr("hipnode.storage.ledger.reach", wait)
+    reporter = threading.Thread(target=live.report, args=(report,))
+    reporter.start()
+    assert written.wait(60)
+    live.deliver(delivery)
+    live.store.ledger.nudge_outbox("pacs")
+    go_on.set()
+    reporter.join(60)
+    assert hints(live, "hipnode.look") == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_outbox_without_a_hint_is_looked_into_again(live: Bench) -> None:
+    live.receive()
+    live.read()
+    live.report()
+    live.store.database.write(lambda c: c.exec_driver_sql("DELETE FROM procrastinate_jobs"))
+    assert live.store.sweep_dispatch() == 1
+    assert hints(live, "hipnode.look") == 1
+    assert live.store.sweep_dispatch() == 0
