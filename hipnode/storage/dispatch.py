@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
@@ -19,6 +20,9 @@ Handle = Callable[[Job], None]
 
 _LOOK_S: Final = 0.02
 """How often an idle SQLite dispatcher asks whether anybody has written: it takes microseconds."""
+_LOOK_OFTEN_S: Final = 0.002
+_OFTEN_FOR_S: Final = 0.5
+"""After a write it asks more often for a while: one step of a study follows upon another."""
 AWAY_FIRST_S: Final = 0.5
 AWAY_CAP_S: Final = 10.0
 
@@ -190,9 +194,12 @@ class SQLiteDispatcher:
         log = get_logger(service="dispatcher")
         away_s = 0.0
         job: Job | None = None
+        before, often_until_s = -1, 0.0
         while not stop.is_set():
             try:
-                before = self._store.database.written()
+                known, before = before, self._store.database.written()
+                if before != known:
+                    often_until_s = time.monotonic() + _OFTEN_FOR_S
                 job = self._store.ledger.claim(
                     kinds, owner, destination=destination, look_first=job is None
                 )
@@ -208,15 +215,21 @@ class SQLiteDispatcher:
             if job is not None:
                 hands.do(job)
             else:
-                self._wait(stop, before)
+                self._wait(stop, before, often_until_s)
 
-    def _wait(self, stop: threading.Event, before: int) -> None:
+    def _wait(self, stop: threading.Event, before: int, often_until_s: float) -> None:
         """Wait until somebody has written, ``poll_s`` at most: jobs come due without a write."""
-        left_s = self._store.settings.queue.poll_s
-        while left_s > 0 and not stop.wait(min(_LOOK_S, left_s)):
-            left_s -= _LOOK_S
-            if self._store.database.written() != before:
+        until_s = time.monotonic() + self._store.settings.queue.poll_s
+        while (now_s := time.monotonic()) < until_s:
+            look_s = _LOOK_OFTEN_S if now_s < often_until_s else _LOOK_S
+            if stop.wait(min(look_s, until_s - now_s)) or self._has_been_written(before):
                 return
+
+    def _has_been_written(self, before: int) -> bool:
+        try:
+            return self._store.database.written() != before
+        except StorageUnavailable:  # the claim that follows says so
+            return True
 
 
 def dispatcher_for(store: Store) -> Dispatcher:

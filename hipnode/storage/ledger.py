@@ -170,8 +170,7 @@ class Ledger(Recovery):
     def nudge_outbox(self, destination: str) -> None:
         """Tell the dispatcher once more of a destination's outbox, if anything waits in it.
 
-        Not while a delivery is under way there: its end will be a nudge. Who adds to an outbox does
-        not ask that, for that end may be about to be committed without having seen what is added.
+        Not while a delivery is under way there: its end will be a nudge.
         """
 
         def work(connection: Connection) -> None:
@@ -218,11 +217,8 @@ class Ledger(Recovery):
             If the job is somebody else's by now.
         """
         until = self._now() + timedelta(seconds=self._settings.lease_s)
-        statement = (
-            update(job)
-            .where(job.c.id == held.id, IS_CLAIMED, job.c.token == held.token)
-            .values(lease_until_utc=until)
-        )
+        own = (job.c.id == held.id, IS_CLAIMED, job.c.token == held.token)
+        statement = update(job).where(*own).values(lease_until_utc=until)
         if self._database.write(lambda c: c.execute(statement).rowcount) == 0:
             raise LeaseLost
         return replace(held, lease_until_utc=until)
@@ -244,7 +240,6 @@ class Ledger(Recovery):
             sop_instance_uid=made.sop_instance_uid,
             detail=reading_facts(made),
         )
-
         written = {
             "instance_id": held.instance_id,
             "model_set": held.model_set,

@@ -73,6 +73,7 @@ class Nudger:
         head = outbox_head(connection, name)
         if head is None:
             return
+        # Also while a delivery is under way: its end may be committed without having seen the head.
         paused_until = connection.execute(
             select(destination.c.paused_until_utc).where(destination.c.name == name)
         ).scalar()

@@ -33,6 +33,8 @@ _P_DATA_TF: Final = 0x04
 _BUFFER_BYTES: Final = 1024 * 1024
 _MAX_OTHER_PDU_BYTES: Final = _BUFFER_BYTES - _PDU_HEADER.size
 _TICK_S: Final = 0.5
+_IGNORED_BYTES: Final = 16 * 1024 * 1024
+"""More than can be under way when a peer is told of an abort: who sends on will not stop."""
 _DATA_TRANSFER: Final = "Sta6"
 _AWAITING_CLOSE: Final = "Sta13"
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
@@ -65,6 +67,7 @@ class StreamingDUL(DULServiceProvider):
         self._busy = False
         self._owed_bytes = 0  # received of what the peer has begun and not finished
         self._waited_s = 0.0  # for the rest of it
+        self._ignored_bytes = 0  # received since the abort
         self._min_bytes_per_s = dimse.min_bytes_per_s
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -158,6 +161,8 @@ class StreamingDUL(DULServiceProvider):
 
     def _take_in(self, received: int) -> bool:
         """Act on what was received; return whether a whole other PDU led to an event."""
+        if self._ignores(received):
+            return True
         self._last_heard_s = time.monotonic()
         self._end += received
         self._owed_bytes += received
@@ -165,6 +170,16 @@ class StreamingDUL(DULServiceProvider):
         if not self._is_owed():
             self._owed_bytes, self._waited_s = 0, 0.0
         return happened
+
+    def _ignores(self, received: int) -> bool:
+        """Hang up on a peer that goes on and on after the abort; return whether that was done."""
+        if self.state_machine.current_state != _AWAITING_CLOSE:
+            return False
+        self._ignored_bytes += received
+        if self._ignored_bytes <= _IGNORED_BYTES or self.socket is None:
+            return False
+        self.socket.close()
+        return True
 
     def _is_free(self) -> bool:
         """Tell whether nothing waits to be sent and nobody wants this thread to end."""
