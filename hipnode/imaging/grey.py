@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.sequence import Sequence
 
 from hipnode.errors import PixelsUnreadable
-from hipnode.imaging.header import PARSE_ERRORS
+from hipnode.imaging.header import PARSE_ERRORS, value_of
 
 Array = NDArray[Any]
 Grey = NDArray[np.float32]
@@ -185,13 +184,8 @@ def _is_inverted(dataset: Dataset, notes: list[str]) -> bool:
 
 def text(dataset: Dataset, keyword: str) -> str:
     """Return a coded string in upper case; empty where it is absent or unusable."""
-    try:
-        value = dataset.get(keyword)
-    except PARSE_ERRORS:
-        return ""
-    if value is None or isinstance(value, Sequence):
-        return ""
-    return str(value).strip("\0 ").upper()
+    value = value_of(dataset, keyword)
+    return "" if value is None else str(value).strip("\0 ").upper()
 
 
 def first(dataset: Dataset, keyword: str) -> float | None:

@@ -155,24 +155,25 @@ def read_header(source: Path | Dataset) -> Header:
     )
 
 
-def _value(dataset: Any, keyword: str) -> Any:
-    """Return an attribute's value, or None where it is absent or its bytes cannot be converted."""
+def value_of(dataset: Any, keyword: str) -> Any:
+    """Return an attribute's value; None where it is absent, damaged, or items."""
     try:
-        return dataset.get(keyword)
+        value = dataset.get(keyword)
     except PARSE_ERRORS:
         return None
+    return None if isinstance(value, pydicom.Sequence) else value
 
 
 def _text(dataset: Any, keyword: str) -> str:
-    value = _value(dataset, keyword)
+    value = value_of(dataset, keyword)
     if isinstance(value, (list, pydicom.multival.MultiValue)):
         value = value[0] if len(value) else ""
     return _plain(value)
 
 
 def _plain(value: Any) -> str:
-    """Return one value as text; what cannot be text (bytes, items) counts as absent."""
-    if value is None or isinstance(value, (bytes, Dataset, pydicom.Sequence)):
+    """Return one value as text; what cannot be text (bytes, an item) counts as absent."""
+    if value is None or isinstance(value, (bytes, Dataset)):
         return ""
     text = str(value)[:_MAX_TEXT]
     # Lone surrogates (a wrong character set) could be neither stored nor sent.
@@ -181,7 +182,7 @@ def _plain(value: Any) -> str:
 
 
 def _many(dataset: Any, keyword: str) -> tuple[str, ...]:
-    value = _value(dataset, keyword)
+    value = value_of(dataset, keyword)
     values = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
     texts = tuple(_plain(v) for v in values[:16])
     return texts if any(texts) else ()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from hipnode import DISCLAIMER
-from hipnode.domain import Box, Decision, HipReading, Saliency, Task
+from hipnode.domain import Box, Decision, HipReading, Saliency
 from hipnode.reporting.request import SourceImage, findings_of
 from hipnode.reporting.terms import TERMS, leading_class, reason_of, words
 from hipnode.reporting.words import ascii_text, certainty, models_of
@@ -256,8 +256,7 @@ def said_of(hip: HipReading) -> list[Said]:
         short, p = TERMS[finding.task].short, certainty(finding)
         colour = _style(finding.decision)[0]
         if finding.decision is Decision.PRESENT:
-            sorted_by_risk = finding.task is Task.FRACTURE_RISK  # the classes are no kinds of it
-            leading = None if sorted_by_risk else leading_class(finding)
+            leading = leading_class(finding)
             kind = f", most likely {words(leading)}" if leading else ""
             said.append((colour, f"{side}: {short.upper()} {p}", f"suspected, definite{kind}"))
         elif finding.decision is Decision.DOUBTFUL:

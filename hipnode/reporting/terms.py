@@ -111,7 +111,9 @@ def positive_classes(finding: Finding) -> dict[str, float]:
 
 
 def leading_class(finding: Finding) -> str | None:
-    """Return the likeliest positive class, where the model knows more than one."""
+    """Return the likeliest positive class, where the model knows more than one kind of it."""
+    if finding.task is Task.FRACTURE_RISK:
+        return None  # low, moderate and high are no kinds of a risk
     positive = positive_classes(finding)
     return next(iter(positive)) if len(positive) > 1 else None
 

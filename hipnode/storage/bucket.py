@@ -27,8 +27,6 @@ from hipnode.storage.files import (
     RESULTS,
     FileStore,
     IncomingFile,
-    replace_durably,
-    unavailable,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +110,7 @@ class BucketStore(FileStore):
         try:
             os.utime(path)  # in use: the last to go
         except FileNotFoundError:
-            self._fetch(relative, path)
+            self._fetch(relative)
         except OSError as error:
             raise _away(error) from error
         return path
@@ -209,7 +207,7 @@ class BucketStore(FileStore):
         except (BaseError, OSError) as error:
             raise _away(error) from error
 
-    def _fetch(self, relative: str, path: Path) -> None:
+    def _fetch(self, relative: str) -> None:
         self.tidy()
         try:
             data = bytes(obstore.get(self._bucket, relative).bytes())
@@ -218,11 +216,7 @@ class BucketStore(FileStore):
             return  # who opens it finds out, and says so
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        try:
-            self._folder(path.parent)
-            replace_durably(path, data)
-        except OSError as error:
-            raise unavailable(error) from error
+        self._put(relative, data)
 
 
 def _away(error: BaseException) -> StorageUnavailable:

@@ -27,6 +27,11 @@ AWAY_FIRST_S: Final = 0.5
 AWAY_CAP_S: Final = 10.0
 
 
+def longer(away_s: float) -> float:
+    """Return how long to wait next for what is away, having waited so long for it; 0 at first."""
+    return min(AWAY_CAP_S, away_s * 2 or AWAY_FIRST_S)
+
+
 class Dispatcher(Protocol):
     """Gives jobs to whoever can do them."""
 
@@ -121,7 +126,7 @@ class Hands:
         Where the database is what is away, the lease runs out in the end, and the attempt counts.
         """
         self._log.error(Event.JOB_FAILED, job_id=job.id, reason=str(error))
-        self._away_s = min(AWAY_CAP_S, self._away_s * 2 or AWAY_FIRST_S)
+        self._away_s = longer(self._away_s)
         self._stop.wait(self._away_s)
         try:
             self._ledger.retry(job, str(error), count_attempt=False)
@@ -206,7 +211,7 @@ class SQLiteDispatcher:
             except StorageUnavailable as error:
                 if not away_s:
                     log.error(Event.DATABASE_WENT_AWAY, reason=str(error))
-                away_s = min(AWAY_CAP_S, away_s * 2 or AWAY_FIRST_S)
+                away_s = longer(away_s)
                 stop.wait(away_s)
                 continue
             if away_s:

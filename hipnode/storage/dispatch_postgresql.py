@@ -24,7 +24,7 @@ from hipnode.domain import Job, JobKind
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
 from hipnode.storage import nudges
-from hipnode.storage.dispatch import AWAY_CAP_S, AWAY_FIRST_S, Handle, Hands
+from hipnode.storage.dispatch import Handle, Hands, longer
 from hipnode.storage.engine import PATIENCE
 from hipnode.storage.store import Store
 
@@ -81,7 +81,7 @@ class PostgreSQLDispatcher:
             except (ConnectorException, psycopg.Error) as error:
                 if not away_s:
                     self._log.error(Event.DATABASE_WENT_AWAY, error_type=type(error).__name__)
-                away_s = min(AWAY_CAP_S, away_s * 2 or AWAY_FIRST_S)
+                away_s = longer(away_s)
                 await asyncio.to_thread(stop.wait, away_s)
 
     async def _work(

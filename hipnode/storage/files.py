@@ -27,8 +27,7 @@ YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
 
 
-def unavailable(error: OSError) -> StorageUnavailable:
-    """Return what an error of the disk is to the rest of the node."""
+def _unavailable(error: OSError) -> StorageUnavailable:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull()
     return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
@@ -45,7 +44,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise unavailable(error) from error
+        raise _unavailable(error) from error
     return folder
 
 
@@ -101,14 +100,14 @@ class IncomingFile:
                 self.size_bytes += written
                 view = view[written:]
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
 
     def sync(self) -> None:
         """Make the content durable."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
 
     def abort(self) -> None:
         """Forget the file."""
@@ -140,7 +139,7 @@ class FileStore:
         try:
             return IncomingFile(self.root / INCOMING / f"{os.getpid()}-{uuid.uuid4().hex}")
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
 
     def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
         """Give a received file its lasting name, durably; return its relative path.
@@ -169,7 +168,7 @@ class FileStore:
             reach(Point.FILE_SYNCED)
             fsync_folder(target.parent)
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
         finally:
             incoming.abort()
         return relative
@@ -183,13 +182,16 @@ class FileStore:
             If it cannot be made durable.
         """
         relative = self._name(RESULTS, sop_instance_uid, hashlib.sha256(data).hexdigest())
+        self._put(relative, data)
+        return relative
+
+    def _put(self, relative: str, data: bytes) -> None:
         target = self.root / relative
         try:
             self._folder(target.parent)
             replace_durably(target, data)
         except OSError as error:
-            raise unavailable(error) from error
-        return relative
+            raise _unavailable(error) from error
 
     def path(self, relative: str) -> Path:
         """Return where a relative path of a row lies.
@@ -228,7 +230,7 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
         return True
 
     def exists(self, relative: str) -> bool:
@@ -260,7 +262,7 @@ class FileStore:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
 
     def files(self, *folders: str) -> Iterator[Path]:
         """Yield every file under ``folders`` of the store (`IMAGES`, `RESULTS`, `INCOMING`)."""
@@ -277,7 +279,7 @@ class FileStore:
         try:
             return shutil.disk_usage(self.root).free
         except OSError as error:
-            raise unavailable(error) from error
+            raise _unavailable(error) from error
 
     def _name(self, top: str, uid: str, sha256: str) -> str:
         digest = hashlib.sha256(uid.encode()).hexdigest()

@@ -19,7 +19,7 @@ from hipnode.faults import Point, reach
 from hipnode.storage import commitment, intake, outbox, reports
 from hipnode.storage.facts import reading_facts
 from hipnode.storage.intake import IngestOutcome, Plan, Received
-from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, outbox_head, run, to_job, under_way
+from hipnode.storage.queue import IS_CLAIMED, Audited, in_both, next_in_line, run, to_job
 from hipnode.storage.recovery import Recovery
 from hipnode.storage.schema import job, reading, result
 
@@ -168,14 +168,10 @@ class Ledger(Recovery):
         self._database.write(work)
 
     def nudge_outbox(self, destination: str) -> None:
-        """Tell the dispatcher once more of a destination's outbox, if anything waits in it.
-
-        Not while a delivery is under way there: its end will be a nudge.
-        """
+        """Tell the dispatcher once more of a destination's outbox, if anything can go out of it."""
 
         def work(connection: Connection) -> None:
-            row = outbox_head(connection, destination)
-            if row is not None and not under_way(connection, destination):
+            if (row := next_in_line(connection, destination)) is not None:
                 self._queue.nudge(connection, row)
 
         self._database.write(work)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select, text
 
 from hipnode.domain import JobKind
-from hipnode.storage.queue import IS_QUEUED, outbox_head, under_way
+from hipnode.storage.queue import IS_QUEUED, next_in_line, outbox_head
 from hipnode.storage.schema import EPOCH, NEVER, destination, job, to_us
 
 RUN: Final = "hipnode.run"
@@ -108,17 +108,14 @@ class Nudger:
 
     def _look_again(self, connection: Connection) -> int:
         """Nudge where an outbox waits and nobody has been told; return how many those were."""
-        unheard = [
-            name
-            for name in connection.execute(_OUTBOXES_UNHEARD).scalars()
-            if outbox_head(connection, name) is not None and not under_way(connection, name)
-        ]
-        for name in unheard:
-            self._look(connection, name)
-        return len(unheard)
+        names = connection.execute(_OUTBOXES_UNHEARD).scalars().all()
+        heads = [head for name in names if (head := next_in_line(connection, name)) is not None]
+        for head in heads:
+            self(connection, head)
+        return len(heads)
 
     def restore(self, connection: Connection) -> int:
-        """Give every waiting job a nudge that has none; return how many. It reads the backlog."""
+        """Nudge for each read and report that waits unheard; return how many. Reads the backlog."""
         rows = connection.execute(_UNHEARD).all()
         for row in rows:
             self(connection, row)
@@ -130,22 +127,20 @@ _ORPHANS: Final = text(
     "WHERE (status = 'doing' AND worker_id IS NULL) OR status = 'failed' "
     "LIMIT 1000 FOR UPDATE SKIP LOCKED"
 )
+_NO_HINT: Final = (
+    "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS hint"
+    " WHERE hint.status = 'todo' AND hint.queueing_lock = {})"
+)
 _OUTBOXES_UNHEARD: Final = select(destination.c.name).where(
-    text(
-        "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS hint WHERE hint.status = 'todo' AND "
-        "hint.queueing_lock = 'outbox:' || destination.name)"
-    )
+    text(_NO_HINT.format("'outbox:' || destination.name"))
 )
 _UNHEARD: Final = (
     select(job)
     .where(
         IS_QUEUED,
+        job.c.kind != JobKind.DELIVER,
         job.c.due_utc < NEVER,
-        text(
-            "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS hint WHERE hint.status = 'todo' AND "
-            "hint.queueing_lock = CASE WHEN job.kind = 'deliver' "
-            "THEN 'outbox:' || job.destination ELSE 'job:' || job.id END)"
-        ),
+        text(_NO_HINT.format("'job:' || job.id")),
     )
     .limit(10_000)
 )

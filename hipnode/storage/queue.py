@@ -228,9 +228,7 @@ class Queue:
         place = connection.execute(statement).first()
         if place is None or (place.paused_until_utc or now) > now:
             return None
-        if under_way(connection, name):
-            return None
-        head = outbox_head(connection, name)
+        head = next_in_line(connection, name)
         return head if head is not None and head.due_utc <= now else None
 
     def outboxes(self, connection: Connection, now: datetime) -> list[str]:
@@ -331,9 +329,11 @@ def outbox_head(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(_OUTBOX_HEAD, {"name": name}).first()
 
 
-def under_way(connection: Connection, name: str) -> bool:
-    """Tell whether a delivery to a destination is claimed."""
-    return connection.execute(_UNDER_WAY, {"name": name}).first() is not None
+def next_in_line(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the delivery that goes next; None while one is under way, whose end is a nudge."""
+    if connection.execute(_UNDER_WAY, {"name": name}).first() is not None:
+        return None
+    return outbox_head(connection, name)
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -109,10 +109,4 @@ def _in_crop(points: HipPoints, frame: tuple[int, int, int], mirror: bool) -> Hi
         x, y = (point[0] - left) / side, (point[1] - top) / side
         return (1 - x if mirror else x), y
 
-    return HipPoints(
-        place(points.head),
-        place(points.neck),
-        place(points.greater),
-        place(points.lesser),
-        place(points.shaft),
-    )
+    return HipPoints(*(place(point) for point in astuple(points)))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -61,13 +61,13 @@ class Row:
     mirrored: bool
     hips: tuple[HipRow, ...]
     cells: Mapping[str, str]
-    draw: int = 0
-    manifest: str = ""  # where several were read
+    draw: int
+    manifest: Path
 
     @property
     def at(self) -> str:
         """Where the row stands, for whoever has to mend it."""
-        return f"{self.manifest}, line {self.line}" if self.manifest else f"line {self.line}"
+        return f"{self.manifest}, line {self.line}"
 
     @property
     def domain(self) -> str:
@@ -108,15 +108,13 @@ def read_manifest(manifests: Manifests, *, seed: int = 0) -> list[Row]:
     """
     paths = [manifests] if isinstance(manifests, Path) else list(manifests)
     rows = [row for path in paths for row in _read(path, seed)]
-    if len(paths) == 1:
-        rows = [replace(row, manifest="") for row in rows]
     where: dict[str, Row] = {}
     for row in rows:
         first = where.setdefault(row.patient, row)
         if first.split != row.split:
             raise ManifestInvalid(
-                f"{row.manifest or paths[0]}, line {row.line}: patient {row.patient!r} is in "
-                f"{row.split} here and in {first.split} in {first.at}"
+                f"{row.at}: patient {row.patient!r} is in {row.split} here and in {first.split} "
+                f"in {first.at}"
             )
     return rows
 
@@ -166,7 +164,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
         hips=tuple(hip for hip in hips if hip is not None),
         cells=text,
         draw=int(draw),
-        manifest=str(path),
+        manifest=path,
     )
 
 
