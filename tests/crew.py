@@ -82,11 +82,13 @@ class Crew:
         """``kill -9`` one service, and nothing that it has started."""
         os.kill(self._processes[service].pid, signal.SIGKILL)
 
-    def stop(self) -> dict[str, int]:
-        """Stop all with SIGTERM; return each one's exit status."""
+    def stop(self) -> None:
+        """Stop all with SIGTERM; anybody who does not end well, or in time, is a finding."""
         for process in self._processes.values():
             process.send(signal.SIGTERM)
-        return {name: process.stop(timeout_s=90) for name, process in self._processes.items()}
+        for service, process in self._processes.items():
+            status = process.stop(timeout_s=90)
+            assert status == 0, f"{service}: {status}\n{self.log(service)[-8000:]}"
 
     def end(self) -> None:
         """``kill -9`` whatever still runs."""

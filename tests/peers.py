@@ -169,7 +169,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
                 preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
@@ -212,11 +212,17 @@ class Process:
             self.popen.send_signal(number)
 
     def stop(self, timeout_s: float = 60, number: int = signal.SIGTERM) -> int:
-        """Ask the process to end; kill its group if it has not after ``timeout_s``."""
+        """Ask the process to end; kill its group if it has not after ``timeout_s``.
+
+        Its log then says where each of its threads was, if it is Python.
+        """
         self.send(number)
         try:
             return self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)  # `faulthandler` answers it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.popen.wait(20)
             return self.kill()
 
     def family(self) -> list[int]:

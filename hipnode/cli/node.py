@@ -11,6 +11,7 @@ import threading
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,7 +39,7 @@ def serve(config: ConfigOption = None) -> None:
     Store.open(effective, migrate=True).close()  # once, before four services would race to do it
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
-    sys.exit(supervisor.serve(arguments, _stop_on_signals(), grace_s))
+    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s))
 
 
 def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
@@ -70,7 +71,7 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
     service = import_module(f"hipnode.services.{name}.service")
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     if supervised:
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     logger = log.get_logger(service=name)
@@ -98,10 +99,23 @@ def _announce(effective: Settings, port: int) -> None:
     sys.stdout.flush()
 
 
-def _stop_on_signals() -> threading.Event:
+def stop_on_signals() -> threading.Event:
+    """Return what SIGTERM and SIGINT set, however often they come.
+
+    A handler runs in the middle of whatever the main thread does. Setting an event takes a lock,
+    and that thread may hold it, in the handler of the signal before, say: it would wait for itself.
+    So a thread of its own sets it. Ringing its bell is safe in a handler.
+    """
     stop = threading.Event()
+    bell: SimpleQueue[None] = SimpleQueue()
+
+    def stop_when_it_rings() -> None:
+        bell.get()
+        stop.set()
+
+    threading.Thread(target=stop_when_it_rings, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: bell.put(None))
     return stop
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -38,6 +39,10 @@ def signal_oneself(number: int) -> str:
     return "finished"
 
 
+def pid() -> int:
+    return os.getpid()
+
+
 def refuse() -> None:
     raise PixelsUnreadable("The stream is damaged.")
 
@@ -67,6 +72,19 @@ def test_a_process_that_dies_costs_its_call_and_is_replaced(pool: ReaderPool) ->
     with pytest.raises(WorkerKilled, match="died"):
         pool.call(die)
     assert pool.call(double, 3) == 6
+
+
+def test_a_process_that_dies_with_nothing_to_do_is_replaced(pool: ReaderPool) -> None:
+    """As the system does when memory runs out: it takes the largest, not the busiest."""
+    first = pool.call(pid)
+    os.kill(first, signal.SIGKILL)
+    with suppress(WorkerKilled):  # a call that comes before anybody has noticed
+        pool.call(double, 5)
+    second = pool.call(pid)
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+    time.sleep(1)  # now it has been noticed
+    assert pool.call(double, 6) == 12
 
 
 def test_a_process_that_takes_too_long_is_ended_and_replaced(pool: ReaderPool) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import ParamSpec, TypeVar
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -14,6 +16,9 @@ from hipnode.errors import WorkerKilled
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_START_S: Final = 120
+"""How long a process may take to start before it takes its first call."""
 
 
 def _leave_stopping_to_the_worker() -> None:
@@ -23,12 +28,25 @@ def _leave_stopping_to_the_worker() -> None:
 
 
 class ReaderPool:
-    """A few warm processes, each replaced when it dies or is ended for taking too long."""
+    """A few warm processes, each replaced when it dies or is ended for taking too long.
+
+    Parameters
+    ----------
+    processes
+        How many calls run side by side; no more may be made at a time.
+    timeout_s
+        How long one may take.
+    """
 
     def __init__(self, processes: int, timeout_s: float) -> None:
+        self._processes = processes
         self._timeout_s = timeout_s
-        self._pool = ProcessPool(
-            max_workers=processes,
+        self._lock = threading.Lock()
+        self._pool = self._made()
+
+    def _made(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self._processes,
             # Forking a process that has threads (ours has) copies locks that nobody will release.
             context=multiprocessing.get_context("spawn"),
             initializer=_leave_stopping_to_the_worker,
@@ -44,18 +62,32 @@ class ReaderPool:
         HipnodeError
             As the function raised it.
         """
-        future = self._pool.schedule(
-            function, args=list(args), kwargs=kwargs, timeout=self._timeout_s
-        )
+        with self._lock:
+            if not self._pool.active:
+                self._replace()
+            pool = self._pool
+        future = pool.schedule(function, args=list(args), kwargs=kwargs, timeout=self._timeout_s)
         try:
-            result: T = future.result()
+            result: T = future.result(self._timeout_s + _START_S)
         except FutureTimeoutError:
+            if not future.done():  # its process died before it could say that it had taken the call
+                with self._lock:
+                    if pool is self._pool:
+                        self._replace()
             raise WorkerKilled(f"The reading took longer than {self._timeout_s:g} s.") from None
         except ProcessExpired as error:
             raise WorkerKilled(
                 f"The reading process died (exit status {error.exitcode})."
             ) from error
+        except BrokenProcessPool as error:
+            raise WorkerKilled("The reading process died before the reading began.") from error
         return result
+
+    def _replace(self) -> None:
+        """Start anew: pebble gives up for good when a process dies that has nothing to do."""
+        broken, self._pool = self._pool, self._made()
+        broken.stop()  # type: ignore[no-untyped-call]
+        broken.join()
 
     def close(self) -> None:
         """End the processes; running calls are waited for."""
