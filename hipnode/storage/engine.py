@@ -67,8 +67,22 @@ def door() -> Iterator[None]:
         raise StorageUnavailable from error
 
 
+def _is_serialisation(error: StorageUnavailable) -> bool:
+    state = getattr(getattr(error.__cause__, "orig", None), "sqlstate", "")
+    return state in _SERIALISATION
+
+
+def _is_broken(error: StorageUnavailable) -> bool:
+    """Tell whether a connection had broken unnoticed: the pool makes all of its own anew then."""
+    return bool(getattr(error.__cause__, "connection_invalidated", False))
+
+
 class Database:
     """PostgreSQL, and what both engines share.
+
+    A connection is not asked whether it still stands before it is used, which would cost each
+    transaction a round trip: one that has broken is found out by the first statement, and the
+    transaction is run again on another.
 
     Parameters
     ----------
@@ -82,7 +96,6 @@ class Database:
     def _create_engine(self, url: str) -> Engine:
         return create_engine(
             url,
-            pool_pre_ping=True,
             pool_size=8,
             max_overflow=56,
             pool_timeout=_BUSY_TIMEOUT_S,
@@ -105,13 +118,15 @@ class Database:
             itself, if it cannot be known whether it has been.
         """
         for attempt in range(_TRIES):
+            committing = False
             try:
                 with door(), self.engine.begin() as connection:
-                    return work(connection)
+                    value = work(connection)
+                    committing = True
+                return value
             except StorageUnavailable as error:
-                cause = error.__cause__
-                state = getattr(getattr(cause, "orig", None), "sqlstate", "")
-                if state not in _SERIALISATION or attempt == _TRIES - 1:
+                again = _is_serialisation(error) or (_is_broken(error) and not committing)
+                if not again or attempt == _TRIES - 1:
                     raise
         raise AssertionError("unreachable")
 
@@ -123,6 +138,12 @@ class Database:
         StorageUnavailable
             If the database cannot be reached.
         """
+        try:
+            with door(), self.engine.connect() as connection:
+                return work(connection)
+        except StorageUnavailable as error:
+            if not _is_broken(error):
+                raise
         with door(), self.engine.connect() as connection:
             return work(connection)
 
