@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from errno import EDQUOT, ENOSPC
 from typing import ClassVar
 
 
@@ -79,6 +80,13 @@ class StorageUnavailable(HipnodeError):
 
     retryable = True
     dimse_status = 0xA700
+
+    @staticmethod
+    def of(error: OSError) -> StorageUnavailable:
+        """Return what an error of the operating system means for who wanted to write."""
+        if error.errno in (ENOSPC, EDQUOT):
+            return DiskFull()
+        return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
 
 
 class DiskFull(StorageUnavailable):

@@ -86,16 +86,13 @@ class BucketStore(FileStore):
         self._room_bytes = room_bytes
         self._next_look_s = 0.0
 
-    def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
-        """Keep a received file; returns once the object store has acknowledged it."""
-        relative = super().keep(incoming, sop_instance_uid, sha256)
-        self._upload(relative)
-        return relative
-
-    def write_result(self, sop_instance_uid: str, data: bytes) -> str:
-        """Write a result's file; returns once the object store has acknowledged it."""
-        relative = super().write_result(sop_instance_uid, data)
-        self._upload(relative)
+    def _keep(self, incoming: IncomingFile, relative: str) -> str:
+        """Keep a file; returns once the object store has acknowledged it."""
+        super()._keep(incoming, relative)
+        try:
+            obstore.put(self._bucket, relative, self.root / relative)
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
         return relative
 
     def path(self, relative: str) -> Path:
@@ -198,12 +195,6 @@ class BucketStore(FileStore):
         """Make sure that it is an object that is missing, and not the whole bucket."""
         try:
             next(iter(obstore.list(self._bucket, QUARANTINE, chunk_size=1)), None)
-        except (BaseError, OSError) as error:
-            raise _away(error) from error
-
-    def _upload(self, relative: str) -> None:
-        try:
-            obstore.put(self._bucket, relative, self.root / relative)
         except (BaseError, OSError) as error:
             raise _away(error) from error
 

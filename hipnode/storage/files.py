@@ -7,7 +7,6 @@ its path is given out.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hipnode.errors import DiskFull, StorageUnavailable
+from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point, reach
 
 IMAGES: Final = "images"
@@ -25,12 +24,6 @@ INCOMING: Final = "incoming"
 QUARANTINE: Final = "quarantine"
 YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
-
-
-def _unavailable(error: OSError) -> StorageUnavailable:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull()
-    return StorageUnavailable(f"The disk cannot be used: {error.strerror}.")
 
 
 def make_folder(folder: Path) -> Path:
@@ -44,7 +37,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise _unavailable(error) from error
+        raise StorageUnavailable.of(error) from error
     return folder
 
 
@@ -74,12 +67,21 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 class IncomingFile:
-    """A file that is being received. It has no lasting name until `FileStore.keep`."""
+    """A file that is being received or made. It has no lasting name until the store keeps it.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path
+        Where it lies.
+    made
+        Whether somebody else has written it already.
+    """
+
+    def __init__(self, path: Path, *, made: bool = False) -> None:
         self.path = path
         self.size_bytes = 0
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        new = 0 if made else os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(path, os.O_RDWR | new | os.O_CLOEXEC, 0o600)
 
     def fileno(self) -> int:
         """Return the descriptor: a fast path may write through it directly."""
@@ -100,21 +102,22 @@ class IncomingFile:
                 self.size_bytes += written
                 view = view[written:]
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def sync(self) -> None:
         """Make the content durable."""
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def abort(self) -> None:
         """Forget the file."""
-        self._close()
+        self.close()
         self.path.unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Leave the file to whoever takes it over."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -134,12 +137,17 @@ class FileStore:
         for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
             make_folder(self.root / name)
 
+    @property
+    def incoming_folder(self) -> Path:
+        """Where files lie that are being received or made."""
+        return self.root / INCOMING
+
     def incoming(self) -> IncomingFile:
         """Return a new file to receive into."""
         try:
-            return IncomingFile(self.root / INCOMING / f"{os.getpid()}-{uuid.uuid4().hex}")
+            return IncomingFile(self.incoming_folder / f"{os.getpid()}-{uuid.uuid4().hex}")
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
         """Give a received file its lasting name, durably; return its relative path.
@@ -151,7 +159,32 @@ class FileStore:
         DiskFull, StorageUnavailable
             If the file, or its folder's entry, cannot be made durable. It is not to be used then.
         """
-        relative = self._name(IMAGES, sop_instance_uid, sha256)
+        return self._keep(incoming, self._name(IMAGES, sop_instance_uid, sha256))
+
+    def keep_result(self, path: Path, sop_instance_uid: str, sha256: str) -> str:
+        """Give a result's file its lasting name, durably; return its relative path.
+
+        Parameters
+        ----------
+        path
+            Where it lies now: in `incoming_folder`.
+        sop_instance_uid
+            Of the result.
+        sha256
+            Of the file's content.
+
+        Raises
+        ------
+        DiskFull, StorageUnavailable
+            If it cannot be made durable.
+        """
+        try:
+            incoming = IncomingFile(path, made=True)
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+        return self._keep(incoming, self._name(RESULTS, sop_instance_uid, sha256))
+
+    def _keep(self, incoming: IncomingFile, relative: str) -> str:
         target = self.root / relative
         try:
             self._folder(target.parent)
@@ -168,22 +201,17 @@ class FileStore:
             reach(Point.FILE_SYNCED)
             fsync_folder(target.parent)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
         finally:
             incoming.abort()
         return relative
 
     def write_result(self, sop_instance_uid: str, data: bytes) -> str:
-        """Write a result's file durably; return its relative path.
-
-        Raises
-        ------
-        DiskFull, StorageUnavailable
-            If it cannot be made durable.
-        """
-        relative = self._name(RESULTS, sop_instance_uid, hashlib.sha256(data).hexdigest())
-        self._put(relative, data)
-        return relative
+        """Write a result's file durably; return its relative path. See `keep_result`."""
+        incoming = self.incoming()
+        incoming.write(data)
+        incoming.close()
+        return self.keep_result(incoming.path, sop_instance_uid, hashlib.sha256(data).hexdigest())
 
     def _put(self, relative: str, data: bytes) -> None:
         target = self.root / relative
@@ -191,7 +219,7 @@ class FileStore:
             self._folder(target.parent)
             replace_durably(target, data)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def path(self, relative: str) -> Path:
         """Return where a relative path of a row lies.
@@ -230,7 +258,7 @@ class FileStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
         return True
 
     def exists(self, relative: str) -> bool:
@@ -262,7 +290,7 @@ class FileStore:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def files(self, *folders: str) -> Iterator[Path]:
         """Yield every file under ``folders`` of the store (`IMAGES`, `RESULTS`, `INCOMING`)."""
@@ -279,7 +307,7 @@ class FileStore:
         try:
             return shutil.disk_usage(self.root).free
         except OSError as error:
-            raise _unavailable(error) from error
+            raise StorageUnavailable.of(error) from error
 
     def _name(self, top: str, uid: str, sha256: str) -> str:
         digest = hashlib.sha256(uid.encode()).hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hipnode import reporting
 from hipnode.domain import JobKind, JobState
@@ -159,4 +160,5 @@ def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
     )
     # Two files that happen to lie side by side are of different studies: a report for the first.
     path, made = read[0]
-    reader.build_report(spec, (reader.Source(path, "0" * 64, made),), request)
+    with TemporaryDirectory() as folder:  # never synced: to keep them is the node's part
+        reader.build_report(spec, (reader.Source(path, "0" * 64, made),), request, Path(folder))

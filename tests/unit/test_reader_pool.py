@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -56,7 +58,8 @@ def files_for_a_first_report() -> list[str]:
     sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
     source = reader.Source(SAMPLES[0], "0" * 64, read)
     request = partial(ReportRequest, node=cases.NODE, made_utc=cases.MADE_UTC)
-    assert reader.build_report(spec, (source,), request)
+    with TemporaryDirectory() as folder:
+        assert reader.build_report(spec, (source,), request, Path(folder))
     return [name for name in opened if "highdicom" in name]
 
 

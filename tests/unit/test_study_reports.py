@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def destination(name: str, **changes: object) -> DestinationSettings:
 
 
 def built(kind: ResultKind, sop_class: str = "1.2") -> BuiltFile:
-    return BuiltFile(kind, sop_class, "1.2.3", b"")
+    return BuiltFile(kind, sop_class, "1.2.3", Path("made"), "0" * 64)
 
 
 def test_each_destination_gets_its_own_profile() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
 from typing import Final
 
 from pydicom import Dataset
@@ -95,7 +94,7 @@ class Arrival:
         try:
             self.body.write(pieces)
         except OSError as error:
-            self.fail(_storage_trouble(error))
+            self.fail(StorageUnavailable.of(error))
             return
         if self.body.size_bytes > self.intake.max_object_bytes:
             self.fail(TooLarge())
@@ -163,7 +162,7 @@ class Intake:
             arrival.body = Body(arrival.incoming.fileno(), file_meta(request, transfer_syntax))
             reach(Point.OBJECT_BEGUN)
         except OSError as error:
-            arrival.fail(_storage_trouble(error))
+            arrival.fail(StorageUnavailable.of(error))
         except StorageUnavailable as error:
             arrival.fail(error)
         return arrival
@@ -300,8 +299,3 @@ def _check_identity(header: Header, request: StoreRequest) -> None:
         raise HeaderUnusable("the SOP Instance UID is not that of the C-STORE request")
     if header.sop_class_uid != request.sop_class_uid:
         raise HeaderUnusable("the SOP Class UID is not that of the C-STORE request")
-
-
-def _storage_trouble(error: OSError) -> StorageUnavailable:
-    full = error.errno in (ENOSPC, EDQUOT)
-    return DiskFull() if full else StorageUnavailable(f"the disk cannot be written: {error}")

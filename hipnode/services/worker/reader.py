@@ -10,9 +10,10 @@ import hashlib
 import os
 import resource
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from hipnode import imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
-from hipnode.errors import PixelsUnreadable
+from hipnode.errors import PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.settings import Settings
 
@@ -66,18 +67,14 @@ class Source:
 
 @dataclass(frozen=True)
 class BuiltFile:
-    """One DICOM object of a report, as bytes."""
+    """One DICOM object of a report, as a file that nobody has made durable yet."""
 
     kind: ResultKind
     sop_class_uid: str
     sop_instance_uid: str
-    data: bytes
+    path: Path
+    sha256: str  # of the file's content
     notes: tuple[str, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """Of the bytes."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 def _models(spec: ReaderSpec) -> nets.ModelSet:
@@ -189,6 +186,7 @@ def build_report(
     spec: ReaderSpec,
     sources: tuple[Source, ...],
     request: Callable[[tuple[reporting.SourceImage, ...]], reporting.ReportRequest],
+    folder: Path,
 ) -> list[BuiltFile]:
     """Make the objects of one report.
 
@@ -200,17 +198,40 @@ def build_report(
         The images of the study.
     request
         Makes the request from the images: a partial `reporting.ReportRequest`.
+    folder
+        Where the objects are put, for the worker to keep: they are too large to be sent to it.
 
     Raises
     ------
     ReportRefused
         If the study's identity cannot be carried over without inventing something.
+    DiskFull, StorageUnavailable
+        If the disk does not take them.
     """
     images = tuple(source_image(spec, source) for source in sources)
-    return [
-        BuiltFile(b.kind, b.sop_class_uid, b.sop_instance_uid, b.to_bytes(), b.notes)
-        for b in reporting.build(request(images))
-    ]
+    made: list[BuiltFile] = []
+    try:
+        for built in reporting.build(request(images)):
+            made.append(_written(built, folder))  # noqa: PERF401 - an error must find them
+    except BaseException:
+        for file in made:
+            file.path.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
+    data = built.to_bytes()
+    path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
+    try:
+        with open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StorageUnavailable.of(error) from error
+    digest = hashlib.sha256(data).hexdigest()
+    uid = built.sop_instance_uid
+    return BuiltFile(built.kind, built.sop_class_uid, uid, path, digest, built.notes)
 
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:

@@ -141,7 +141,8 @@ class Worker:
             sr_classes=reports.sr_classes_for(destinations),
         )
         sources = tuple(self._source(instance, found) for instance, found in images)
-        built = self._pool.call(reader.build_report, self._spec, sources, request)
+        folder = self._store.files.incoming_folder
+        built = self._pool.call(reader.build_report, self._spec, sources, request, folder)
         reach(Point.REPORT_BUILT)
         results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
         mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
@@ -154,7 +155,7 @@ class Worker:
         return reader.Source(path, instance.sha256, None, found or "The image could not be read.")
 
     def _store_result(self, built: reader.BuiltFile, receivers: tuple[str, ...]) -> NewResult:
-        path = self._store.files.write_result(built.sop_instance_uid, built.data)
+        path = self._store.files.keep_result(built.path, built.sop_instance_uid, built.sha256)
         reach(Point.RESULT_FILED)
         return NewResult(
             kind=built.kind,
