@@ -13,7 +13,9 @@ from sqlalchemy import Connection, insert
 from hipnode.domain import AuditRecord
 from hipnode.storage.schema import audit, to_us
 
-_APPEND: Final = insert(audit)
+_APPEND: Final = insert(audit).inline()  # nobody asks for the new row's number
+_DETAIL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+_CONTENT: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _TEXT_LENGTH: Final = 256
 _FOREIGN: Final = (
     "actor",
@@ -32,8 +34,9 @@ def storable(value: str) -> str:
 
 def append(connection: Connection, now: datetime, records: Sequence[AuditRecord]) -> None:
     """Add ``records`` within the caller's transaction."""
-    if records:
-        connection.execute(_APPEND, [_row(now, record) for record in records])
+    rows = [_row(now, record) for record in records]
+    if rows:
+        connection.execute(_APPEND, rows if len(rows) > 1 else rows[0])
 
 
 def _row(now: datetime, record: AuditRecord) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def _row(now: datetime, record: AuditRecord) -> dict[str, Any]:
         "accession_number": record.accession_number,
         "ae_title": record.ae_title,
         "job_id": record.job_id,
-        "detail": json.dumps(record.detail, sort_keys=True, separators=(",", ":"), default=str),
+        "detail": _DETAIL(record.detail),
     }
     for name in _FOREIGN:
         values[name] = storable(values[name])
@@ -71,5 +74,4 @@ def row_hash(values: Mapping[str, Any]) -> str:
         values["job_id"],
         values["detail"],
     ]
-    document = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(document.encode()).hexdigest()
+    return hashlib.sha256(_CONTENT(content).encode()).hexdigest()

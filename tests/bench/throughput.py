@@ -160,5 +160,6 @@ def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
     )
     # Two files that happen to lie side by side are of different studies: a report for the first.
     path, made = read[0]
-    with TemporaryDirectory() as folder:  # never synced: to keep them is the node's part
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # to keep them is the node's part
+    with TemporaryDirectory(dir=memory) as folder:
         reader.build_report(spec, (reader.Source(path, "0" * 64, made),), request, Path(folder))
