@@ -6,6 +6,7 @@ at once, as an impatient systemd would.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -81,6 +82,15 @@ class Crew:
     def kill(self, service: str) -> None:
         """``kill -9`` one service, and nothing that it has started."""
         os.kill(self._processes[service].pid, signal.SIGKILL)
+
+    def kill_reader(self) -> bool:
+        """``kill -9`` the worker's oldest reading process, busy or not; tell if there was one."""
+        for pid in sorted(self._processes["work"].family()):
+            with contextlib.suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+        return False
 
     def stop(self) -> None:
         """Stop all with SIGTERM; anybody who does not end well, or in time, is a finding."""

@@ -1,4 +1,4 @@
-"""Services are killed at random under load, for as long as ``HIPNODE_SOAK_KILLS`` says.
+"""Services, and what they run, are killed at random under load: ``HIPNODE_SOAK_KILLS`` of them.
 
 Five kills on each engine by default, so that the harness itself is tried by every run. A long
 run: ``HIPNODE_SOAK_KILLS=1000 pytest -s tests/soak``; it prints what it did.
@@ -29,6 +29,7 @@ from tests.crew import SERVICES, Crew, Load
 
 KILLS = int(os.environ.get("HIPNODE_SOAK_KILLS", "5"))
 SEED = int(os.environ.get("HIPNODE_SOAK_SEED", "1"))
+READER = "a reading process"
 BETWEEN_S = (0.3, 5.0)  # from one kill to the next
 pytestmark = pytest.mark.timeout(600 + 60 * KILLS)
 
@@ -46,9 +47,12 @@ def test_nothing_is_lost_by_random_kills_under_load(
     began_s = time.monotonic()
     try:
         for _ in range(KILLS):
-            service = chance.choice(SERVICES)
-            crew.kill(service)
-            killed[service] += 1
+            victim = chance.choice((*SERVICES, READER))
+            if victim != READER:
+                crew.kill(victim)
+                killed[victim] += 1
+            elif crew.kill_reader():
+                killed[victim] += 1
             until_s = time.monotonic() + chance.uniform(*BETWEEN_S)
             while time.monotonic() < until_s:
                 crew.tend()
@@ -66,7 +70,8 @@ def test_nothing_is_lost_by_random_kills_under_load(
     assert_the_count_adds_up(account)
     objects = assert_the_archive_holds_every_result_once(crew.node, orthanc)
     again = {job: claims for job, claims in claims_of_reads(crew.node).items() if claims > 1}
-    assert sum(again.values()) - len(again) <= killed["work"], "a reading was repeated"
+    deaths = killed["work"] + killed[READER]
+    assert sum(again.values()) - len(again) <= deaths, "a reading was repeated"
     assert events(crew.node)["image_read"] == load.sent
     assert_the_audit_log_is_unbroken(crew.node)
     crew.stop()

@@ -6,12 +6,14 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from hipnode import reporting
 from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
-from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
+from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable, WorkerKilled
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.modelsets import ModelSets
@@ -20,6 +22,8 @@ from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
 from hipnode.settings import Settings
 from hipnode.storage import NewResult, Store, dispatcher_for
+
+_TRIES: Final = 3
 
 
 def run(settings: Settings, store: Store, stop: threading.Event) -> None:
@@ -60,10 +64,17 @@ class Worker:
         """Load the models in a reading process, and put on the audit log which they are."""
         for reference in self._sets.references.values():
             spec = replace(self._spec, model_set=reference)
-            name, digest = self._pool.call(reader.warm, spec)
+            name, digest = self._warmed(spec)
             detail = {"model_set": name, "digest": digest}
             self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
             self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
+
+    def _warmed(self, spec: reader.ReaderSpec) -> tuple[str, str]:
+        """Load one set; a process that is killed meanwhile (memory ran out, say) is no verdict."""
+        for _ in range(_TRIES - 1):
+            with suppress(WorkerKilled):
+                return self._pool.call(reader.warm, spec)
+        return self._pool.call(reader.warm, spec)
 
     def close(self) -> None:
         """End the reading processes."""
