@@ -4,7 +4,7 @@ numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.decode import MAX_PIXELS, decode, load
-from hipnode.imaging.header import is_dicom, open_dicom, read_header
+from hipnode.imaging.header import is_dicom, items_of, open_dicom, read_header, value_of
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -24,6 +24,7 @@ __all__ = [
     "crop",
     "decode",
     "is_dicom",
+    "items_of",
     "load",
     "load_picture",
     "open_dicom",
@@ -33,4 +34,5 @@ __all__ = [
     "read_header",
     "resample",
     "square_around",
+    "value_of",
 ]

@@ -157,11 +157,21 @@ def read_header(source: Path | Dataset) -> Header:
 
 def value_of(dataset: Any, keyword: str) -> Any:
     """Return an attribute's value; None where it is absent, damaged, or items."""
+    value = _read(dataset, keyword)
+    return None if isinstance(value, pydicom.Sequence) else value
+
+
+def items_of(dataset: Any, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence; none where it is absent, damaged, or no sequence."""
+    value = _read(dataset, keyword)
+    return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def _read(dataset: Any, keyword: str) -> Any:
     try:
-        value = dataset.get(keyword)
+        return dataset.get(keyword)
     except PARSE_ERRORS:
         return None
-    return None if isinstance(value, pydicom.Sequence) else value
 
 
 def _text(dataset: Any, keyword: str) -> str:

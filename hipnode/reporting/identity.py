@@ -31,9 +31,9 @@ from pydicom.charset import convert_encodings, default_encoding, python_encoding
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
 
 from hipnode.errors import ReportRefused
+from hipnode.imaging import items_of, value_of
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _TYPE_2: Final = (
@@ -132,7 +132,7 @@ class Mender:
         return out
 
     def _uid(self, keyword: str) -> str:
-        uid = str(self._raw(self.source, keyword) or "").strip("\0 ")
+        uid = str(value_of(self.source, keyword) or "").strip("\0 ")
         if not _UID.fullmatch(uid) or len(uid) > 64:
             raise ReportRefused(f"{keyword} is missing or not a UID, and none can be made up")
         return uid
@@ -142,7 +142,7 @@ class Mender:
         known = _SEQUENCES[above[-1]] if above else tuple(_SEQUENCES)
         for keyword in (k for k in known if k in _SEQUENCES):
             items = []
-            for item in self._raw(source, keyword) or []:
+            for item in items_of(source, keyword):
                 copy = Dataset()
                 for name in (n for n in _SEQUENCES[keyword] if n not in _SEQUENCES):
                     value = self._value(item, name)
@@ -156,18 +156,9 @@ class Mender:
 
     # --- values ---
 
-    @staticmethod
-    def _raw(dataset: Dataset, keyword: str) -> Any:
-        """Return the value as pydicom reads it; None where it cannot be, or is of another kind."""
-        try:
-            value = dataset.get(keyword)
-        except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError):
-            return None
-        return value if isinstance(value, Sequence) == (keyword in _SEQUENCES) else None
-
     def _value(self, dataset: Dataset, keyword: str) -> Any:
         """Return a value as text within the bounds of its VR, or None to leave it out."""
-        value = self._raw(dataset, keyword)
+        value = value_of(dataset, keyword)
         if value is None:
             return None
         if isinstance(value, MultiValue):
@@ -249,7 +240,7 @@ class Mender:
         pydicom knows the defined terms, their usual misspellings and Python's own names, and reads
         everything else as Latin-1, one character a byte; so the bytes are known again.
         """
-        declared = self._raw(self.source, "SpecificCharacterSet") or ""
+        declared = value_of(self.source, "SpecificCharacterSet") or ""
         terms = [
             str(t).strip() for t in (declared if isinstance(declared, MultiValue) else [declared])
         ]
