@@ -156,13 +156,27 @@ def read_header(source: Path | Dataset) -> Header:
 
 
 def value_of(dataset: Any, keyword: str) -> Any:
-    """Return an attribute's value; None where it is absent, damaged, or items."""
+    """Return an attribute's value; None where it is absent, damaged, or items.
+
+    Parameters
+    ----------
+    dataset
+        A data set, or an item of one.
+    keyword
+        The attribute's.
+    """
     value = _read(dataset, keyword)
     return None if isinstance(value, pydicom.Sequence) else value
 
 
 def items_of(dataset: Any, keyword: str) -> list[Dataset]:
-    """Return the items of a sequence; none where it is absent, damaged, or no sequence."""
+    """Return the items of a sequence; none where it is absent, damaged, or no sequence.
+
+    Parameters
+    ----------
+    dataset, keyword
+        As for `value_of`.
+    """
     value = _read(dataset, keyword)
     return list(value) if isinstance(value, pydicom.Sequence) else []
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -42,6 +42,10 @@ PATIENCE: Final = {
 """libpq's: both ends notice within half a minute that a machine was cut off. Without that, ours
 waits for a quarter of an hour, and the server keeps the locks of ours for two."""
 
+_PLAN_ONCE: Final = " -c plan_cache_mode=force_generic_plan"
+"""What writes goes by one index whatever its values: once prepared, it is planned no more (half
+of finding the next job was that). What is asked is: the way to a patient is not that to a day."""
+_PLAN_EACH: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
 _BUSY_TIMEOUT_S: Final = 15.0
 _GROUP: Final = 64
 """As many transactions share one commit at most."""
@@ -72,17 +76,15 @@ def _is_serialisation(error: StorageUnavailable) -> bool:
     return state in _SERIALISATION
 
 
-def _is_broken(error: StorageUnavailable) -> bool:
-    """Tell whether a connection had broken unnoticed: the pool makes all of its own anew then."""
+def _is_broken(error: StorageUnavailable) -> bool:  # the pool makes all connections anew then
     return bool(getattr(error.__cause__, "connection_invalidated", False))
 
 
 class Database:
     """PostgreSQL, and what both engines share.
 
-    A connection is not asked whether it still stands before it is used, which would cost each
-    transaction a round trip: one that has broken is found out by the first statement, and the
-    transaction is run again on another.
+    No connection is asked whether it still stands, which would cost each transaction a round trip:
+    the first statement finds out, and the transaction is run again on another.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ class Database:
             pool_size=8,
             max_overflow=56,
             pool_timeout=_BUSY_TIMEOUT_S,
-            connect_args=PATIENCE,
+            connect_args=PATIENCE | {"options": PATIENCE["options"] + _PLAN_ONCE},
         )
 
     @property
@@ -114,8 +116,7 @@ class Database:
         Raises
         ------
         StorageUnavailable
-            If nothing of it has been written; or, where the connection broke during the commit
-            itself, if it cannot be known whether it has been.
+            If nothing has been written; where the commit itself broke, if nobody can know.
         """
         for attempt in range(_TRIES):
             committing = False
@@ -139,12 +140,16 @@ class Database:
             If the database cannot be reached.
         """
         try:
-            with door(), self.engine.connect() as connection:
-                return work(connection)
+            return self._read(work)
         except StorageUnavailable as error:
             if not _is_broken(error):
                 raise
+        return self._read(work)
+
+    def _read(self, work: Work[T]) -> T:
         with door(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execute(_PLAN_EACH)
             return work(connection)
 
     def written(self) -> int:
