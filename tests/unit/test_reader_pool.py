@@ -90,6 +90,21 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(pool: ReaderPool) ->
     assert pool.call(double, 6) == 12
 
 
+def test_a_call_that_no_process_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a process dies between fetching a call and saying so: nobody else hears of it."""
+    monkeypatch.setattr("hipnode.services.worker.pool._START_S", 1)
+    pool = ReaderPool(processes=1, timeout_s=30)
+    try:
+        pool._timeout_s = 1  # from here on: its first process may take its time to start
+        os.kill(pool.call(pid), signal.SIGSTOP)
+        with pytest.raises(WorkerKilled):
+            pool.call(double, 7)
+        pool._timeout_s = 60
+        assert pool.call(double, 8) == 16
+    finally:
+        pool.close()
+
+
 def test_a_process_that_takes_too_long_is_ended_and_replaced(pool: ReaderPool) -> None:
     with pytest.raises(WorkerKilled, match="longer than 2 s"):
         pool.call(hang)
