@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _START_S: Final = 120
 """How long a process may take to start before it takes its first call."""
+_DIED_IDLE: Final = "The reading process died before the reading began."
 
 
 def _leave_stopping_to_the_worker() -> None:
@@ -66,7 +67,12 @@ class ReaderPool:
             if not self._pool.active:
                 self._replace()
             pool = self._pool
-        future = pool.schedule(function, args=list(args), kwargs=kwargs, timeout=self._timeout_s)
+        try:
+            future = pool.schedule(
+                function, args=list(args), kwargs=kwargs, timeout=self._timeout_s
+            )
+        except RuntimeError as error:  # it broke in between
+            raise WorkerKilled(_DIED_IDLE) from error
         try:
             result: T = future.result(self._timeout_s + _START_S)
         except FutureTimeoutError:
@@ -80,7 +86,7 @@ class ReaderPool:
                 f"The reading process died (exit status {error.exitcode})."
             ) from error
         except BrokenProcessPool as error:
-            raise WorkerKilled("The reading process died before the reading began.") from error
+            raise WorkerKilled(_DIED_IDLE) from error
         return result
 
     def _replace(self) -> None:
