@@ -21,6 +21,7 @@ from hipnode.storage.schema import EPOCH, NEVER, destination, job, to_us
 
 RUN: Final = "hipnode.run"
 LOOK: Final = "hipnode.look"
+_SILENT_S: Final = 30.0  # procrastinate's own patience; its heart beats every 10 s
 _BASE_S: Final = 1_767_225_600  # 2026-01-01: so that the order fits procrastinate's 32-bit priority
 
 _PUT: Final = text(
@@ -90,9 +91,11 @@ class Nudger:
     def sweep(self, connection: Connection) -> int:
         """Nudge again where a dispatcher died between hearing of a job and claiming it.
 
-        procrastinate forgets a worker whose heart stopped beating; the hints that it held are
-        deleted here, and given anew where their job still waits. Returns how many those were.
+        A worker of procrastinate's whose heart stopped beating is forgotten here (procrastinate
+        itself does so only when another one starts); the hints that it held are deleted, and given
+        anew where their job still waits. Returns how many those were.
         """
+        connection.execute(_FORGET, {"silent_s": _SILENT_S})
         orphans = connection.execute(_ORPHANS).all()
         for orphan in orphans:
             connection.execute(
@@ -122,6 +125,7 @@ class Nudger:
         return len(rows)
 
 
+_FORGET: Final = text("SELECT procrastinate_prune_stalled_workers_v1(:silent_s)")
 _ORPHANS: Final = text(
     "SELECT id, task_name, args FROM procrastinate_jobs "
     "WHERE (status = 'doing' AND worker_id IS NULL) OR status = 'failed' "

@@ -346,6 +346,20 @@ def test_a_hint_that_got_lost_is_given_anew(live: Bench) -> None:
         eventually(all_done(live, 1))
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_hint_that_died_with_its_worker_is_given_anew(live: Bench) -> None:
+    """A worker was killed after it had heard of a job and before it claimed it."""
+    live.receive()
+    died = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '31 s')"
+    held = "UPDATE procrastinate_jobs SET status = 'doing', worker_id = {}"
+    with live.store.database.engine.begin() as connection:
+        number = connection.exec_driver_sql(f"{died} RETURNING id").scalar()
+        connection.exec_driver_sql(held.format(number))
+    assert live.store.sweep_dispatch() == 1
+    waiting = sa.text("SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'")
+    assert live.store.database.read(lambda c: c.execute(waiting).scalar()) == 1
+
+
 def hints(bench: Bench, task: str = "%") -> int:
     statement = sa.text("SELECT count(*) FROM procrastinate_jobs WHERE task_name LIKE :task")
     return bench.store.database.read(lambda c: int(c.execute(statement, {"task": task}).scalar()))
