@@ -159,14 +159,14 @@ def _facts(path: Path) -> dict[str, str]:
 
 
 def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, out: Path) -> None:
-    import hashlib
+    from blake3 import blake3
 
     from hipnode import imaging, reporting
     from hipnode.services.worker import reader, reports
 
     out.mkdir(parents=True, exist_ok=True)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    source = reader.source_image(spec, reader.Source(path, sha256, reading))
+    digest = blake3(path.read_bytes()).hexdigest()
+    source = reader.source_image(spec, reader.Source(path, digest, reading))
     request = reporting.ReportRequest((source,), reports.node_identity(settings), datetime.now(UTC))
     if source.pixels is not None:
         (out / f"{path.stem}-heatmap.png").write_bytes(reporting.heatmap_png(source))

@@ -79,7 +79,7 @@ class Instance:
     header: Header
     calling_ae: str
     path: str  # relative to the store's root
-    sha256: str
+    digest: str  # of the file: BLAKE3 as hexadecimal digits
     received_utc: datetime
 
 

@@ -59,7 +59,7 @@ class SourceImage:
     pixels
         A view of the radiograph for the capture: (rows, columns) uint8, bright bone, any scale;
         the boxes of the reading are scaled to it. None where the image could not be decoded.
-    sha256
+    digest
         Of the file as received: makes changed content a new UID. May be empty.
     """
 
@@ -67,7 +67,7 @@ class SourceImage:
     reading: Reading | None = None
     failure: str = ""
     pixels: NDArray[np.uint8] | None = None
-    sha256: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.reading) == bool(self.failure):
@@ -163,7 +163,7 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
 
 def source_fingerprint(source: SourceImage) -> bytes:
     """Return a digest of one image: what was received, and what became of it."""
-    digest = sha256(source.sha256.encode() + source.failure.encode())
+    digest = sha256(source.digest.encode() + source.failure.encode())
     digest.update(repr(source.dataset.get("SOPInstanceUID")).encode())
     if source.reading is not None:
         reading = source.reading

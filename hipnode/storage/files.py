@@ -149,7 +149,7 @@ class FileStore:
         except OSError as error:
             raise StorageUnavailable.of(error) from error
 
-    def keep(self, incoming: IncomingFile, sop_instance_uid: str, sha256: str) -> str:
+    def keep(self, incoming: IncomingFile, sop_instance_uid: str, digest: str) -> str:
         """Give a received file its lasting name, durably; return its relative path.
 
         The same content of the same instance has the same name, and is kept once.
@@ -159,7 +159,7 @@ class FileStore:
         DiskFull, StorageUnavailable
             If the file, or its folder's entry, cannot be made durable. It is not to be used then.
         """
-        return self._keep(incoming, self._name(IMAGES, sop_instance_uid, sha256))
+        return self._keep(incoming, self._name(IMAGES, sop_instance_uid, digest))
 
     def keep_result(self, path: Path, sop_instance_uid: str, sha256: str) -> str:
         """Give a result's file its lasting name, durably; return its relative path.
@@ -309,9 +309,9 @@ class FileStore:
         except OSError as error:
             raise StorageUnavailable.of(error) from error
 
-    def _name(self, top: str, uid: str, sha256: str) -> str:
-        digest = hashlib.sha256(uid.encode()).hexdigest()
-        return f"{top}/{digest[:2]}/{digest[2:32]}-{sha256[:16]}.dcm"
+    def _name(self, top: str, uid: str, digest: str) -> str:
+        of_uid = hashlib.sha256(uid.encode()).hexdigest()
+        return f"{top}/{of_uid[:2]}/{of_uid[2:32]}-{digest[:16]}.dcm"
 
     def _folder(self, folder: Path) -> None:
         if not folder.is_dir():

@@ -44,7 +44,7 @@ class Received:
     called_ae: str
     peer_address: str
     path: str  # relative to the store's root; "" where it is discarded
-    sha256: str
+    digest: str  # BLAKE3 of the file, as hexadecimal digits
     size_bytes: int
     association_id: str
 
@@ -85,14 +85,14 @@ def ingest(
     uid = received.header.sop_instance_uid
     known = connection.execute(_KNOWN, {"uid": uid}).all()
     for row in known:
-        if row.sha256 == received.sha256:
+        if row.digest == received.digest:
             return _again(queue, connection, now, received, plan, row)
     owner = _note_study(connection, now, received, plan)
     stored = _store(connection, now, received, plan, changed=bool(known))
     if stored is None:  # another listener was faster by a hair
         return _again(queue, connection, now, received, plan, None)
     if known:
-        earlier = {"earlier_sha256": [row.sha256 for row in known]}
+        earlier = {"earlier_blake3": [row.digest for row in known]}
         _audit(connection, now, received, AuditEvent.INSTANCE_CHANGED, earlier)
     else:
         _audit(connection, now, received, AuditEvent.INSTANCE_STORED)
@@ -157,7 +157,7 @@ def _store(
     values = {
         "study_instance_uid": header.study_instance_uid,
         "sop_instance_uid": header.sop_instance_uid,
-        "sha256": received.sha256,
+        "digest": received.digest,
         "header": header_adapter().dump_json(header).decode(),
         "calling_ae": received.calling_ae,
         "called_ae": received.called_ae,
@@ -222,7 +222,7 @@ def _audit(
             "association": received.association_id,
             "sop_class": header.sop_class_uid,
             "transfer_syntax": header.transfer_syntax_uid,
-            "sha256": received.sha256,
+            "blake3": received.digest,
             "bytes": received.size_bytes,
             **(further or {}),
         },
@@ -263,7 +263,7 @@ _KEEP_STUDY: Final = in_both(partial(_upsert_study, to_be_read=False))
 _STORE: Final = in_both(
     lambda insert: (
         insert(instance)
-        .on_conflict_do_nothing(index_elements=["sop_instance_uid", "sha256"])
+        .on_conflict_do_nothing(index_elements=["sop_instance_uid", "digest"])
         .returning(instance.c.id)
     )
 )

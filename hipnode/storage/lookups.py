@@ -255,7 +255,7 @@ def _to_instance(row: Row[Any]) -> Instance:
         header=header_adapter().validate_json(row.header),
         calling_ae=row.calling_ae,
         path=row.path,
-        sha256=row.sha256,
+        digest=row.digest,
         received_utc=row.received_utc,
     )
 

@@ -96,7 +96,7 @@ instance = Table(
     Column("id", _Id, primary_key=True),
     Column("study_instance_uid", ForeignKey("study.study_instance_uid"), nullable=False),
     Column("sop_instance_uid", Text, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),  # BLAKE3 of the file; until 0004, its SHA-256
     Column("header", Text, nullable=False),  # hipnode.domain.Header as JSON
     Column("calling_ae", Text, nullable=False),
     _text("called_ae"),
@@ -108,7 +108,7 @@ instance = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("received_utc", Moment, nullable=False),
     Column("retired_utc", Moment),  # its file has been deleted by retention
-    Index("uq_instance_content", "sop_instance_uid", "sha256", unique=True),
+    Index("uq_instance_content", "sop_instance_uid", "digest", unique=True),
     Index("ix_instance_study", "study_instance_uid"),
     Index(
         "ix_instance_kept",

@@ -56,7 +56,7 @@ def _append(run: Run, engine: str, store: Store) -> Table:
         patient_id="P1",
         accession_number="A1",
         ae_title="MODALITY",
-        detail={"called_ae": "HIPNODE", "bytes": 10756876, "sha256": "0" * 64},
+        detail={"called_ae": "HIPNODE", "bytes": 10756876, "blake3": "0" * 64},
     )
     values = {
         "at_utc": utc_now(),
@@ -68,7 +68,7 @@ def _append(run: Run, engine: str, store: Store) -> Table:
         "patient_id": "P1",
         "accession_number": "A1",
         "ae_title": "MODALITY",
-        "detail": '{"bytes":10756876,"called_ae":"HIPNODE","sha256":"' + "0" * 64 + '"}',
+        "detail": '{"bytes":10756876,"called_ae":"HIPNODE","blake3":"' + "0" * 64 + '"}',
         "row_hash": "",
     }
     statement = sa.insert(audit)

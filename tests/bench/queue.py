@@ -35,7 +35,7 @@ _FILL: Final = (
         " SELECT 'S' || n, 0, 0 FROM {numbers} AS g"
     ),
     (
-        "INSERT INTO instance (id, study_instance_uid, sop_instance_uid, sha256, header,"
+        "INSERT INTO instance (id, study_instance_uid, sop_instance_uid, digest, header,"
         " calling_ae, action, path, size_bytes, received_utc)"
         " SELECT n, 'S' || n, 'I' || n, '', '', '', 'read', '', 1, 0 FROM {numbers} AS g"
     ),

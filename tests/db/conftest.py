@@ -64,7 +64,7 @@ class Bench:
         patient_id: str = "P-17",
         accession: str = "A-99",
     ) -> IngestOutcome:
-        sha256 = (content.encode().hex() * 64)[:64]
+        digest = (content.encode().hex() * 64)[:64]
         received = Received(
             header=Header(
                 sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1",
@@ -77,7 +77,7 @@ class Bench:
             called_ae="HIPNODE",
             peer_address="127.0.0.1",
             path=f"images/{uid}-{content}.dcm",
-            sha256=sha256,
+            digest=digest,
             size_bytes=1000,
             association_id="assoc-1",
         )

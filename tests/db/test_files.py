@@ -20,10 +20,10 @@ from tests.peers import eventually
 DAY_S = 86_400
 
 
-def put(files: FileStore, data: bytes, uid: str = "1.2.3", sha256: str = "ab" * 32) -> str:
+def put(files: FileStore, data: bytes, uid: str = "1.2.3", digest: str = "ab" * 32) -> str:
     incoming = files.incoming()
     incoming.write(data)
-    return files.keep(incoming, uid, sha256)
+    return files.keep(incoming, uid, digest)
 
 
 def age(path: Path, seconds: float = YOUNG_S + 10) -> None:
@@ -46,7 +46,7 @@ def test_a_kept_file_is_found_again_and_kept_once(tmp_path: Path) -> None:
     assert files.path(first).read_bytes() == b"data"
     assert len(list(files.files("images"))) == 1
     assert list(files.files("incoming")) == []
-    assert put(files, b"other", sha256="cd" * 32) != first
+    assert put(files, b"other", digest="cd" * 32) != first
 
 
 def test_a_senders_text_never_becomes_a_path(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_images_go_when_they_are_old_and_delivered(bench: Bench) -> None:
     assert bench.store.retire().images == 1
     assert not path.exists()
     assert "files_retired" in bench.events()
-    assert bench.store.ledger.instance(1).sha256, "the row stays"
+    assert bench.store.ledger.instance(1).digest, "the row stays"
     assert bench.store.retire().images == 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from pydicom import dcmread
 
 from hipnode.domain import AuditEvent, JobKind, JobState
@@ -36,13 +36,13 @@ def receive(bench: Bench, *, shadows: tuple[str, ...] = (), **attributes: str) -
     buffer = BytesIO()
     dataset.save_as(buffer)
     data, header = buffer.getvalue(), read_header(dataset)
-    sha256 = hashlib.sha256(data).hexdigest()
+    digest = blake3(data).hexdigest()
     incoming = bench.store.files.incoming()
     incoming.write(data)
-    path = bench.store.files.keep(incoming, header.sop_instance_uid, sha256)
+    path = bench.store.files.keep(incoming, header.sop_instance_uid, digest)
     received = Received(
         header=header, calling_ae="MODALITY", called_ae="HIPNODE", peer_address="127.0.0.1",
-        path=path, sha256=sha256, size_bytes=len(data), association_id="1",
+        path=path, digest=digest, size_bytes=len(data), association_id="1",
     )  # fmt: skip
     bench.store.ledger.ingest(
         received, action="read", model_sets=(set_digest(),), shadows=shadows, quiet_s=0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +48,7 @@ class Receiver:
         (kept,) = self.store.ledger.instances(study_uid)
         assert kept.header.sop_instance_uid == sop_instance_uid
         content = self.store.files.path(kept.path).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == kept.sha256
+        assert blake3(content).hexdigest() == kept.digest
         return content[144 + int.from_bytes(content[140:144], "little") :]
 
 

@@ -253,7 +253,7 @@ def test_changed_content_never_reuses_a_uid() -> None:
         ),
         "name": uids(source("1", read, ds=header(PatientName="Other^Name"))),
         "accession": uids(source("1", read, ds=header(AccessionNumber="OTHER"))),
-        "file": uids(SourceImage(header(), read, pixels=scene(), sha256="1")),
+        "file": uids(SourceImage(header(), read, pixels=scene(), digest="1")),
         "pixels": uids(SourceImage(header(), read, pixels=255 - scene())),
         "node": uids(source("1", read), node=NodeIdentity(software_version="9.9.9")),
     }

@@ -90,7 +90,7 @@ class StoreDIMSE(DIMSEServiceProvider):
         control
             Its message control header (PS3.8 E.2).
         piece
-            Bytes of the fragment. See `flush` for how long they must stay unchanged.
+            Bytes of the fragment. They must stay unchanged until `flush`.
         complete
             Whether the fragment ends with this piece.
 
@@ -119,10 +119,8 @@ class StoreDIMSE(DIMSEServiceProvider):
         else:
             raise ProtocolError("a data set where none was due")
 
-    def flush(self) -> bool:
-        """Write the pieces taken so far; return whether there were any.
-
-        Their memory may be used again once the flush after this one has begun.
+    def flush(self) -> None:
+        """Write the pieces taken so far.
 
         Raises
         ------
@@ -131,12 +129,11 @@ class StoreDIMSE(DIMSEServiceProvider):
         """
         pieces, self._pieces = self._pieces, []
         if not pieces or self._arrival is None:
-            return False
+            return
         try:
             self._arrival.write(pieces)
         except Endless as error:
             raise ProtocolError("an object without an end") from error
-        return True
 
     def drop(self) -> None:
         """Forget an object of which the rest will not come."""

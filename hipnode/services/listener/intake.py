@@ -207,6 +207,7 @@ class Intake:
         if body is None or incoming is None:
             raise StorageUnavailable
         reach(Point.OBJECT_WHOLE)
+        body.start_writeback()  # while the header is read
         header = read_header(incoming.path)
         _check_identity(header, arrival.request)
         verdict = decide(
@@ -236,7 +237,7 @@ class Intake:
                 called_ae=peer.called_ae,
                 peer_address=peer.address,
                 path=path,
-                sha256=body.digest,
+                digest=body.digest,
                 size_bytes=body.size_bytes,
                 association_id=peer.association_id,
             ),

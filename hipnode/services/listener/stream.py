@@ -57,7 +57,6 @@ class StreamingDUL(DULServiceProvider):
         self._dimse = dimse
         self._run_loop_delay = 0  # the waiting is done in `_is_transport_event`
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
-        self._spare = memoryview(bytearray(_BUFFER_BYTES))  # may still be being hashed
         self._start = 0  # of the bytes not yet parsed
         self._end = 0
         self._pdu_left = 0  # bytes of the P-DATA-TF PDU that are still to come
@@ -82,7 +81,7 @@ class StreamingDUL(DULServiceProvider):
             super().run_reactor()
         finally:
             self._dimse.drop()
-            self._buffer = self._spare = memoryview(b"")
+            self._buffer = memoryview(b"")
             self._wake_in.close()
             self._wake_out.close()
             self.to_user_queue.put(None)  # who waits for a request that will not come, wakes up
@@ -242,16 +241,13 @@ class StreamingDUL(DULServiceProvider):
         """Act on what is in the buffer; return whether a whole other PDU led to an event."""
         try:
             happened = self._parse_pdus()
-            written = self._dimse.flush()
+            self._dimse.flush()
         except ProtocolError:
             self._forget()
             self.event_queue.put("Evt19")  # unrecognised or invalid PDU: AA-8 aborts
             return True
         rest = self._buffer[self._start : self._end]
-        if written:  # these bytes are still being hashed, those written before them no longer
-            self._buffer, self._spare = self._spare, self._buffer
-            self._buffer[: len(rest)] = rest
-        elif self._start:
+        if self._start:
             self._buffer[: len(rest)] = bytes(rest)
         self._start, self._end = 0, len(rest)
         return happened

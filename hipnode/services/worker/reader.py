@@ -60,7 +60,7 @@ class Source:
     """One image of a study for its report: where it lies and what became of it."""
 
     path: Path
-    sha256: str
+    digest: str  # of the file as received; may be empty
     reading: Reading | None
     failure: str = ""
 
@@ -239,4 +239,4 @@ def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
     dataset = pydicom.Dataset() if picture else imaging.open_dicom(source.path, pixels=False)
     pixels = _view(spec, source.path) if source.reading is not None else None
-    return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.sha256)
+    return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.digest)

@@ -162,8 +162,8 @@ class Worker:
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
         path = self._store.files.path(instance.path)
         if isinstance(found, Reading):
-            return reader.Source(path, instance.sha256, found)
-        return reader.Source(path, instance.sha256, None, found or "The image could not be read.")
+            return reader.Source(path, instance.digest, found)
+        return reader.Source(path, instance.digest, None, found or "The image could not be read.")
 
     def _store_result(self, built: reader.BuiltFile, receivers: tuple[str, ...]) -> NewResult:
         path = self._store.files.keep_result(built.path, built.sop_instance_uid, built.sha256)
