@@ -3,13 +3,21 @@
 References
 ----------
 PS3.3 A.8.1 (Secondary Capture Image IOD), C.8.6.1 (SC Equipment), C.7.6.1 (General Image),
-C.12.1.1.2 (Source Image Sequence with purpose), C.7.6.3 (Image Pixel).
+C.12.1.1.2 (Source Image Sequence with purpose), C.7.6.3 (Image Pixel), C.7.6.1.1.5 (Lossy Image
+Compression). PS3.5 8.2.1, A.4.1 (JPEG Baseline).
 """
 
 from __future__ import annotations
 
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
@@ -18,7 +26,9 @@ from hipnode.reporting.drawing import LONG_SIDE_PX, draw, has_map
 from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
 
-_COPIED = ("PatientOrientation", "RequestAttributesSequence")
+_COPIED: Final = ("PatientOrientation", "RequestAttributesSequence")
+_QUALITY: Final = 90
+_ENCODING: Final = f"{LONG_SIDE_PX} px, JPEG {_QUALITY}"
 
 
 def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> Dataset:
@@ -35,7 +45,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     """
     node = study.request.node
     maker = f"{node.name} {node.software_version}"
-    identity = source_fingerprint(source).hex() + image.to_json() + repr(node) + str(LONG_SIDE_PX)
+    identity = source_fingerprint(source).hex() + image.to_json() + repr(node) + _ENCODING
     out = envelope(study, ResultKind.CAPTURE, SecondaryCaptureImageStorage, identity, number)
     for keyword in _COPIED:
         if keyword in image:
@@ -47,7 +57,6 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     out.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     out.BurnedInAnnotation = image.get("BurnedInAnnotation") or "YES"
     out.RecognizableVisualFeatures = "NO"
-    out.LossyImageCompression = image.get("LossyImageCompression") or "00"
     mapped = has_map(source)
     drawn = "boxes and class activation map" if mapped else "boxes"
     out.DerivationDescription = f"AI {drawn}. {DISCLAIMER}."
@@ -58,14 +67,30 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     origin.SpatialLocationsPreserved = "NO"  # the strips move the image down
     out.SourceImageSequence = [origin]
     out.ImageComments = f"{DISCLAIMER}."
+    _put_pixels(out, picture, lossy_before=image.get("LossyImageCompression") == "01")
+    return seal(out, study.declared)
+
+
+def _put_pixels(out: Dataset, picture: NDArray[np.uint8], *, lossy_before: bool) -> None:
+    """Put the picture in, as JPEG: a fourteenth of the bytes that every archive would keep."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=_QUALITY, subsampling="4:2:2")
     out.SamplesPerPixel = 3
-    out.PhotometricInterpretation = "RGB"
+    out.PhotometricInterpretation = "YBR_FULL_422"
     out.PlanarConfiguration = 0
     out.Rows, out.Columns = picture.shape[:2]
     out.BitsAllocated = out.BitsStored = 8
     out.HighBit = 7
     out.PixelRepresentation = 0
-    data = picture.tobytes()
-    out.PixelData = data + b"\0" * (len(data) % 2)
-    out["PixelData"].VR = "OB"
-    return seal(out, study.declared)
+    out.LossyImageCompression = "01"
+    if not lossy_before:  # else the first of several values would be missing
+        out.LossyImageCompressionRatio = round(picture.nbytes / buffer.tell(), 1)
+        out.LossyImageCompressionMethod = "ISO_10918_1"
+    out.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    out.PixelData = encapsulate([buffer.getvalue()])
+    out["PixelData"].is_undefined_length = True
+
+
+def jpeg(made: Dataset) -> bytes:
+    """Return the picture of a capture that was just made, as the JPEG file that it is."""
+    return get_frame(made.PixelData, 0, number_of_frames=1)

@@ -15,13 +15,12 @@ import textwrap
 from collections.abc import Sequence
 from io import BytesIO
 
-import numpy as np
-from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
+from hipnode.reporting.capture import jpeg
 from hipnode.reporting.charset import seal
 from hipnode.reporting.envelope import Study, code, envelope, reference
 from hipnode.reporting.request import fingerprint
@@ -42,11 +41,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     identity = fingerprint(study.request, len(captures))
     number = study.request.version
     out = envelope(study, ResultKind.PDF, EncapsulatedPDFStorage, identity, number)
-    pictures = [
-        np.frombuffer(c.PixelData, np.uint8)[: c.Rows * c.Columns * 3].reshape(c.Rows, c.Columns, 3)
-        for c in captures
-    ]
-    document = pdf([_text_page(study), *(_picture_page(p) for p in pictures)])
+    document = pdf([_text_page(study), *(_picture_page(c) for c in captures)])
     out.ConversionType = "WSD"
     out.AcquisitionDateTime = ""
     out.BurnedInAnnotation = "YES"
@@ -74,15 +69,15 @@ def pdf(pages: Sequence[Page]) -> bytes:
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>",
     ]
     kids = []
-    for operators, jpeg, size in pages:
+    for operators, drawn, size in pages:
         picture = b""
-        if jpeg is not None:
+        if drawn is not None:
             head = (
                 f"<< /Type /XObject /Subtype /Image /Width {size[0]} /Height {size[1]} "
                 f"/ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode "
-                f"/Length {len(jpeg)} >>"
+                f"/Length {len(drawn)} >>"
             )
-            objects.append(head.encode() + b"\nstream\n" + jpeg + b"\nendstream")
+            objects.append(head.encode() + b"\nstream\n" + drawn + b"\nendstream")
             picture = f"/XObject << /P {len(objects)} 0 R >>".encode()
         content = operators.encode("cp1252", "replace")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
@@ -138,11 +133,9 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 
 
-def _picture_page(pixels: np.ndarray) -> Page:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    height, width = pixels.shape[:2]
+def _picture_page(made: Dataset) -> Page:
+    height, width = made.Rows, made.Columns
     scale = min((_PAGE[0] - 2 * _MARGIN) / width, (_PAGE[1] - 2 * _MARGIN) / height)
     w, h = width * scale, height * scale
     x, y = (_PAGE[0] - w) / 2, _PAGE[1] - _MARGIN - h
-    return f"q {w:.2f} 0 0 {h:.2f} {x:.2f} {y:.2f} cm /P Do Q", buffer.getvalue(), (width, height)
+    return f"q {w:.2f} 0 0 {h:.2f} {x:.2f} {y:.2f} cm /P Do Q", jpeg(made), (width, height)

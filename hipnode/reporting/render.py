@@ -13,10 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     BasicTextSRStorage,
     Comprehensive3DSRStorage,
@@ -59,10 +59,8 @@ def render(source: Path | bytes | Dataset) -> tuple[ResultKind, bytes, str]:
     if kind is None:
         raise ValueError(f"hipnode makes no objects of SOP Class {ds.SOPClassUID}")
     if kind is ResultKind.CAPTURE:
-        shape = (ds.Rows, ds.Columns, 3)
-        pixels = np.frombuffer(ds.PixelData, np.uint8)[: int(np.prod(shape))].reshape(shape)
         buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+        Image.fromarray(pixel_array(ds)).save(buffer, "PNG", optimize=True)
         return kind, buffer.getvalue(), ".png"
     if kind is ResultKind.PDF:
         return kind, bytes(ds.EncapsulatedDocument[: ds.EncapsulatedDocumentLength]), ".pdf"

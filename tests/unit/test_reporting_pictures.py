@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
 
 from hipnode.domain import AbstentionReason, HipReading, ResultKind, Side
 from hipnode.reporting import SourceImage, build, draw, heatmap_png
@@ -103,15 +103,9 @@ def test_the_png_is_the_capture() -> None:
         b for b in build(request(picked, objects=frozenset({ResultKind.CAPTURE})))
     ).dataset
     node = cases.NODE
-    assert np.array_equal(draw(picked, f"{node.name} {node.software_version}"), pixels(capture))
-    assert png.shape == pixels(capture).shape
-
-
-def pixels(ds: Dataset) -> np.ndarray:
-    """Return the pixels of a capture."""
-    return np.frombuffer(ds.PixelData, np.uint8)[: ds.Rows * ds.Columns * 3].reshape(
-        ds.Rows, ds.Columns, 3
-    )
+    shown = pixel_array(capture).astype(int)
+    assert np.abs(shown - draw(picked, f"{node.name} {node.software_version}")).mean() < 3  # JPEG
+    assert png.shape == shown.shape
 
 
 def test_odd_shapes_can_be_drawn() -> None:

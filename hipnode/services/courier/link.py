@@ -16,8 +16,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -35,7 +40,7 @@ PROPOSED: Final = (
     *SR_CLASSES.values(),
     "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
     "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
-    "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
+    SecondaryCaptureImageStorage,
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
     "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
 )
@@ -176,6 +181,7 @@ class Link:
         self._ae = application_entity(destination, ae_title)
         for uid in PROPOSED:
             self._ae.add_requested_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        self._ae.add_requested_context(SecondaryCaptureImageStorage, JPEGBaseline8Bit)
 
     @property
     def is_open(self) -> bool:
@@ -196,10 +202,19 @@ class Link:
         """Return the SOP Classes that an SR may have for the destination, the best first."""
         return [SR_CLASSES[name] for name in self._destination.sr_sop_classes]
 
-    def accepts(self, sop_class_uid: str) -> bool:
-        """Tell whether the open association has a presentation context for the SOP Class."""
+    def accepts(self, sop_class_uid: str, transfer_syntax_uid: str = "") -> bool:
+        """Tell whether the open association has a presentation context for the SOP Class.
+
+        Parameters
+        ----------
+        sop_class_uid
+            The SOP Class.
+        transfer_syntax_uid
+            The transfer syntax that the context must have; without one, any will do.
+        """
         return self._association is not None and any(
             context.abstract_syntax == sop_class_uid
+            and transfer_syntax_uid in ("", *context.transfer_syntax)
             for context in self._association.accepted_contexts
         )
 
@@ -213,8 +228,9 @@ class Link:
         """
         if self._association is None:
             raise DestinationUnreachable
+        dataset = self._as_taken(dcmread(path))
         try:
-            answer: Any = self._association.send_c_store(dcmread(path))
+            answer: Any = self._association.send_c_store(dataset)
         except RuntimeError as error:  # it ended between two objects
             raise DestinationUnreachable("the association was closed") from error
         status = answer.get("Status")
@@ -222,6 +238,13 @@ class Link:
             self.close()
             raise DestinationUnreachable("no answer to C-STORE")
         return int(status)
+
+    def _as_taken(self, dataset: Dataset) -> Dataset:
+        """Return the object in a transfer syntax that the association has: captures are JPEG."""
+        made = dataset.file_meta.TransferSyntaxUID
+        if made.is_encapsulated and not self.accepts(dataset.SOPClassUID, made):
+            dataset.decompress(generate_instance_uid=False)
+        return dataset
 
     def close(self) -> None:
         """Release the association, if there is one."""
