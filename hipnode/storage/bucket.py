@@ -27,6 +27,7 @@ from hipnode.storage.files import (
     RESULTS,
     FileStore,
     IncomingFile,
+    replace_durably,
 )
 
 if TYPE_CHECKING:
@@ -207,7 +208,12 @@ class BucketStore(FileStore):
             return  # who opens it finds out, and says so
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        self._put(relative, data)
+        target = self.root / relative
+        try:
+            self._folder(target.parent)
+            replace_durably(target, data)
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
 
 
 def _away(error: BaseException) -> StorageUnavailable:

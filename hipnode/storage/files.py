@@ -206,21 +206,6 @@ class FileStore:
             incoming.abort()
         return relative
 
-    def write_result(self, sop_instance_uid: str, data: bytes) -> str:
-        """Write a result's file durably; return its relative path. See `keep_result`."""
-        incoming = self.incoming()
-        incoming.write(data)
-        incoming.close()
-        return self.keep_result(incoming.path, sop_instance_uid, hashlib.sha256(data).hexdigest())
-
-    def _put(self, relative: str, data: bytes) -> None:
-        target = self.root / relative
-        try:
-            self._folder(target.parent)
-            replace_durably(target, data)
-        except OSError as error:
-            raise StorageUnavailable.of(error) from error
-
     def path(self, relative: str) -> Path:
         """Return where a relative path of a row lies.
 

@@ -16,6 +16,7 @@ from hipnode.storage import Store
 from hipnode.storage.files import YOUNG_S, FileStore
 from tests.db.conftest import Bench, OpenStore
 from tests.peers import eventually
+from tests.results import write_result
 
 DAY_S = 86_400
 
@@ -63,7 +64,7 @@ def test_a_senders_text_never_becomes_a_path(tmp_path: Path) -> None:
 
 def test_files_are_for_the_nodes_eyes_only(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
-    for relative in (put(files, b"data"), files.write_result("2.25.1", b"result")):
+    for relative in (put(files, b"data"), write_result(files, "2.25.1", b"result")):
         path = files.path(relative)
         assert path.stat().st_mode & 0o077 == 0
         assert path.parent.stat().st_mode & 0o077 == 0
@@ -71,9 +72,9 @@ def test_files_are_for_the_nodes_eyes_only(tmp_path: Path) -> None:
 
 def test_results_are_whole_or_absent(tmp_path: Path) -> None:
     files = FileStore(tmp_path)
-    relative = files.write_result("2.25.1", b"result")
+    relative = write_result(files, "2.25.1", b"result")
     assert files.path(relative).read_bytes() == b"result"
-    assert files.write_result("2.25.1", b"result") == relative
+    assert write_result(files, "2.25.1", b"result") == relative
     assert len(list(files.files("results"))) == 1
 
 
@@ -222,7 +223,7 @@ def test_results_stay_until_they_are_delivered(bench: Bench) -> None:
     received(bench)
     bench.read()
     job = bench.take(JobKind.REPORT)
-    relative = bench.store.files.write_result("2.25.9", b"sr")
+    relative = write_result(bench.store.files, "2.25.9", b"sr")
     age(bench.store.files.path(relative))
     made = bench.new_result()
     made = type(made)(made.kind, made.sop_class_uid, "2.25.9", relative, made.sha256)

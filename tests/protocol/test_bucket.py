@@ -28,6 +28,7 @@ from tests.peers import Process, eventually
 from tests.protocol.conftest import Service
 from tests.protocol.objects import encoded, radiograph
 from tests.protocol.wire import Wire, store
+from tests.results import write_result
 from tests.senders import SAMPLES, copies, storescu
 
 Make = Callable[..., Service]
@@ -70,13 +71,13 @@ def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
 
 def test_a_result_is_in_the_bucket_before_its_path_is_known(service: Make, bucket: Bucket) -> None:
     node = service(bucket=bucket.tables)
-    relative = node.store.files.write_result("1.2.3", b"a report")
+    relative = write_result(node.store.files, "1.2.3", b"a report")
     assert bucket.keys() == [relative]
     (node.store.files.root / relative).unlink()
     assert node.store.files.path(relative).read_bytes() == b"a report"
     bucket.remove()
     with pytest.raises(StorageUnavailable):
-        node.store.files.write_result("1.2.4", b"another")
+        write_result(node.store.files, "1.2.4", b"another")
 
 
 @on_a_small_disk

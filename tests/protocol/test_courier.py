@@ -41,6 +41,7 @@ from tests.archive import Orthanc
 from tests.conftest import StoreSCP
 from tests.peers import eventually, free_port
 from tests.protocol.conftest import Service
+from tests.results import write_result
 
 Make = Callable[..., Service]
 SR_3D, SR, TEXT = (f"1.2.840.10008.5.1.4.1.1.88.{last}" for last in ("34", "33", "11"))
@@ -61,7 +62,7 @@ def result(store: Store, sop_class: str, study: str, where: tuple[str, ...] | No
     data = path.read_bytes()
     path.unlink()
     kind = {CAPTURE: ResultKind.CAPTURE, TEXT: ResultKind.TEXT}.get(sop_class, ResultKind.SR)
-    relative = store.files.write_result(ds.SOPInstanceUID, data)
+    relative = write_result(store.files, ds.SOPInstanceUID, data)
     digest = hashlib.sha256(data).hexdigest()
     return NewResult(kind, sop_class, ds.SOPInstanceUID, relative, digest, where)
 
