@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 
 from hipnode.errors import PixelsUnreadable, WorkerKilled
@@ -130,3 +133,26 @@ def test_the_first_report_finds_everything_warm() -> None:
         assert pool.call(files_for_a_first_report) == []
     finally:
         pool.close()
+
+
+def test_the_picture_of_an_image_is_left_for_whichever_process_reports(tmp_path: Path) -> None:
+    """Two processes read a study's images side by side; one of them builds the report."""
+    spec = reader.reader_spec(Settings(worker={"device": "cpu", "threads": 1}))
+    views = tmp_path / "views"
+    views.mkdir()
+    shared = replace(spec, views=views)
+    read = reader.read_image(shared, SAMPLES[0])
+    alone = reader.source_image(spec, reader.Source(SAMPLES[0], "", read))
+    (left,) = views.iterdir()
+    again = reader.source_image(shared, reader.Source(SAMPLES[0], "", read))
+    assert np.array_equal(alone.pixels, again.pixels)
+    left.write_bytes(b"\0" * 100)  # a crash in the middle, say
+    mended = reader.source_image(shared, reader.Source(SAMPLES[0], "", read))
+    assert np.array_equal(alone.pixels, mended.pixels)
+    for number in range(40):
+        image = tmp_path / f"{number}.dcm"
+        image.symlink_to(SAMPLES[0])
+        reader.source_image(shared, reader.Source(image, "", read))
+    assert len(list(views.iterdir())) == 32
+    shutil.rmtree(views)  # the disk is full, say
+    assert reader.read_image(shared, SAMPLES[0]).hips == read.hips

@@ -12,10 +12,11 @@ import resource
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pydicom
@@ -26,6 +27,8 @@ from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Rea
 from hipnode.errors import PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.settings import Settings
+
+_KEPT_VIEWS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class ReaderSpec:
     max_pixels: int
     policy: reading.ReadPolicy
     shadow: bool = False  # what it finds is marked as not to be reported
+    views: Path | None = None  # where reading processes leave pictures for each other's reports
 
 
 def reader_spec(settings: Settings) -> ReaderSpec:
@@ -121,7 +125,7 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
         header = imaging.read_header(path)
         return _unreadable(header, models, str(error))
     decoded_s = time.perf_counter()
-    _remember_view(path, radiograph.pixels)
+    _remember_view(spec, path, radiograph.pixels)
     result = reading.read(header, radiograph, models, spec.policy)
     timings = {
         "decode": round((decoded_s - began_s) * 1000, 1),
@@ -157,29 +161,43 @@ def _unreadable(header: Header, models: nets.ModelSet, why: str) -> Reading:
     )
 
 
-_views: dict[Path, NDArray[np.uint8]] = {}
-
-
-def _remember_view(path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Keep the pictures of the last few images: the report usually follows the reading closely."""
+def _remember_view(spec: ReaderSpec, path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Keep the picture of an image for its report, which another process may build soon."""
     scale = min(1.0, reporting.LONG_SIDE_PX / max(pixels.shape))
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
     grey = np.rint(np.clip(imaging.resample(pixels, size), 0, 1) * 255)
     view: NDArray[np.uint8] = grey.astype(np.uint8)
-    while len(_views) >= 8:
-        _views.pop(next(iter(_views)))
-    _views[path] = view
+    if spec.views is not None:
+        _keep(view, spec.views / f"{path.stem}.npy")
     return view
 
 
+def _keep(view: NDArray[np.uint8], file: Path) -> None:
+    """Leave a picture to the other processes, if the disk takes it; else it is made again."""
+    try:
+        np.save(file, view)
+        _forget_oldest(file.parent)
+    except OSError:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def _forget_oldest(folder: Path) -> None:
+    kept = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    for file in kept[:-_KEPT_VIEWS]:
+        file.unlink(missing_ok=True)
+
+
 def _view(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
-    if path in _views:
-        return _views[path]
+    if spec.views is not None:
+        with suppress(OSError, ValueError, EOFError):
+            kept: NDArray[np.uint8] = np.load(spec.views / f"{path.stem}.npy")
+            return kept
     try:
         _, radiograph = _load(spec, path)
     except PixelsUnreadable:
         return None
-    return _remember_view(path, radiograph.pixels)
+    return _remember_view(spec, path, radiograph.pixels)
 
 
 def build_report(

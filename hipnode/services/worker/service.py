@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from hipnode import reporting
@@ -54,7 +56,9 @@ class Worker:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._spec = reader.reader_spec(settings)
+        incoming = store.files.incoming_folder  # what a crash leaves there is deleted in time
+        self._views = TemporaryDirectory(prefix="views-", dir=incoming, ignore_cleanup_errors=True)
+        self._spec = replace(reader.reader_spec(settings), views=Path(self._views.name))
         self._sets = ModelSets(settings.worker)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
@@ -79,6 +83,7 @@ class Worker:
     def close(self) -> None:
         """End the reading processes."""
         self._pool.close()
+        self._views.cleanup()
 
     def handle(self, job: Job) -> None:
         """Do one job, whatever comes of it; an error is the job's, never the worker's.
