@@ -35,12 +35,17 @@ def read(
     config: ConfigOption = None,
 ) -> None:
     """Read radiographs: where the hips are, what the models find, and how sure they are."""
+    from tempfile import TemporaryDirectory
+
     from hipnode import settings
     from hipnode.services.modelsets import ModelSets
     from hipnode.services.worker import reader
 
     effective = settings.load(config)
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
+    views = TemporaryDirectory(prefix="hipnode-")
+    if out is not None:
+        base = replace(base, views=Path(views.name))
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
     for path in _expand(files):
@@ -58,6 +63,7 @@ def read(
         rows.extend(table_rows(path.name, reading))
         if out is not None:
             _write(effective, spec, path, reading, out)
+    views.cleanup()
     if not as_json:
         print_table(rows)
     if failures:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -147,8 +148,9 @@ def _warm(settings: Settings, _: int) -> None:
 
 def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
     spec = reader.reader_spec(settings)
-    read = [(path, reader.read_image(spec, path)) for path in paths]
     if not with_report:
+        for path in paths:
+            reader.read_image(spec, path)
         return
     request = partial(
         reporting.ReportRequest,
@@ -158,8 +160,8 @@ def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
         objects=reports.objects_for(()),
         sr_classes=reports.sr_classes_for(()),
     )
-    # Two files that happen to lie side by side are of different studies: a report for the first.
-    path, made = read[0]
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # to keep them is the node's part
-    with TemporaryDirectory(dir=memory) as folder:
-        reader.build_report(spec, (reader.Source(path, "0" * 64, made),), request, Path(folder))
+    with TemporaryDirectory(dir=memory) as views, TemporaryDirectory(dir=memory) as folder:
+        spec = replace(spec, views=Path(views))
+        sources = tuple(reader.Source(p, "0" * 64, reader.read_image(spec, p)) for p in paths)
+        reader.build_report(spec, sources, request, Path(folder))

@@ -152,7 +152,7 @@ def test_the_picture_of_an_image_is_left_for_whichever_process_reports(tmp_path:
     for number in range(40):
         image = tmp_path / f"{number}.dcm"
         image.symlink_to(SAMPLES[0])
-        reader.source_image(shared, reader.Source(image, "", read))
+        reader.read_image(shared, image)
     assert len(list(views.iterdir())) == 32
     shutil.rmtree(views)  # the disk is full, say
     assert reader.read_image(shared, SAMPLES[0]).hips == read.hips

@@ -125,7 +125,8 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
         header = imaging.read_header(path)
         return _unreadable(header, models, str(error))
     decoded_s = time.perf_counter()
-    _remember_view(spec, path, radiograph.pixels)
+    if spec.views is not None:
+        _keep(_view(radiograph.pixels), _kept_at(spec.views, path))
     result = reading.read(header, radiograph, models, spec.policy)
     timings = {
         "decode": round((decoded_s - began_s) * 1000, 1),
@@ -161,19 +162,20 @@ def _unreadable(header: Header, models: nets.ModelSet, why: str) -> Reading:
     )
 
 
-def _remember_view(spec: ReaderSpec, path: Path, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Keep the picture of an image for its report, which another process may build soon."""
+def _view(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the picture of an image in the size in which captures show it."""
     scale = min(1.0, reporting.LONG_SIDE_PX / max(pixels.shape))
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
     grey = np.rint(np.clip(imaging.resample(pixels, size), 0, 1) * 255)
-    view: NDArray[np.uint8] = grey.astype(np.uint8)
-    if spec.views is not None:
-        _keep(view, spec.views / f"{path.stem}.npy")
-    return view
+    return grey.astype(np.uint8)
+
+
+def _kept_at(views: Path, path: Path) -> Path:
+    return views / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.npy"
 
 
 def _keep(view: NDArray[np.uint8], file: Path) -> None:
-    """Leave a picture to the other processes, if the disk takes it; else it is made again."""
+    """Leave a picture to whichever process builds the report; if that fails, it is made again."""
     try:
         np.save(file, view)
         _forget_oldest(file.parent)
@@ -188,16 +190,17 @@ def _forget_oldest(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _view(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
+def _view_of(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
+    """Return the picture that the reading left, or a new one; None if it cannot be decoded."""
     if spec.views is not None:
         with suppress(OSError, ValueError, EOFError):
-            kept: NDArray[np.uint8] = np.load(spec.views / f"{path.stem}.npy")
+            kept: NDArray[np.uint8] = np.load(_kept_at(spec.views, path))
             return kept
     try:
         _, radiograph = _load(spec, path)
     except PixelsUnreadable:
         return None
-    return _remember_view(spec, path, radiograph.pixels)
+    return _view(radiograph.pixels)
 
 
 def build_report(
@@ -256,5 +259,5 @@ def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
     """Return one image as `reporting` wants it: its header, its reading, its picture."""
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
     dataset = pydicom.Dataset() if picture else imaging.open_dicom(source.path, pixels=False)
-    pixels = _view(spec, source.path) if source.reading is not None else None
+    pixels = _view_of(spec, source.path) if source.reading is not None else None
     return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.digest)
