@@ -72,7 +72,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
 
 
 def _put_pixels(out: Dataset, picture: NDArray[np.uint8], *, lossy_before: bool) -> None:
-    """Put the picture in, as JPEG: a fourteenth of the bytes that every archive would keep."""
+    """Put the picture in, as JPEG: a fifteenth of the bytes that every archive would keep."""
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=_QUALITY, subsampling="4:2:2")
     out.SamplesPerPixel = 3
