@@ -38,7 +38,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     captures
         The capture of each image that has one.
     """
-    identity = fingerprint(study.request, len(captures))
+    identity = fingerprint(study.request, *(c.SOPInstanceUID for c in captures))
     number = study.request.version
     out = envelope(study, ResultKind.PDF, EncapsulatedPDFStorage, identity, number)
     document = pdf([_text_page(study), *(_picture_page(c) for c in captures)])

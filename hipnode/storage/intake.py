@@ -92,7 +92,7 @@ def ingest(
     if stored is None:  # another listener was faster by a hair
         return _again(queue, connection, now, received, plan, None)
     if known:
-        earlier = {"earlier_blake3": [row.digest for row in known]}
+        earlier = {"earlier_digests": [row.digest for row in known]}
         _audit(connection, now, received, AuditEvent.INSTANCE_CHANGED, earlier)
     else:
         _audit(connection, now, received, AuditEvent.INSTANCE_STORED)
