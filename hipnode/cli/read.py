@@ -35,6 +35,7 @@ def read(
     config: ConfigOption = None,
 ) -> None:
     """Read radiographs: where the hips are, what the models find, and how sure they are."""
+    from contextlib import nullcontext
     from tempfile import TemporaryDirectory
 
     from hipnode import settings
@@ -43,27 +44,26 @@ def read(
 
     effective = settings.load(config)
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
-    views = TemporaryDirectory(prefix="hipnode-")
-    if out is not None:
-        base = replace(base, views=Path(views.name))
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
-    for path in _expand(files):
-        try:
-            spec = replace(base, model_set=sets.references[sets.choose(_facts(path)).reported])
-            reading = reader.read_image(spec, path)
-        except HipnodeError as error:
-            failures += 1
+    with TemporaryDirectory(prefix="hipnode-") if out else nullcontext() as views:
+        if views is not None:
+            base = replace(base, views=Path(views))
+        for path in _expand(files):
+            try:
+                spec = replace(base, model_set=sets.references[sets.choose(_facts(path)).reported])
+                reading = reader.read_image(spec, path)
+            except HipnodeError as error:
+                failures += 1
+                if as_json:
+                    typer.echo(json.dumps({"file": str(path), "error": str(error)}))
+                rows.append((path.name, "", "not read", str(error)))
+                continue
             if as_json:
-                typer.echo(json.dumps({"file": str(path), "error": str(error)}))
-            rows.append((path.name, "", "not read", str(error)))
-            continue
-        if as_json:
-            typer.echo(json.dumps(document(path, reading)))
-        rows.extend(table_rows(path.name, reading))
-        if out is not None:
-            _write(effective, spec, path, reading, out)
-    views.cleanup()
+                typer.echo(json.dumps(document(path, reading)))
+            rows.extend(table_rows(path.name, reading))
+            if out is not None:
+                _write(effective, spec, path, reading, out)
     if not as_json:
         print_table(rows)
     if failures:

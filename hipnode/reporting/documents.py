@@ -8,7 +8,9 @@ PS3.3 C.17.2 (SR Document General): flags, evidence, predecessors, referenced re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
@@ -21,7 +23,7 @@ from hipnode.reporting.envelope import (
     references,
     series_uid,
 )
-from hipnode.reporting.request import fingerprint
+from hipnode.reporting.request import encoded, fingerprint
 
 
 def document(
@@ -57,7 +59,43 @@ def document(
         ),
         study.first.StudyInstanceUID,
     )
-    if before := predecessors_of(study, kind, sop_class_uid):
+    _replace(study, kind, out)
+    for element in root:
+        out[element.tag] = element
+    return seal(out, study.declared)
+
+
+def twins(
+    study: Study, kind: ResultKind, made: Dataset, sop_class_uids: Sequence[str]
+) -> list[Dataset]:
+    """Return a document once more in each of other SOP Classes that take the same content.
+
+    The tree is encoded once for all of them: that is a quarter of the work of a whole report.
+
+    Parameters
+    ----------
+    made
+        What `document` has returned.
+    """
+    if not sop_class_uids:
+        return [made]
+    written = encoded(made)
+    out: list[Dataset] = [dcmread(BytesIO(written))]  # sequences in it stay bytes
+    for sop_class_uid in sop_class_uids:
+        twin = dcmread(BytesIO(written))
+        other = envelope(
+            study, kind, sop_class_uid, fingerprint(study.request), study.request.version
+        )
+        for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
+            twin[keyword] = other[keyword]
+        _replace(study, kind, twin)
+        out.append(twin)
+    return out
+
+
+def _replace(study: Study, kind: ResultKind, out: Dataset) -> None:
+    """Name the documents that this one takes the place of (PS3.3 C.17.2.3)."""
+    if before := predecessors_of(study, kind, out.SOPClassUID):
         out.PredecessorDocumentsSequence = references(
             [
                 (series_uid(study, p.kind, p.sop_class_uid, p.version), p.sop_class_uid,
@@ -66,9 +104,6 @@ def document(
             ],
             study.first.StudyInstanceUID,
         )  # fmt: skip
-    for element in root:
-        out[element.tag] = element
-    return seal(out, study.declared)
 
 
 def _requests(study: Study) -> list[Dataset]:

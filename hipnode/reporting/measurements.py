@@ -23,7 +23,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
 from hipnode.domain import Box, Finding, HipReading, ResultKind
-from hipnode.reporting.documents import document
+from hipnode.reporting.documents import document, twins
 from hipnode.reporting.envelope import Study
 from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
 from hipnode.reporting.terms import (
@@ -85,10 +85,9 @@ def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[D
     root.ContentSequence.append(_evaluations(study))
     _separate(root)
     shown = [captures[i.SOPInstanceUID] for i in study.images if i.SOPInstanceUID in captures]
-    return [
-        document(study, ResultKind.SR, SR_CLASSES[sr_class], root, shown)
-        for sr_class in study.request.sr_classes
-    ]
+    first, *others = (SR_CLASSES[sr_class] for sr_class in study.request.sr_classes)
+    made = document(study, ResultKind.SR, first, root, shown)
+    return twins(study, ResultKind.SR, made, others)
 
 
 def concept(of: Concept) -> hd.sr.CodedConcept:

@@ -144,9 +144,14 @@ class BuiltObject:
 
     def to_bytes(self) -> bytes:
         """Return the object in the DICOM File Format (PS3.10 7)."""
-        buffer = BytesIO()
-        dcmwrite(buffer, self.dataset, enforce_file_format=True)
-        return buffer.getvalue()
+        return encoded(self.dataset)
+
+
+def encoded(dataset: Dataset) -> bytes:
+    """Return a data set in the DICOM File Format (PS3.10 7)."""
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def fingerprint(request: ReportRequest, *extra: Any) -> str:

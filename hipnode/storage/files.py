@@ -142,6 +142,11 @@ class FileStore:
         """Where files lie that are being received or made."""
         return self.root / INCOMING
 
+    @property
+    def views_folder(self) -> Path:
+        """Where pictures lie that only save work: whatever is old in `incoming_folder` goes."""
+        return make_folder(self.incoming_folder / "views")
+
     def incoming(self) -> IncomingFile:
         """Return a new file to receive into."""
         try:

@@ -6,15 +6,18 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 import pydicom
-from pydicom import uid
+from pydicom import Dataset, uid
 
 from hipnode import imaging, nets, reading
+from tests import untrained
 from tests.archive import Orthanc
 from tests.bench import objects, router_peer
 from tests.bench.harness import Run, Table, Target
@@ -28,34 +31,23 @@ _labels = itertools.count()
 
 
 def tables(run: Run) -> Iterator[Table]:
-    """Yield a table for each of two transfer syntaxes."""
+    """Yield a table for each of two transfer syntaxes, and one for networks of the papers' size."""
     folder = run.new_folder("study")
     archive = Orthanc(folder / "orthanc", Plugins=[])
     archive.start()
-    node = Node(
-        folder / "node",
-        report={"quiet_s": 0},
-        log={"level": "error"},
-        queue={"lease_s": 60},
-        destinations=[destination(archive, objects=list(_OBJECTS))],
-    )
-    node.start()
-    models = nets.load_model_set(device="cpu", threads=os.cpu_count() or 1)
-    ours = partial(_through, archive, node.port, node.ae_title, len(_OBJECTS))
     try:
-        ours(Framed(objects.image()))  # models are loaded by the time it is there
-        with router_peer.running(folder / "router", archive) as port:
+        with (
+            router_peer.running(folder / "router", archive) as router,
+            _reading(folder / "node", archive, "default") as ours,
+        ):
             for syntax in _SYNTAXES:
                 image = objects.image(syntax=syntax)
-                contestants = {
-                    "hipnode": partial(ours, Framed(image)),
-                    ALONE: partial(_alone, objects.filed(image), models),
-                }
-                if port and not syntax.is_encapsulated:  # it refuses compressed objects
+                contestants = ours(image)
+                if router and not syntax.is_encapsulated:  # it refuses compressed objects
                     contestants[router_peer.NAME] = partial(
                         _through,
                         archive,
-                        port,
+                        router,
                         router_peer.AE_TITLE,
                         router_peer.RESULTS,
                         Framed(router_peer.image()),
@@ -73,9 +65,47 @@ def tables(run: Run) -> Iterator[Table]:
                     ],
                 )
                 yield table.run(contestants, 3 * run.rounds)
+        large = untrained.large_set(folder / "models")
+        with _reading(folder / "large", archive, str(large)) as ours:
+            table = Table(
+                f"Study: the same, raw, read by {' and '.join(untrained.LARGE)}",
+                "ms",
+                targets=(Target(ALONE, at_most=1.25),),
+                notes=["the papers' largest networks, untrained: only their time counts here"],
+            )
+            yield table.run(ours(objects.image()), 3 * run.rounds)
+    finally:
+        archive.stop()
+
+
+@contextmanager
+def _reading(
+    folder: Path, archive: Orthanc, model_set: str
+) -> Iterator[Callable[[Dataset], dict[str, Callable[[], float]]]]:
+    """Run a node with this model set; yield what makes contestants of an image."""
+    node = Node(
+        folder,
+        report={"quiet_s": 0},
+        log={"level": "error"},
+        queue={"lease_s": 60},
+        worker={"model_set": model_set},
+        destinations=[destination(archive, objects=list(_OBJECTS))],
+    )
+    node.start()
+    models = nets.load_model_set(model_set, device="cpu", threads=os.cpu_count() or 1)
+
+    def contestants(image: Dataset) -> dict[str, Callable[[], float]]:
+        through = partial(_through, archive, node.port, node.ae_title, len(_OBJECTS))
+        return {
+            "hipnode": partial(through, Framed(image)),
+            ALONE: partial(_alone, objects.filed(image), models),
+        }
+
+    try:
+        contestants(objects.image())["hipnode"]()  # models are loaded by the time it is there
+        yield contestants
     finally:
         node.stop()
-        archive.stop()
 
 
 def _through(archive: Orthanc, port: int, called: str, results: int, framed: Framed) -> float:

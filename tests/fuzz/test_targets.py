@@ -64,4 +64,5 @@ def test_atheris_finds_nothing(name: str, tmp_path: Path) -> None:
     except ImportError:
         missing("atheris is not installed (pip install atheris)")
     command = [sys.executable, "-m", "tests.fuzz", name, f"-runs={RUNS}", "-seed=1"]
-    run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, timeout_s=60 + RUNS / 10)
+    env = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}  # libFuzzer ends without tidying up
+    run(command, cwd=tmp_path, env=env, timeout_s=60 + RUNS / 10)

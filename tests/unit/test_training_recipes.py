@@ -23,10 +23,10 @@ from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
 from hipnode.training.data import gather
 from hipnode.training.evaluate import evaluate
-from hipnode.training.export import write_bundle
 from hipnode.training.manifest import read_manifest
 from hipnode.training.recipe import Recipe, RecipeInvalid, read_recipe
 from hipnode.training.train import start, train
+from tests.untrained import bundle
 
 POINTS = (
     "head:40,30 neck_base:28,42 greater_trochanter:22,30 lesser_trochanter:34,52 shaft_near:26,60"
@@ -114,25 +114,7 @@ def test_every_network_becomes_a_bundle_that_loads(
 ) -> None:
     """``load_bundle`` runs the graph on the golden input: the two agree, or it is refused."""
     recipe = hips(name, [*changes, f"preprocessing.size_px={size}"])
-    torch.manual_seed(0)
-    net = build(recipe.network.name, dict(recipe.network.arguments)).eval()
-    block = {
-        "format": 1, "name": recipe.name, "version": "0.1.0", "role": recipe.role,
-        "network": recipe.network.model_dump(), "outputs": list(recipe.outputs),
-        "labels": list(recipe.labels), "positive_labels": list(recipe.positive_labels),
-        "preprocessing": {
-            field: getattr(recipe.preprocess, field)
-            for field in recipe.preprocess.__dataclass_fields__
-        },
-        "covariates": list(recipe.covariates), "card": recipe.card, "trained_on": "nothing",
-        "temperature": 1.0,
-        "operating_point": {
-            "name": "x", "doubtful_from": 0.5, "present_from": 0.5, "chosen_on": "fixed",
-        },
-    }  # fmt: skip
-    golden = np.random.default_rng(0).normal(size=(1, 1, size, size)).astype(np.float32)
-    known = np.zeros((1, len(recipe.covariates)), np.float32) if recipe.covariates else None
-    write_bundle(tmp_path / "made", block, net, golden, "card", known)
+    bundle(recipe, tmp_path / "made")
     assert load_bundle(tmp_path / "made").spec.name == recipe.name
 
 

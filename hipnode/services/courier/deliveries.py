@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -116,7 +117,7 @@ class Deliveries:
     def _deliver(self, job: Job) -> None:
         made = self._store.ledger.result(job.result_id or 0)
         self._link.open()
-        for candidate in [made, *self._alternatives(job, made)]:
+        for candidate in self._candidates(job, made):
             status = self._send(candidate)
             if status is None:
                 continue
@@ -163,17 +164,18 @@ class Deliveries:
             raise ResultDamaged
         return path
 
-    def _alternatives(self, job: Job, made: Result) -> list[Result]:
-        """Return the same report in the SOP Classes that come after it for this destination."""
+    def _candidates(self, job: Job, made: Result) -> Iterator[Result]:
+        """Yield the object, then its report in the SOP Classes that come after for the place."""
+        yield made
+        wanted = self._link.sr_classes()
+        if made.sop_class_uid not in wanted:
+            return
         others = self._store.ledger.results(
             made.study_instance_uid, model_set=job.model_set, version=made.version
         )
         by_class = {r.sop_class_uid: r for r in others if r.kind is made.kind}
-        wanted = self._link.sr_classes()
-        if made.sop_class_uid not in wanted:
-            return []
         after = wanted[wanted.index(made.sop_class_uid) + 1 :]
-        return [by_class[uid] for uid in after if uid in by_class]
+        yield from (by_class[uid] for uid in after if uid in by_class)
 
     # --- notes --------------------------------------------------------------------------------
 

@@ -9,8 +9,6 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from hipnode import reporting
@@ -56,9 +54,7 @@ class Worker:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        incoming = store.files.incoming_folder  # what a crash leaves there is deleted in time
-        self._views = TemporaryDirectory(prefix="views-", dir=incoming, ignore_cleanup_errors=True)
-        self._spec = replace(reader.reader_spec(settings), views=Path(self._views.name))
+        self._spec = replace(reader.reader_spec(settings), views=store.files.views_folder)
         self._sets = ModelSets(settings.worker)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
@@ -83,7 +79,6 @@ class Worker:
     def close(self) -> None:
         """End the reading processes."""
         self._pool.close()
-        self._views.cleanup()
 
     def handle(self, job: Job) -> None:
         """Do one job, whatever comes of it; an error is the job's, never the worker's.

@@ -1,0 +1,66 @@
+"""Bundles of networks that have learned nothing, and a model set with networks of the papers' size.
+
+For what does not depend on what a network says: that it can be exported and loaded, and how long
+it takes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from hipnode.nets import LoadedModel
+from hipnode.nets.architectures import build
+from hipnode.nets.setfile import pins
+from hipnode.training.export import write_bundle
+from hipnode.training.recipe import Recipe, read_recipe
+
+LARGE: Final = ("gale2017-densenet172", "jang2022-vgg16")
+"""The largest networks of the papers that read a radiograph: one for fractures, at 1024 pixels, one
+for osteoporosis."""
+
+
+def bundle(recipe: Recipe, folder: Path) -> LoadedModel:
+    """Write the bundle of a recipe's network as it is before training, and load it."""
+    torch.manual_seed(0)
+    net = build(recipe.network.name, dict(recipe.network.arguments)).eval()
+    block = {
+        "format": 1, "name": recipe.name, "version": "0.1.0", "role": recipe.role,
+        "network": recipe.network.model_dump(), "outputs": list(recipe.outputs),
+        "labels": list(recipe.labels), "positive_labels": list(recipe.positive_labels),
+        "preprocessing": {
+            field: getattr(recipe.preprocess, field)
+            for field in recipe.preprocess.__dataclass_fields__
+        },
+        "covariates": list(recipe.covariates), "card": recipe.card, "trained_on": "nothing",
+        "temperature": 1.0,
+        "operating_point": {
+            "name": "x", "doubtful_from": 0.5, "present_from": 0.5, "chosen_on": "fixed",
+        },
+    }  # fmt: skip
+    size = recipe.preprocess.size_px
+    golden = np.random.default_rng(0).normal(size=(1, 1, size, size)).astype(np.float32)
+    known = np.zeros((1, len(recipe.covariates)), np.float32) if recipe.covariates else None
+    return write_bundle(folder, block, net, golden, "card", known)
+
+
+def large_set(folder: Path) -> Path:
+    """Return a model set that finds hips as the shipped one does and reads them with `LARGE`."""
+    folder.mkdir(parents=True)
+    lines = ['name = "large"', 'card = "Untrained networks of the papers\' size."']
+    for role, (shipped, digest) in pins().items():
+        if role in ("gate", "metal", "localiser"):
+            shutil.copytree(shipped, folder / shipped.name)
+            lines += [f"[models.{role}]", f'bundle = "{shipped.name}"', f'sha256 = "{digest}"']
+    for name in LARGE:
+        recipe = read_recipe(name)
+        assert isinstance(recipe, Recipe)
+        made = bundle(recipe, folder / name)
+        lines += [f"[models.{recipe.role}]", f'bundle = "{name}"', f'sha256 = "{made.spec.digest}"']
+    path = folder / "large.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
