@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +38,7 @@ _JPEG_2000: Final = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
 _HTJ2K: Final = frozenset({uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K})
 
 _imagecodecs: Final[Any] = import_module("imagecodecs") if find_spec("imagecodecs") else None
+_RLE_HEADER: Final = Struct("<16I")
 _THREADS: Final = min(2, os.cpu_count() or 1)
 
 
@@ -57,8 +60,13 @@ def first_frame(dataset: Dataset, max_pixels: int, notes: list[str]) -> Array:
     if frames > 1:
         notes.append(f"The object has {frames} frames; only the first was assessed.")
     syntax = transfer_syntax(dataset)
-    if syntax.is_encapsulated and syntax != uid.RLELossless:
-        packed = get_frame(dataset.PixelData, 0, number_of_frames=frames)
+    if not syntax.is_encapsulated:
+        return _by_pydicom(dataset, frames, syntax)
+    packed = get_frame(dataset.PixelData, 0, number_of_frames=frames)
+    if syntax == uid.RLELossless:
+        if (runs := _run_lengths(packed, rows, columns, dataset)) is not None:
+            return runs
+    else:
         code = codestream.bare(packed)
         samples = _whole(dataset, "SamplesPerPixel", 1)
         extent = codestream.check(code, rows, columns, samples, max_pixels)
@@ -115,11 +123,9 @@ def _accelerated(
 
     Only what leaves nothing to interpret: one unsigned sample.
     """
-    if not extent.rows or extent.components != 1 or extent.signed:
+    if not extent.rows or extent.components != 1 or extent.signed or not _is_plain(dataset):
         return None
-    stored, allocated = _whole(dataset, "BitsStored", 0), _whole(dataset, "BitsAllocated", 0)
-    if _whole(dataset, "PixelRepresentation", 0) or not 1 <= stored <= allocated <= 16:
-        return None
+    stored = _whole(dataset, "BitsStored", 0)
     if extent.precision > stored and syntax in _LOSSY:
         return None
     decoder = _decoder(syntax)
@@ -131,9 +137,50 @@ def _accelerated(
         return None
     if array.shape != (extent.rows, extent.columns) or array.dtype.kind != "u":
         return None
-    # PS3.5 8.1.1: what lies above Bits Stored is no part of the value.
-    if extent.precision > stored:
-        np.bitwise_and(array, array.dtype.type(2**stored - 1), out=array)
+    return _stored_bits(array, stored) if extent.precision > stored else array
+
+
+def _run_lengths(packed: bytes, rows: int, columns: int, dataset: Dataset) -> Array | None:
+    """Decode RLE Lossless with imagecodecs where it is installed; None to leave it to pydicom.
+
+    References
+    ----------
+    PS3.5 G.2 to G.5: a header of 16 numbers, then a segment for each byte of a sample, the highest
+    first, as PackBits.
+    """
+    if _imagecodecs is None or not _imagecodecs.PACKBITS.available or not _is_plain(dataset):
+        return None
+    count, more = divmod(_whole(dataset, "BitsAllocated", 0), 8)
+    if more or len(packed) < _RLE_HEADER.size or _whole(dataset, "SamplesPerPixel", 1) != 1:
+        return None
+    segments, *offsets = _RLE_HEADER.unpack_from(packed)
+    if segments != count:
+        return None
+    starts = [*offsets[:count], len(packed)]
+    values = np.empty((rows * columns, count), np.uint8)
+    for place, (start, stop) in enumerate(pairwise(starts), start=1):
+        plane = np.empty(rows * columns, np.uint8)  # more than this is not written
+        try:
+            found = _imagecodecs.packbits_decode(packed[start:stop], out=plane)
+        except RuntimeError:  # pydicom says more about what is wrong, and accepts more
+            return None
+        if len(found) != len(plane):
+            return None
+        values[:, count - place] = plane
+    return _stored_bits(
+        values.view(f"<u{count}").reshape(rows, columns), _whole(dataset, "BitsStored", 0)
+    )
+
+
+def _is_plain(dataset: Dataset) -> bool:
+    """Tell whether a sample is unsigned and has 16 bits at most."""
+    stored, allocated = _whole(dataset, "BitsStored", 0), _whole(dataset, "BitsAllocated", 0)
+    return not _whole(dataset, "PixelRepresentation", 0) and 1 <= stored <= allocated <= 16
+
+
+def _stored_bits(array: Array, stored: int) -> Array:
+    """Clear what lies above Bits Stored, which is no part of the value (PS3.5 8.1.1)."""
+    np.bitwise_and(array, array.dtype.type(2**stored - 1), out=array)
     return array
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -181,6 +182,36 @@ def test_a_stream_that_breaks_off_is_refused(compressed: Dataset, keep: float) -
     compressed.PixelData = encapsulate([code[: int(len(code) * keep)]])
     with pytest.raises(PixelsUnreadable):
         imaging.decode(compressed)
+
+
+def test_damaged_runs_end_alike_with_the_accelerator_and_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("imagecodecs")
+    dataset = dx(IMAGE)
+    compress(dataset, uid.RLELossless)
+    whole = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    chance = random.Random(1)  # noqa: S311
+    outcomes = set()
+    for _ in range(300):
+        runs = bytearray(whole)
+        for _ in range(chance.randint(0, 3)):
+            runs[chance.randrange(chance.choice([64, len(runs)]))] = chance.randrange(256)
+        end = len(runs) - chance.choice([0, 0, 1, 70])
+        dataset.PixelData = encapsulate([bytes(runs[:end]) + bytes(chance.choice([0, 0, 1, 3]))])
+        fast = _values(dataset)
+        with monkeypatch.context() as plainly:
+            plainly.setattr(frame, "_imagecodecs", None)
+            assert _values(dataset) == fast
+        outcomes.add(fast is None)
+    assert outcomes == {True, False}
+
+
+def _values(dataset: Dataset) -> bytes | None:
+    try:
+        return imaging.decode(dataset).pixels.tobytes()
+    except PixelsUnreadable:
+        return None
 
 
 def test_a_header_of_another_size_is_refused(compressed: Dataset) -> None:
