@@ -23,8 +23,11 @@ _TAG: Final = Struct("<HH")
 _SHORT: Final = Struct("<H")
 _LONG: Final = Struct("<I")
 _WRITE_BYTES: Final = 64 * 1024
-"""Of one write. For larger ones Linux takes page cache in large folios, and virtual machines pay
-for each: on ours, 14 ms of copying for 11 MB written a megabyte at a time, 3 ms like this."""
+"""Each write ends where the next of these begins in the file. Linux keeps a file in blocks of pages
+that lie at multiples of their size: a write that straddles two costs nearly twice as much, and
+blocks of 128 KiB and more cost a virtual machine five times as much."""
+_MOST_PARTS: Final = 512
+"""Of one write: the system allows 1,024."""
 _WRITEBACK_BYTES: Final = 2 * 1024 * 1024
 _SYNC_FILE_RANGE_WRITE: Final = 2
 
@@ -86,10 +89,20 @@ class Body:
         OSError
             If the disk does not take them.
         """
+        parts: list[memoryview] = []
+        room = _WRITE_BYTES - self.size_bytes % _WRITE_BYTES
         for piece in pieces:
             self._hash.update(piece)
-            _write_all(self._descriptor, piece)
             self.size_bytes += len(piece)
+            rest = piece
+            while rest:
+                parts.append(rest[:room])
+                rest = rest[room:]
+                room -= len(parts[-1])
+                if not room or len(parts) == _MOST_PARTS:
+                    _write_all(self._descriptor, parts)
+                    parts, room = [], room or _WRITE_BYTES
+        _write_all(self._descriptor, parts)
         if self.size_bytes - self._started >= _WRITEBACK_BYTES:
             self.start_writeback()
 
@@ -104,9 +117,13 @@ class Body:
         self._started = self.size_bytes
 
 
-def _write_all(descriptor: int, piece: memoryview) -> None:
-    while piece:
-        piece = piece[os.write(descriptor, piece[:_WRITE_BYTES]) :]
+def _write_all(descriptor: int, parts: list[memoryview]) -> None:
+    while parts:
+        written = os.writev(descriptor, parts)
+        while parts and written >= len(parts[0]):
+            written -= len(parts.pop(0))
+        if parts:
+            parts[0] = parts[0][written:]
 
 
 def _load_sync_file_range() -> Any:
