@@ -105,6 +105,18 @@ def test_the_same_bytes_arrive(
     assert receiver.data_set(ds.SOPInstanceUID, ds.StudyInstanceUID) == data
 
 
+def test_thousands_of_single_bytes_arrive(receiver: Receiver) -> None:
+    ds = radiograph(60, 40)
+    data = encoded(ds)
+    with Wire(receiver.server.port) as wire:
+        wire.associate()
+        wire.send(p_data(*fragmented(1, True, store_rq(DX, ds.SOPInstanceUID), [1000])))
+        wire.send(p_data(*fragmented(1, False, data, [1] * len(data))))
+        assert wire.status() == 0
+        wire.release()
+    assert receiver.data_set(ds.SOPInstanceUID, ds.StudyInstanceUID) == data
+
+
 def test_many_objects_in_one_stream(receiver: Receiver) -> None:
     """Nobody waits for answers: one object's end and the next one's start share a buffer."""
     objects = [radiograph(100 + 37 * n, 500) for n in range(12)]
