@@ -59,7 +59,7 @@ def document(
         ),
         study.first.StudyInstanceUID,
     )
-    _replace(study, kind, out)
+    _name_predecessors(study, kind, out)
     for element in root:
         out[element.tag] = element
     return seal(out, study.declared)
@@ -68,9 +68,9 @@ def document(
 def twins(
     study: Study, kind: ResultKind, made: Dataset, sop_class_uids: Sequence[str]
 ) -> list[Dataset]:
-    """Return a document once more in each of other SOP Classes that take the same content.
+    """Return a document, and its like in each of other SOP Classes that take the same content.
 
-    The tree is encoded once for all of them: that is a quarter of the work of a whole report.
+    The content is encoded once for all of them: each time is a fifth of the work of a report.
 
     Parameters
     ----------
@@ -88,12 +88,12 @@ def twins(
         )
         for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
             twin[keyword] = other[keyword]
-        _replace(study, kind, twin)
+        _name_predecessors(study, kind, twin)
         out.append(twin)
     return out
 
 
-def _replace(study: Study, kind: ResultKind, out: Dataset) -> None:
+def _name_predecessors(study: Study, kind: ResultKind, out: Dataset) -> None:
     """Name the documents that this one takes the place of (PS3.3 C.17.2.3)."""
     if before := predecessors_of(study, kind, out.SOPClassUID):
         out.PredecessorDocumentsSequence = references(
