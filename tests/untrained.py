@@ -16,6 +16,7 @@ import torch
 from hipnode.nets import LoadedModel
 from hipnode.nets.architectures import build
 from hipnode.nets.setfile import pins
+from hipnode.training.bundling import described
 from hipnode.training.export import write_bundle
 from hipnode.training.recipe import Recipe, read_recipe
 
@@ -28,20 +29,8 @@ def bundle(recipe: Recipe, folder: Path) -> LoadedModel:
     """Write the bundle of a recipe's network as it is before training, and load it."""
     torch.manual_seed(0)
     net = build(recipe.network.name, dict(recipe.network.arguments)).eval()
-    block = {
-        "format": 1, "name": recipe.name, "version": "0.1.0", "role": recipe.role,
-        "network": recipe.network.model_dump(), "outputs": list(recipe.outputs),
-        "labels": list(recipe.labels), "positive_labels": list(recipe.positive_labels),
-        "preprocessing": {
-            field: getattr(recipe.preprocess, field)
-            for field in recipe.preprocess.__dataclass_fields__
-        },
-        "covariates": list(recipe.covariates), "card": recipe.card, "trained_on": "nothing",
-        "temperature": 1.0,
-        "operating_point": {
-            "name": "x", "doubtful_from": 0.5, "present_from": 0.5, "chosen_on": "fixed",
-        },
-    }  # fmt: skip
+    point = {"name": "x", "doubtful_from": 0.5, "present_from": 0.5, "chosen_on": "fixed"}
+    block = described(recipe, "0.1.0", "nothing") | {"temperature": 1.0, "operating_point": point}
     size = recipe.preprocess.size_px
     golden = np.random.default_rng(0).normal(size=(1, 1, size, size)).astype(np.float32)
     known = np.zeros((1, len(recipe.covariates)), np.float32) if recipe.covariates else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,6 @@ def read(
     config: ConfigOption = None,
 ) -> None:
     """Read radiographs: where the hips are, what the models find, and how sure they are."""
-    from contextlib import nullcontext
     from tempfile import TemporaryDirectory
 
     from hipnode import settings
@@ -46,7 +46,7 @@ def read(
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
-    with TemporaryDirectory(prefix="hipnode-") if out else nullcontext() as views:
+    with nullcontext() if out is None else TemporaryDirectory(prefix="hipnode-") as views:
         if views is not None:
             base = replace(base, views=Path(views))
         for path in _expand(files):

@@ -19,6 +19,7 @@ from hipnode.reporting.envelope import (
     Study,
     coding_scheme,
     envelope,
+    identify,
     predecessors_of,
     references,
     series_uid,
@@ -79,15 +80,11 @@ def twins(
     """
     if not sop_class_uids:
         return [made]
-    written = encoded(made)
+    written, identity = encoded(made), fingerprint(study.request)
     out: list[Dataset] = [dcmread(BytesIO(written))]  # sequences in it stay bytes
     for sop_class_uid in sop_class_uids:
         twin = dcmread(BytesIO(written))
-        other = envelope(
-            study, kind, sop_class_uid, fingerprint(study.request), study.request.version
-        )
-        for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
-            twin[keyword] = other[keyword]
+        identify(study, kind, twin, sop_class_uid, identity, study.request.version)
         _name_predecessors(study, kind, twin)
         out.append(twin)
     return out

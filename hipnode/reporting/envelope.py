@@ -114,7 +114,6 @@ def envelope(
     document = kind in DOCUMENTS
     version = f" v{request.version}" if document and request.version > 1 else ""
     out.Modality = modality
-    out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, request.version)
     out.SeriesNumber = series_number
     out.SeriesDescription = f"{title}{version} - {DISCLAIMER}"
     out.Manufacturer = codes.MANUFACTURER
@@ -125,10 +124,7 @@ def envelope(
     out.StationName = node.ae_title
     if node.institution:
         out.InstitutionName = node.institution[:64]
-    out.SOPClassUID = UID(sop_class_uid)
-    out.SOPInstanceUID = codes.derive_uid(
-        "object", kind.value, sop_class_uid, identity, str(number), study.first.to_json()
-    )
+    identify(study, kind, out, sop_class_uid, identity, number)
     out.InstanceNumber = number
     out.ContributingEquipmentSequence = _equipment(study)
     _clock(study, out)
@@ -140,6 +136,25 @@ def envelope(
     out.file_meta.ImplementationVersionName = codes.IMPLEMENTATION_VERSION_NAME
     out.file_meta.SourceApplicationEntityTitle = node.ae_title
     return out
+
+
+def identify(
+    study: Study, kind: ResultKind, out: Dataset, sop_class_uid: str, identity: str, number: int
+) -> None:
+    """Set what sets an object apart from its like in another SOP Class: its class and its UIDs.
+
+    Parameters
+    ----------
+    out
+        The object.
+    identity, number
+        As for `envelope`.
+    """
+    out.SOPClassUID = UID(sop_class_uid)
+    out.SOPInstanceUID = codes.derive_uid(
+        "object", kind.value, sop_class_uid, identity, str(number), study.first.to_json()
+    )
+    out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, study.request.version)
 
 
 def series_uid(study: Study, kind: ResultKind, sop_class_uid: str, version: int) -> str:

@@ -21,6 +21,7 @@ from hipnode.faults import Point, reach
 IMAGES: Final = "images"
 RESULTS: Final = "results"
 INCOMING: Final = "incoming"
+_VIEWS: Final = f"{INCOMING}/views"
 QUARANTINE: Final = "quarantine"
 YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
@@ -134,7 +135,7 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        for name in (IMAGES, RESULTS, INCOMING, QUARANTINE):
+        for name in (IMAGES, RESULTS, INCOMING, _VIEWS, QUARANTINE):
             make_folder(self.root / name)
 
     @property
@@ -144,8 +145,8 @@ class FileStore:
 
     @property
     def views_folder(self) -> Path:
-        """Where pictures lie that only save work: whatever is old in `incoming_folder` goes."""
-        return make_folder(self.incoming_folder / "views")
+        """Where pictures lie that only save work; old ones go, as all in `incoming_folder`."""
+        return self.root / _VIEWS
 
     def incoming(self) -> IncomingFile:
         """Return a new file to receive into."""

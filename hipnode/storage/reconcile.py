@@ -104,13 +104,13 @@ def _look_at_files(database: Database, files: FileStore) -> tuple[int, int]:
 
 
 def _delete_abandoned(files: FileStore) -> int:
-    """Delete what was half received when its listener died."""
+    """Delete what was half received when its listener died, and old views, which nobody misses."""
     count = 0
     for path in files.files(INCOMING):
         try:
             if time.time() - path.stat().st_mtime > YOUNG_S:
                 path.unlink()
-                count += 1
+                count += path.parent != files.views_folder
         except FileNotFoundError:
             continue
     return count

@@ -48,7 +48,17 @@ def bundle(
     validation = splits["val"].samples
     counts = {name: len(split.items) for name, split in splits.items()}
     trained_on = f"{counts['train']} samples of {len(set(splits['train'].patients))} patients"
-    block: dict[str, Any] = {
+    block = described(recipe, version, trained_on) | calibration(recipe, net, splits["val"])
+    golden = prepared(recipe, validation, slice(0, 1)).numpy()
+    known = None if validation.covariates is None else validation.covariates[:1]
+    card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
+    usual = usually(recipe, net, splits)
+    return write_bundle(out, block, net, golden, card.markdown(), known, usual)
+
+
+def described(recipe: Recipe, version: str, trained_on: str) -> dict[str, Any]:
+    """Return what a bundle's metadata says of its network: all but the calibration."""
+    return {
         "format": 1,
         "name": recipe.name,
         "version": version,
@@ -64,12 +74,7 @@ def bundle(
         "covariates": list(recipe.covariates),
         "card": recipe.card,
         "trained_on": trained_on,
-    } | calibration(recipe, net, splits["val"])
-    golden = prepared(recipe, validation, slice(0, 1)).numpy()
-    known = None if validation.covariates is None else validation.covariates[:1]
-    card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
-    usual = usually(recipe, net, splits)
-    return write_bundle(out, block, net, golden, card.markdown(), known, usual)
+    }
 
 
 def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typical | None:

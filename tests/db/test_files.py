@@ -146,6 +146,16 @@ def test_half_received_files_of_dead_listeners_are_deleted(bench: Bench) -> None
     young.abort()
 
 
+def test_old_views_are_deleted_without_a_word(bench: Bench) -> None:
+    old, young = (bench.store.files.views_folder / name for name in ("old.npy", "young.npy"))
+    for view in (old, young):
+        view.write_bytes(b"a picture")
+    age(old)
+    assert bench.store.reconcile().abandoned == 0, "nothing was half received"
+    assert not old.exists()
+    assert young.exists()
+
+
 # --- retention --------------------------------------------------------------------------------
 
 

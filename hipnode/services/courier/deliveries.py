@@ -165,7 +165,7 @@ class Deliveries:
         return path
 
     def _candidates(self, job: Job, made: Result) -> Iterator[Result]:
-        """Yield the object, then its report in the SOP Classes that come after for the place."""
+        """Yield the object, then the same in each SOP Class that may be sent instead."""
         yield made
         wanted = self._link.sr_classes()
         if made.sop_class_uid not in wanted:
