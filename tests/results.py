@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hipnode.storage.files import FileStore
+from hipnode.storage.files.disk import FileStore
 
 
 def write_result(files: FileStore, sop_instance_uid: str, data: bytes) -> str:

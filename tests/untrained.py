@@ -15,10 +15,10 @@ import torch
 
 from hipnode.nets import LoadedModel
 from hipnode.nets.architectures import build
-from hipnode.nets.setfile import pins
-from hipnode.training.bundling import described
-from hipnode.training.export import write_bundle
-from hipnode.training.recipe import Recipe, read_recipe
+from hipnode.nets.bundle.setfile import pins
+from hipnode.training.pack.bundling import described
+from hipnode.training.pack.export import write_bundle
+from hipnode.training.recipe.recipe import Recipe, read_recipe
 
 LARGE: Final = ("gale2017-densenet172", "jang2022-vgg16")
 """The largest networks of the papers that read a radiograph: one for fractures, at 1024 pixels, one

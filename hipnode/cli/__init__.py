@@ -15,12 +15,12 @@ from hipnode.cli import (
     conform,
     demo,
     evaluate,
-    look,
     models,
     node,
     phantom,
     read,
     relabel,
+    status,
     train,
 )
 from hipnode.errors import HipnodeError
@@ -55,8 +55,8 @@ app.command("deliver")(node.deliver)
 app.command("housekeep")(node.housekeep)
 app.command("read")(read.read)
 app.command("demo")(demo.demo)
-app.command("status")(look.status)
-app.command("requeue")(look.requeue)
+app.command("status")(status.status)
+app.command("requeue")(status.requeue)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)
@@ -64,7 +64,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
-app.add_typer(look.config_app, name="config")
+app.add_typer(status.config_app, name="config")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import typer
 from hipnode import DISCLAIMER
 
 if TYPE_CHECKING:
-    from hipnode.services.demo import Shown
+    from hipnode.services.demo.demo import Shown
 
 SAMPLES = Path(__file__).resolve().parent.parent / "phantom" / "samples"
 
@@ -28,8 +28,8 @@ def demo(
     """Start a node and an archive, send a study, show what came back. Leaves nothing running."""
     from rich.console import Console
 
-    from hipnode.imaging import is_dicom
-    from hipnode.services import demo as service
+    from hipnode.dicom import is_dicom
+    from hipnode.services.demo import demo as service
 
     console = Console()
     inputs = [p for p in sorted((folder or SAMPLES).rglob("*")) if p.is_file() and is_dicom(p)]

@@ -23,9 +23,9 @@ def evaluate(
     from rich.progress import Progress
     from rich.table import Table
 
-    from hipnode.nets.setfile import bundle_folder
-    from hipnode.training.evaluate import evaluate as run
-    from hipnode.training.published import PUBLISHED
+    from hipnode.nets.bundle.setfile import bundle_folder
+    from hipnode.training.judge.evaluate import evaluate as run
+    from hipnode.training.recipe.published import PUBLISHED
 
     folder = bundle_folder(bundle)
     with Progress() as progress:

@@ -26,9 +26,9 @@ def list_(model_set: SetOption = "default") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hipnode.nets.bundle import METADATA, verify
-    from hipnode.nets.setfile import pins
-    from hipnode.nets.spec import read_spec
+    from hipnode.nets.bundle.contents import METADATA, verify
+    from hipnode.nets.bundle.setfile import pins
+    from hipnode.nets.bundle.spec import read_spec
 
     table = Table("role", "model", "version", "network", "MB", "sha256", box=None)
     for role, (folder, pinned) in sorted(pins(model_set).items()):
@@ -46,9 +46,9 @@ def show(bundle: Bundle, model_set: SetOption = "default") -> None:
     import dataclasses
     import json
 
-    from hipnode.nets.bundle import CARD, METADATA, verify
-    from hipnode.nets.setfile import bundle_folder
-    from hipnode.nets.spec import read_spec
+    from hipnode.nets.bundle.contents import CARD, METADATA, verify
+    from hipnode.nets.bundle.setfile import bundle_folder
+    from hipnode.nets.bundle.spec import read_spec
 
     files, digest = verify(bundle_folder(bundle, model_set))
     spec = read_spec(files[METADATA], digest)
@@ -65,8 +65,8 @@ def verify(
 ) -> None:
     """Check digests, load, and run the golden input; with a key, check signatures as well."""
     from hipnode.nets import load_bundle, load_model_set
-    from hipnode.nets.setfile import bundle_folder, pins
-    from hipnode.nets.signature import check
+    from hipnode.nets.bundle.setfile import bundle_folder, pins
+    from hipnode.nets.bundle.signature import check
 
     if key:
         for name in [bundle] if bundle else pins(model_set):
@@ -89,7 +89,7 @@ def import_(
     key: KeyOption = None,
 ) -> None:
     """Take a bundle in, if it verifies, loads and gives its golden output."""
-    from hipnode.nets.archive import import_bundle
+    from hipnode.nets.load.archive import import_bundle
 
     model = import_bundle(source, shelf, key)
     typer.echo(f"{model.path}\nsha256 = {model.spec.digest}")
@@ -105,8 +105,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a bundle as one ZIP file."""
-    from hipnode.nets.archive import export_bundle
-    from hipnode.nets.setfile import bundle_folder
+    from hipnode.nets.bundle.setfile import bundle_folder
+    from hipnode.nets.load.archive import export_bundle
 
     folder = bundle_folder(bundle, model_set)
     typer.echo(f"sha256 = {export_bundle(folder, archive, sign_with)}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hipnode import DISCLAIMER
+from hipnode import DISCLAIMER, dicom
 from hipnode.cli.node import ConfigOption
 from hipnode.errors import HipnodeError
 
@@ -161,7 +161,7 @@ def _facts(path: Path) -> dict[str, str]:
 
     if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
         return {}
-    return imaging.read_header(path).facts(calling_ae="")
+    return dicom.read_header(path).facts(calling_ae="")
 
 
 def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, out: Path) -> None:

@@ -23,8 +23,8 @@ def relabel(
     """List false positives, then false negatives, for review; take the answers back."""
     from rich.progress import Progress
 
-    from hipnode.nets.setfile import bundle_folder
-    from hipnode.training.relabel import doubts, take_answers, write_worklist
+    from hipnode.nets.bundle.setfile import bundle_folder
+    from hipnode.training.judge.relabel import doubts, take_answers, write_worklist
 
     if answers:
         changed, confirmed = take_answers(data, answers, out)

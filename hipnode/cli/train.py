@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from hipnode.training.train import Telling
+    from hipnode.training.runs.train import Telling
 
 
 def train(
@@ -37,10 +37,10 @@ def train(
     """Train a network and write its bundle: checkpoints and curves lie in OUT.run."""
     from rich.progress import Progress
 
-    from hipnode.training.crossval import cross_validate
-    from hipnode.training.pretrain import pretrain
-    from hipnode.training.recipe import Pretraining, read_recipe
-    from hipnode.training.train import train as run
+    from hipnode.training.recipe.recipe import Pretraining, read_recipe
+    from hipnode.training.runs.crossval import cross_validate
+    from hipnode.training.runs.pretrain import pretrain
+    from hipnode.training.runs.train import train as run
 
     changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
     chosen = read_recipe(recipe, changes)
@@ -70,7 +70,7 @@ def train(
 
 def _telling(progress: Progress, epochs: int) -> Telling:
     """Show what a run says as bars and lines."""
-    from hipnode.training.train import Telling
+    from hipnode.training.runs.train import Telling
 
     bars = {name: progress.add_task(f"read {name}", total=None) for name in ("train", "val")}
     learning = progress.add_task("train", total=epochs)

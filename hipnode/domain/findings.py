@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -146,6 +147,38 @@ class Reading:
     def to_json(self) -> bytes:
         """Return the reading as one JSON document (no pixels, no names)."""
         return _adapter().dump_json(self)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what goes on the audit log: codes, numbers and digests."""
+        facts: dict[str, Any] = {
+            "model_set": self.model_set,
+            "model_set_digest": self.model_set_digest,
+            "timings_ms": self.timings_ms,
+        }
+        if self.abstention is not None:
+            return facts | {"abstained": self.abstention.reason, "why": self.abstention.detail}
+        hips = []
+        for hip in self.hips:
+            facts_of_hip: dict[str, Any] = {"side": hip.roi.side}
+            if hip.abstention is not None:
+                facts_of_hip["abstained"] = hip.abstention.reason
+            facts_of_hip["findings"] = [
+                {
+                    "task": finding.task,
+                    "label": finding.label,
+                    "p_positive": round(finding.p_positive, 6),
+                    "decision": finding.decision,
+                    "operating_point": finding.operating_point.name,
+                    "doubtful_from": finding.operating_point.doubtful_from,
+                    "present_from": finding.operating_point.present_from,
+                    "model": finding.model.name,
+                    "model_digest": finding.model.digest,
+                    "shadow": finding.shadow,
+                }
+                for finding in hip.findings
+            ]
+            hips.append(facts_of_hip)
+        return facts | {"hips": hips}
 
     @staticmethod
     def from_json(document: bytes | str) -> Reading:

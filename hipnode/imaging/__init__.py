@@ -1,10 +1,9 @@
-"""Pixels and headers: from a DICOM file to a `Radiograph`, and on to a network's input.
+"""Pixels: from a DICOM file to a `Radiograph`, and on to a network's input.
 
 numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.decode import MAX_PIXELS, decode, load
-from hipnode.imaging.header import is_dicom, items_of, open_dicom, read_header, value_of
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -23,16 +22,11 @@ __all__ = [
     "PreprocessSpec",
     "crop",
     "decode",
-    "is_dicom",
-    "items_of",
     "load",
     "load_picture",
-    "open_dicom",
     "pad_to_square",
     "percentiles",
     "preprocess",
-    "read_header",
     "resample",
     "square_around",
-    "value_of",
 ]

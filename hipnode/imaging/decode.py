@@ -7,11 +7,11 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
+from hipnode.dicom.header import PARSE_ERRORS, open_dicom, read_header
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging.frame import first_frame
 from hipnode.imaging.grey import first, text, to_unit
-from hipnode.imaging.header import PARSE_ERRORS, open_dicom, read_header
 
 MAX_PIXELS: Final = 100_000_000
 

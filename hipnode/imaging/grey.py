@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
 
+from hipnode.dicom.header import PARSE_ERRORS, value_of
 from hipnode.errors import PixelsUnreadable
-from hipnode.imaging.header import PARSE_ERRORS, value_of
 
 Array = NDArray[Any]
 Grey = NDArray[np.float32]

@@ -1,6 +1,6 @@
 """Networks as data: verified bundles, and two engines that run them to the same numbers.
 
-Nothing here imports torch except `torch_engine` and `architectures`, and nothing that serves on
+Nothing here imports torch except the torch engine and `architectures`, and nothing that serves on
 a CPU imports those. What this package offers is brought in when it is first asked for (PEP 562):
 a listener needs the digest of a model set, and no inference engine.
 
@@ -13,12 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from hipnode.nets.bundle import LoadedModel, load_bundle
-    from hipnode.nets.engine import Engine
-    from hipnode.nets.modelset import ModelSet, load_model_set
-    from hipnode.nets.onnx_engine import OnnxEngine
-    from hipnode.nets.setfile import set_digest
-    from hipnode.nets.spec import BundleSpec, Role
+    from hipnode.nets.bundle.setfile import set_digest
+    from hipnode.nets.bundle.spec import BundleSpec, Role
+    from hipnode.nets.engines.onnx_engine import OnnxEngine
+    from hipnode.nets.engines.protocol import Engine
+    from hipnode.nets.load.loaded import LoadedModel, load_bundle
+    from hipnode.nets.load.modelset import ModelSet, load_model_set
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -35,15 +35,15 @@ __all__ = [
 ]
 
 _WHERE: Final = {
-    "BundleSpec": "spec",
-    "Engine": "engine",
-    "LoadedModel": "bundle",
-    "ModelSet": "modelset",
-    "OnnxEngine": "onnx_engine",
-    "Role": "spec",
-    "load_bundle": "bundle",
-    "load_model_set": "modelset",
-    "set_digest": "setfile",
+    "BundleSpec": "bundle.spec",
+    "Engine": "engines.protocol",
+    "LoadedModel": "load.loaded",
+    "ModelSet": "load.modelset",
+    "OnnxEngine": "engines.onnx_engine",
+    "Role": "bundle.spec",
+    "load_bundle": "load.loaded",
+    "load_model_set": "load.modelset",
+    "set_digest": "bundle.setfile",
 }
 
 

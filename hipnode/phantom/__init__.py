@@ -5,8 +5,8 @@
 
 from hipnode.phantom.dicom import write_dicom
 from hipnode.phantom.manifest import Made, read_manifest, write_manifest
-from hipnode.phantom.recipe import Recipe, load_recipe
-from hipnode.phantom.rendering import render
+from hipnode.phantom.population import Recipe, load_recipe
+from hipnode.phantom.render import render
 from hipnode.phantom.truth import HipTruth, Phantom, Truth
 
 __all__ = [

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from hipnode.phantom import bones
 from hipnode.phantom.bones import Array
 from hipnode.phantom.femur import LANDMARKS, FemurPoints, find_points
-from hipnode.phantom.projecting import Grid, Image, project
+from hipnode.phantom.meshes import Grid, Image, project
 from hipnode.phantom.rotations import about, turn_x, turn_y, turn_z
 
 VERSION: Final = 2

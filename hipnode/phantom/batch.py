@@ -13,8 +13,8 @@ from PIL import Image
 
 from hipnode.phantom.dicom import write_dicom
 from hipnode.phantom.manifest import Made
-from hipnode.phantom.recipe import Recipe
-from hipnode.phantom.rendering import render
+from hipnode.phantom.population import Recipe
+from hipnode.phantom.render import render
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from hipnode.domain import Side
-from hipnode.phantom import anatomy, plane, planning, witness
+from hipnode.phantom import affine, anatomy, lots, truth_of
 from hipnode.phantom.anatomy import FEMUR_GRID, PELVIS_GRID
+from hipnode.phantom.body import Camera, SeenHip, cortex_times, to_femur, trabecular_share
 from hipnode.phantom.fractures import intact
-from hipnode.phantom.projecting import Image
-from hipnode.phantom.recipe import Recipe
-from hipnode.phantom.scene import Camera, SeenHip, cortex_times, to_femur, trabecular_share
+from hipnode.phantom.meshes import Image
+from hipnode.phantom.population import Recipe
 from hipnode.phantom.truth import HipTruth, Phantom
 
 STEP_MM: Final = 0.6
@@ -25,7 +25,7 @@ PIXEL_G_CM2: Final = 0.001  # what one pixel value stands for
 
 def render_dxa(recipe: Recipe, seed: int, index: int) -> Phantom:
     """Return one hip scan; a pixel is areal bone mineral density in mg/cm2."""
-    plan = replace(planning.draw_plan(recipe, seed, index), view="one_hip", quarter_turns=0)
+    plan = replace(lots.draw_plan(recipe, seed, index), view="one_hip", quarter_turns=0)
     rng = anatomy.generator(recipe.seed_tag, "dxa", seed, index)
     body = anatomy.load_kept(plan.split, plan.number, "frontal", recipe.cache_dir)
     side = plan.side_shown
@@ -33,33 +33,33 @@ def render_dxa(recipe: Recipe, seed: int, index: int) -> Phantom:
     hip_plan = next(h for h in plan.hips if h.side is side)
     hip_plan = replace(hip_plan, fracture=None, implant="", osteoarthritis=0)
     centre = np.array(hip.head_mm) * [1.2, 1.0] + [0.0, 45.0]
-    to_mm = plane.shift(*centre) @ plane.scale(STEP_MM, STEP_MM)
-    camera = Camera(to_mm @ plane.shift(-COLUMNS / 2, -ROWS / 2), ROWS, COLUMNS)
+    to_mm = affine.shift(*centre) @ affine.scale(STEP_MM, STEP_MM)
+    camera = Camera(to_mm @ affine.shift(-COLUMNS / 2, -ROWS / 2), ROWS, COLUMNS)
     femur = intact(hip, cortex_times(plan.person.t_score))
     share = np.float32(trabecular_share(plan.person.t_score))
     mineral = femur.cortex + share * (femur.whole - femur.cortex)
     shape = (ROWS, COLUMNS)
     to_own = to_femur(hip, hip_plan)
-    cells = np.linalg.inv(plane.from_pixels(FEMUR_GRID)) @ to_own @ camera.to_mm
-    thigh = plane.resample(mineral, cells, shape)
+    cells = np.linalg.inv(affine.from_pixels(FEMUR_GRID)) @ to_own @ camera.to_mm
+    thigh = affine.resample(mineral, cells, shape)
     bmd = thigh * np.float32(GRAMS_PER_MM)
-    pelvis_cells = np.linalg.inv(plane.from_pixels(PELVIS_GRID)) @ camera.to_mm
+    pelvis_cells = np.linalg.inv(affine.from_pixels(PELVIS_GRID)) @ camera.to_mm
     pelvis = body.pelvis.cortex(cortex_times(plan.person.t_score))
     pelvis = pelvis + share * (body.pelvis.whole - pelvis)
-    around = plane.resample(pelvis, pelvis_cells, shape) * np.float32(GRAMS_PER_MM)
+    around = affine.resample(pelvis, pelvis_cells, shape) * np.float32(GRAMS_PER_MM)
     picture = bmd + around + rng.normal(0, 0.025, shape).astype(np.float32)
     back = np.linalg.inv(to_own)
     marks = {
-        n: plane.apply(back, getattr(femur.points, n))
+        n: affine.apply(back, getattr(femur.points, n))
         for n in femur.points.__dataclass_fields__
         if n != "head_radius"
     }
     seen = SeenHip(hip_plan, marks, np.zeros((0, 2)), femur.points.head_radius)
-    to_px = plane.shift(0.5, 0.5) @ np.linalg.inv(camera.to_mm)
-    truth = witness.hip_truth(seen, to_px, shape)
+    to_px = affine.shift(0.5, 0.5) @ np.linalg.inv(camera.to_mm)
+    truth = truth_of.hip_truth(seen, to_px, shape)
     hips = () if truth is None else (_with_density(truth, bmd),)
     plan = replace(plan, photometric="MONOCHROME2", small=False, low_quality=False)
-    whole = witness.make_truth(recipe, (seed, index), plan, STEP_MM, hips, None)
+    whole = truth_of.make_truth(recipe, (seed, index), plan, STEP_MM, hips, None)
     whole = replace(whole, kind="dxa", spacing_mm=STEP_MM)
     pixels = np.clip(np.round(np.maximum(picture, 0) / PIXEL_G_CM2), 0, 4095).astype(np.uint16)
     return Phantom(pixels, whole, np.zeros(shape, dtype=bool))

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hipnode.phantom import plane
+from hipnode.phantom import affine
 from hipnode.phantom.anatomy import FEMUR_GRID, Hip, Part
 from hipnode.phantom.bones import Array
 from hipnode.phantom.femur import FemurPoints
-from hipnode.phantom.projecting import Image
+from hipnode.phantom.meshes import Image
 
 _TROCHANTER_MM: Final = 14.0
 _TROCHANTER_AT: Final = np.array([7.0, 9.0])  # from the tip to the middle
@@ -93,7 +93,7 @@ def cut(fracture: Fracture, p: FemurPoints) -> tuple[Array, Array]:
     if fracture.label == "intracapsular":
         axis = p.neck_base - p.head
         middle = p.head + (0.38 + 0.3 * fracture.along) * axis
-        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ axis
+        normal = affine.turn(fracture.tilt_deg)[:2, :2] @ axis
     elif fracture.label == "trochanteric":
         low = p.lesser_trochanter + np.array([4.0, -6.0 + 12 * fracture.along])
         high = p.greater_trochanter + np.array([16.0, 14.0])
@@ -103,18 +103,18 @@ def cut(fracture: Fracture, p: FemurPoints) -> tuple[Array, Array]:
             middle = middle + 0.35 * (p.shaft_near - p.neck_base)
         normal = np.array([-across[1], across[0]])
         normal = normal if normal[1] > 0 else -normal
-        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ normal
+        normal = affine.turn(fracture.tilt_deg)[:2, :2] @ normal
     else:
         axis = p.shaft_far - p.shaft_near
         middle = p.shaft_near + (-0.36 + 0.3 * fracture.along) * axis
-        normal = plane.turn(fracture.tilt_deg)[:2, :2] @ axis
+        normal = affine.turn(fracture.tilt_deg)[:2, :2] @ axis
     return middle, normal / np.hypot(*normal)
 
 
 def _field(points: FemurPoints, fracture: Fracture) -> Image:
     """Return the signed distance in mm from the ragged cut, positive below it."""
     middle, normal = cut(fracture, points)
-    x, y = plane.mm(FEMUR_GRID)
+    x, y = affine.mm(FEMUR_GRID)
     far = (x - middle[0]) * normal[0] + (y - middle[1]) * normal[1]
     along = (x - middle[0]) * normal[1] - (y - middle[1]) * normal[0]
     far = far + _ragged(along, fracture.seed)
@@ -181,21 +181,21 @@ def _moves(
 ) -> tuple[Array, Array]:
     """Return where the two pieces go: the head turns in its socket, the shaft rides up."""
     share = 0.6 if fracture.label == "intracapsular" else 0.4
-    upper = plane.turn_about(-fracture.angle_deg * share, hip.points.head)
-    lower = plane.turn_about(fracture.angle_deg * (1 - share) * 0.5, lower_cut[0])
+    upper = affine.turn_about(-fracture.angle_deg * share, hip.points.head)
+    lower = affine.turn_about(fracture.angle_deg * (1 - share) * 0.5, lower_cut[0])
     shaft = lower_points.shaft_near - lower_points.shaft_far
     ride = shaft / np.hypot(*shaft) * fracture.displacement_mm * 0.8
     ride = ride + np.array([0.6 * fracture.displacement_mm, 0.0])
-    join = plane.apply(upper, upper_cut[0]) - lower_cut[0] + ride
+    join = affine.apply(upper, upper_cut[0]) - lower_cut[0] + ride
     if not fracture.turned and fracture.displacement_mm == 0:
-        join = plane.apply(upper, upper_cut[0]) - lower_cut[0]
-    return upper, plane.shift(*join) @ lower
+        join = affine.apply(upper, upper_cut[0]) - lower_cut[0]
+    return upper, affine.shift(*join) @ lower
 
 
 def _moved(image: Image, move: Array) -> Image:
-    to_mm = plane.from_pixels(FEMUR_GRID)
+    to_mm = affine.from_pixels(FEMUR_GRID)
     matrix = np.linalg.inv(to_mm) @ np.linalg.inv(move) @ to_mm
-    return plane.resample(image, matrix, (FEMUR_GRID.rows, FEMUR_GRID.columns))
+    return affine.resample(image, matrix, (FEMUR_GRID.rows, FEMUR_GRID.columns))
 
 
 def _subtle(
@@ -221,12 +221,12 @@ def _dense(whole: Image, cortex: Image, far: Image, fracture: Fracture) -> tuple
 def _chip(bone: Bone, fracture: Fracture) -> Bone:
     """Break the lesser trochanter off and pull it up and inwards."""
     rng = np.random.default_rng(fracture.seed + 3)
-    x, y = plane.mm(FEMUR_GRID)
+    x, y = affine.mm(FEMUR_GRID)
     at = bone.points.lesser_trochanter
     centre = at + np.array([rng.uniform(-2, 4), rng.uniform(-3, 3)])
     off = np.hypot((x - centre[0]) / 1.0, (y - centre[1]) / 1.7) + _ragged(y + 0 * x, fracture.seed)
     mask = _soft_step((rng.uniform(9, 14) - off).astype(np.float32))
-    pull = plane.shift(-rng.uniform(1, 7), -rng.uniform(-1, 6)) @ plane.turn_about(
+    pull = affine.shift(-rng.uniform(1, 7), -rng.uniform(-1, 6)) @ affine.turn_about(
         rng.uniform(-25, 5), at
     )
     share = np.float32(0.75)  # the piece lies at the back: the rest of the depth stays
@@ -239,9 +239,9 @@ def _moved_points(
     upper: FemurPoints, lower: FemurPoints, upper_move: Array, lower_move: Array
 ) -> FemurPoints:
     names = [n for n in FemurPoints.__dataclass_fields__ if n not in ("head", "head_radius")]
-    values = {n: plane.apply(lower_move, getattr(lower, n)) for n in names}
+    values = {n: affine.apply(lower_move, getattr(lower, n)) for n in names}
     return FemurPoints(
-        head=plane.apply(upper_move, upper.head), head_radius=upper.head_radius, **values
+        head=affine.apply(upper_move, upper.head), head_radius=upper.head_radius, **values
     )
 
 
@@ -251,11 +251,11 @@ def _line(hip: Hip, fracture: Fracture, move: Array) -> Array:
     along = np.linspace(-60, 60, 121)
     direction = np.array([normal[1], -normal[0]])
     points = middle + along[:, None] * direction - _ragged(along, fracture.seed)[:, None] * normal
-    cell = np.linalg.inv(plane.from_pixels(FEMUR_GRID))
-    column, row = np.round(plane.apply(cell, points)).astype(int).T
+    cell = np.linalg.inv(affine.from_pixels(FEMUR_GRID))
+    column, row = np.round(affine.apply(cell, points)).astype(int).T
     inside = (row >= 0) & (row < FEMUR_GRID.rows) & (column >= 0) & (column < FEMUR_GRID.columns)
     whole = hip.neutral.whole
     bony = inside & (whole[row % whole.shape[0], column % whole.shape[1]] > 1)
     if fracture.label == "intracapsular":
         bony &= _from_trochanter(hip.points, points[:, 0], points[:, 1]) > _TROCHANTER_MM
-    return plane.apply(move, points[bony])
+    return affine.apply(move, points[bony])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hipnode.phantom.recipe import Recipe
+from hipnode.phantom.population import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hipnode.phantom import plane
+from hipnode.phantom import affine
 from hipnode.phantom.bones import Array
+from hipnode.phantom.meshes import Grid, Image
 from hipnode.phantom.people import Person
-from hipnode.phantom.projecting import Grid, Image
 
 SPINE_GRID = Grid(-60.0, -500.0, 0.5, 890, 240)
 
@@ -44,7 +44,7 @@ def body(x: Image, y: Image, person: Person, reach_mm: float, rng: np.random.Gen
     whole = (trunk**6 + thighs**6) ** (1 / 6)
     fat = np.clip(14 + 2.2 * heavy, 8, 60)
     muscle = depth * np.sqrt(np.maximum(1 - (x / (width - fat)) ** 2, 0)) * 0.09
-    clouds = plane.crop(plane.texture("clouds"), whole.shape, rng)
+    clouds = affine.crop(affine.texture("clouds"), whole.shape, rng)
     whole = whole * (0.9 + 0.02 * clouds) + muscle * (1 - _smooth((y - 40) / 120))
     out: Image = np.maximum(whole, 0).astype(np.float32)
     return out
@@ -64,10 +64,10 @@ def folds(x: Image, y: Image, rng: np.random.Generator) -> Image:
 def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
     """Return the depth of bowel gas in mm, to be taken off the soft tissue."""
     out = np.zeros(np.broadcast(x, y).shape, dtype=np.float32)
-    clouds = plane.texture("clouds")
+    clouds = affine.texture("clouds")
     shape: tuple[int, int] = (y.shape[0], x.shape[1])
-    x = x + 7 * plane.crop(clouds, shape, rng)
-    y = y + 7 * plane.crop(clouds, shape, rng)
+    x = x + 7 * affine.crop(clouds, shape, rng)
+    y = y + 7 * affine.crop(clouds, shape, rng)
     for _ in range(int(rng.integers(2, 22))):
         cx, cy = rng.normal(0, 75), rng.uniform(-230, -30)
         if rng.random() < 0.3:
@@ -78,7 +78,7 @@ def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
         v = (-(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)) / b
         inside = np.maximum(1.1 - u * u - v * v, 0)
         out += np.float32(rng.uniform(4, 28)) * np.minimum(np.sqrt(inside), 1)
-    mottle = plane.crop(clouds, shape, rng)
+    mottle = affine.crop(clouds, shape, rng)
     where = np.exp(-(((x - rng.normal(0, 40)) / 60) ** 2) - ((y + rng.uniform(40, 150)) / 50) ** 2)
     out += (np.maximum(mottle - 0.3, 0) * where * rng.uniform(0, 14)).astype(np.float32)
     return np.minimum(out, 60)
@@ -86,14 +86,14 @@ def gas(x: Image, y: Image, rng: np.random.Generator) -> Image:
 
 def spine(top: tuple[float, float], dense: float, rng: np.random.Generator) -> Image:
     """Return the lower lumbar spine in mm of compact bone, on ``SPINE_GRID``."""
-    x, y = plane.mm(SPINE_GRID)
+    x, y = affine.mm(SPINE_GRID)
     out = np.zeros((SPINE_GRID.rows, SPINE_GRID.columns), dtype=np.float32)
     bend = rng.normal(0, 0.7)
     at = np.array([0.0, top[1] + rng.uniform(2, 12)])
     for level in range(12):
         tilt = bend * level + rng.normal(0, 1)
         out += _vertebra(x, y, at, tilt, dense, level, rng)
-        step = plane.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
+        step = affine.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
         at = at + step * rng.uniform(34, 38)
     return out
 
@@ -108,7 +108,7 @@ def _vertebra(
     inside = 1 / (1 + np.exp(np.clip((np.abs(u) - half) / 0.7, -30, 30)))
     inside = inside / (1 + np.exp(np.clip((np.abs(v) - high) / 0.6, -30, 30)))
     depth = 30 * np.sqrt(np.maximum(1 - (u / 28) ** 2, 0))
-    weave = plane.crop(plane.texture("trabecular"), (x + y).shape, rng)
+    weave = affine.crop(affine.texture("trabecular"), (x + y).shape, rng)
     bone = inside * depth * 0.24 * dense * (1 + 0.15 * weave)
     tall = 1.2 + 0.06 * np.sqrt(np.maximum(0, 24**2 - u * u))
     for edge in (-high, high):  # end plates, seen a little from above or below

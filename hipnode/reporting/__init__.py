@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hipnode.dicom.identity import mend_identity
 from hipnode.reporting.build import build
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
-from hipnode.reporting.identity import mend_identity
 from hipnode.reporting.measurements import prepare
 from hipnode.reporting.readback import Measured, read_back
 from hipnode.reporting.render import KINDS, render

@@ -20,8 +20,8 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from hipnode import DISCLAIMER, codes
+from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
-from hipnode.reporting.charset import seal
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, has_map
 from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint

@@ -13,8 +13,8 @@ from io import BytesIO
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
-from hipnode.reporting.charset import seal
 from hipnode.reporting.envelope import (
     Study,
     coding_scheme,

@@ -17,9 +17,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
+from hipnode.dicom.identity import Mender
 from hipnode.domain import ModelRef, Result, ResultKind
 from hipnode.errors import ReportRefused
-from hipnode.reporting.identity import Mender
 from hipnode.reporting.request import ReportRequest
 from hipnode.reporting.words import ascii_text, models_of
 

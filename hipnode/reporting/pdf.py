@@ -19,9 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
 from hipnode import DISCLAIMER, codes
+from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import jpeg
-from hipnode.reporting.charset import seal
 from hipnode.reporting.envelope import Study, code, envelope, reference
 from hipnode.reporting.request import fingerprint
 from hipnode.reporting.words import TITLE, report_lines

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from hipnode import DISCLAIMER
+from hipnode.dicom.charset import seal
 from hipnode.domain import Box, Decision, HipReading, ResultKind
-from hipnode.reporting.charset import seal
 from hipnode.reporting.drawing import said_of, worst
 from hipnode.reporting.envelope import Study, body_part, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint

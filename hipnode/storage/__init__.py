@@ -4,17 +4,18 @@
 their errors: what goes wrong here is a `hipnode.errors.HipnodeError`.
 """
 
-from hipnode.storage.audit import AuditEntry, AuditFilter, AuditLog
-from hipnode.storage.audit_days import DayCount
-from hipnode.storage.dispatch import Dispatcher, dispatcher_for
-from hipnode.storage.files import FileStore, IncomingFile
-from hipnode.storage.intake import IngestOutcome, Received
-from hipnode.storage.ledger import Ledger, NewResult
-from hipnode.storage.lookups import Account, DestinationState, Overview, StudyFacts
-from hipnode.storage.reconcile import Reconciled
-from hipnode.storage.retention import Retired
-from hipnode.storage.seal import AuditFault
+from hipnode.storage.audit.days import DayCount
+from hipnode.storage.audit.log import AuditEntry, AuditFilter, AuditLog
+from hipnode.storage.audit.seal import AuditFault
+from hipnode.storage.dispatch.choose import dispatcher_for
+from hipnode.storage.dispatch.hands import Dispatcher
+from hipnode.storage.files.disk import FileStore, IncomingFile
+from hipnode.storage.ledger.arrivals import IngestOutcome, Received
+from hipnode.storage.ledger.ledger import Ledger, NewResult
+from hipnode.storage.ledger.questions import Account, DestinationState, Overview, StudyFacts
 from hipnode.storage.store import Store
+from hipnode.storage.upkeep.reconcile import Reconciled
+from hipnode.storage.upkeep.retention import Retired
 
 __all__ = [
     "Account",

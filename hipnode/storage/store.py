@@ -9,18 +9,18 @@ from sqlalchemy import Connection, Row, select
 
 from hipnode.errors import StorageUnavailable
 from hipnode.settings import Settings
-from hipnode.storage import migrate as migrations
-from hipnode.storage.audit import AuditLog
-from hipnode.storage.commitment import Commitments
-from hipnode.storage.engine import Database, open_database
-from hipnode.storage.files import IMAGES, FileStore, make_folder
-from hipnode.storage.ledger import Ledger
-from hipnode.storage.nudges import Nudger
-from hipnode.storage.queue import Nudge, Queue
-from hipnode.storage.reconcile import Reconciled, reconcile
-from hipnode.storage.retention import Retired, retire
-from hipnode.storage.schema import instance
-from hipnode.storage.seal import Sealer
+from hipnode.storage.audit.log import AuditLog
+from hipnode.storage.audit.seal import Sealer
+from hipnode.storage.database import migrate as migrations
+from hipnode.storage.database.engine import Database, open_database
+from hipnode.storage.database.schema import instance
+from hipnode.storage.files.disk import IMAGES, FileStore, make_folder
+from hipnode.storage.ledger.hints import Nudger
+from hipnode.storage.ledger.jobs import Nudge, Queue
+from hipnode.storage.ledger.ledger import Ledger
+from hipnode.storage.ledger.promises import Commitments
+from hipnode.storage.upkeep.reconcile import Reconciled, reconcile
+from hipnode.storage.upkeep.retention import Retired, retire
 
 
 def utc_now() -> datetime:
@@ -31,7 +31,7 @@ def utc_now() -> datetime:
 def _files(settings: Settings) -> FileStore:
     if not settings.bucket.name:
         return FileStore(settings.node.data_dir)
-    from hipnode.storage.bucket import BucketStore, open_bucket  # noqa: PLC0415 - an option
+    from hipnode.storage.files.bucket import BucketStore, open_bucket  # noqa: PLC0415 - an option
 
     room_bytes = settings.retention.disk_low_bytes
     return BucketStore(settings.node.data_dir, open_bucket(settings.bucket), room_bytes)
@@ -136,7 +136,7 @@ class Store:
         return reconcile(self.database, self.ledger, self.files)
 
     def retire(self) -> Retired:
-        """Delete old files that nothing needs any more; see `hipnode.storage.retention`."""
+        """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
         return retire(self.database, self.files, self.settings.retention, self.now())
 
     def close(self) -> None:

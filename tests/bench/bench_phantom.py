@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hipnode.phantom import Recipe, load_recipe, realism, render
-from hipnode.phantom.planning import draw_plan
+from hipnode.phantom import Recipe, load_recipe, render
+from hipnode.phantom.lots import draw_plan
+from tests.bench import realism
 
 SEED = 20
 

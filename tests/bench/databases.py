@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hipnode.log import configure
 from hipnode.settings import Settings
 from hipnode.storage import Store
-from hipnode.storage.schema import to_us
+from hipnode.storage.database.schema import to_us
 from hipnode.storage.store import utc_now
 from tests import postgres
 

@@ -21,12 +21,12 @@ from monai.visualize import GradCAM
 from numpy.typing import NDArray
 from torch import nn
 
-from hipnode import imaging, nets, reading
+from hipnode import dicom, imaging, nets, reading
 from hipnode.domain import Header, Radiograph, Reading
-from hipnode.nets.bundle import WEIGHTS
-from hipnode.nets.engine import Arrays
-from hipnode.nets.onnx_engine import OnnxEngine
-from hipnode.nets.torch_engine import assemble
+from hipnode.nets.bundle.contents import WEIGHTS
+from hipnode.nets.engines.onnx_engine import OnnxEngine
+from hipnode.nets.engines.protocol import Arrays
+from hipnode.nets.engines.torch_engine import assemble
 from tests.bench import objects
 from tests.bench.harness import Run, Table, Target
 
@@ -122,7 +122,7 @@ def sample() -> tuple[Header, Radiograph]:
     """Return the full-size pelvis, decoded."""
     content = objects.filed(objects.image())
     dataset = pydicom.dcmread(BytesIO(content))
-    return imaging.read_header(dataset), imaging.decode(dataset)
+    return dicom.read_header(dataset), imaging.decode(dataset)
 
 
 def _read(header: Header, radiograph: Radiograph, models: nets.ModelSet) -> tuple[Reading, float]:

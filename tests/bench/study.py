@@ -16,7 +16,7 @@ from typing import Final
 import pydicom
 from pydicom import Dataset, uid
 
-from hipnode import imaging, nets, reading
+from hipnode import dicom, imaging, nets, reading
 from tests import untrained
 from tests.archive import Orthanc
 from tests.bench import objects, router_peer
@@ -126,6 +126,6 @@ def _count(archive: Orthanc) -> int:
 def _alone(content: bytes, models: nets.ModelSet) -> float:
     start_s = time.perf_counter()
     dataset = pydicom.dcmread(BytesIO(content))
-    header, radiograph = imaging.read_header(dataset), imaging.decode(dataset)
+    header, radiograph = dicom.read_header(dataset), imaging.decode(dataset)
     reading.read(header, radiograph, models, reading.ReadPolicy())
     return (time.perf_counter() - start_s) * 1000

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import StorageUnavailable
 from hipnode.storage import AuditFilter
+from hipnode.storage.audit import entries
 from tests.db.conftest import START, Bench, OpenStore
 
 
@@ -84,8 +85,8 @@ def test_a_row_rewritten_with_its_hash_is_found_by_its_seal(bench: Bench) -> Non
 
 def forged(bench: Bench, row_id: int) -> str:
     """Return the hash that the row would have with another actor."""
-    from hipnode.storage.audit_row import row_hash
-    from hipnode.storage.schema import audit
+    from hipnode.storage.audit.entries import row_hash
+    from hipnode.storage.database.schema import audit
 
     row = bench.store.database.read(
         lambda c: c.execute(sa.select(audit).where(audit.c.id == row_id)).one()
@@ -169,10 +170,9 @@ def test_sealing_while_many_write_misses_nobody(open_store: OpenStore) -> None:
 
 
 def test_a_seal_spans_more_rows_than_fit_a_batch(bench: Bench) -> None:
-    from hipnode.storage import audit_row
 
     records = [AuditRecord(AuditEvent.ECHO_ANSWERED, actor=str(n)) for n in range(9000)]
-    bench.store.database.write(lambda c: audit_row.append(c, START, records))
+    bench.store.database.write(lambda c: entries.append(c, START, records))
     assert bench.store.audit.seal() == 9000
     assert bench.store.audit.verify() is None
     tamper(bench, "UPDATE audit SET actor = 'X' WHERE id = 8999")
@@ -218,10 +218,9 @@ def test_every_filter(bench: Bench, wanted: AuditFilter, ids: list[int]) -> None
 
 
 def test_long_answers_come_in_pages_and_limits_hold(bench: Bench) -> None:
-    from hipnode.storage import audit_row
 
     records = [AuditRecord(AuditEvent.ECHO_ANSWERED, actor=str(n)) for n in range(2500)]
-    bench.store.database.write(lambda c: audit_row.append(c, START, records))
+    bench.store.database.write(lambda c: entries.append(c, START, records))
     wanted = AuditFilter(event=AuditEvent.ECHO_ANSWERED)
     query = bench.store.audit.query
     assert [e.record.actor for e in query(wanted, actor="me", limit=None, newest_first=False)] == [
@@ -260,12 +259,11 @@ def test_one_row_with_everything_in_it(bench: Bench) -> None:
 
 def test_days_count_sealed_and_unsealed_rows_once_each(bench: Bench) -> None:
     """Counted while it is sealed, in batches, and again after more has come."""
-    from hipnode.storage import audit_row
 
     def write_on(day: int, event: AuditEvent, outcome: Outcome, count: int) -> None:
         records = [AuditRecord(event, outcome)] * count
         moment = START - timedelta(days=day)
-        bench.store.database.write(lambda c: audit_row.append(c, moment, records))
+        bench.store.database.write(lambda c: entries.append(c, moment, records))
 
     def counted(days: int) -> dict[tuple[int, str, str], int]:
         return {

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from hipnode.domain import JobKind
-from hipnode.storage.schema import metadata, to_us
+from hipnode.storage.database.schema import metadata, to_us
 from tests.db.conftest import Bench
 
 KINDS = (JobKind.READ, JobKind.REPORT)

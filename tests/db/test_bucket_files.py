@@ -13,8 +13,8 @@ from hipnode.domain import JobKind, JobState
 from hipnode.errors import StorageUnavailable
 from hipnode.services.housekeeper.service import Housekeeper
 from hipnode.storage import FileStore
-from hipnode.storage.bucket import CACHED_S
-from hipnode.storage.files import YOUNG_S
+from hipnode.storage.files.bucket import CACHED_S
+from hipnode.storage.files.disk import YOUNG_S
 from tests.bucket import Bucket
 from tests.db.conftest import Bench, OpenStore
 
@@ -137,7 +137,7 @@ def test_a_full_disk_drops_the_copies_that_were_not_used_for_longest(
     def small(_root: Path) -> object:
         return usage._replace(free=3 - sum(path.exists() for path in copies))
 
-    monkeypatch.setattr("hipnode.storage.files.shutil.disk_usage", small)
+    monkeypatch.setattr("hipnode.storage.files.disk.shutil.disk_usage", small)
     files.tidy()
     assert [path.exists() for path in copies] == [True, False, False, True]
     assert len(bucket.keys()) == 4

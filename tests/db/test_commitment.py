@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hipnode.domain import JobKind, JobState
-from hipnode.storage.commitment import Transaction
+from hipnode.storage.ledger.promises import Transaction
 from tests.db.conftest import Bench, OpenStore
 
 TIMEOUT_S = 600.0

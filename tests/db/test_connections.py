@@ -8,7 +8,7 @@ from sqlalchemy import Connection, event, text
 from hipnode.domain import AuditEvent, AuditRecord
 from hipnode.errors import StorageUnavailable
 from hipnode.storage import AuditFilter
-from hipnode.storage.audit_row import append
+from hipnode.storage.audit.entries import append
 from tests.db.conftest import Bench
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -23,7 +23,7 @@ from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point
 from hipnode.settings import Settings
 from hipnode.storage import Store, dispatcher_for
-from hipnode.storage.schema import job as jobs
+from hipnode.storage.database.schema import job as jobs
 from tests.db.conftest import Bench
 from tests.peers import Process, eventually
 from tests.postgres import Postgres
@@ -174,7 +174,7 @@ def test_urgent_jobs_first(live: Bench) -> None:
 def test_files_that_are_away_are_waited_for_and_cost_no_attempt(
     live: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hipnode.storage.dispatch.AWAY_CAP_S", 0.1)
+    monkeypatch.setattr("hipnode.storage.dispatch.hands.AWAY_CAP_S", 0.1)
     away = [True] * 2 * live.settings.queue.max_attempts
 
     def handle(job: Job) -> None:
@@ -394,7 +394,7 @@ def test_a_report_made_while_the_last_delivery_ends_is_not_left_in_the_outbox(
             written.set()
             assert go_on.wait(60)
 
-    monkeypatch.setattr("hipnode.storage.ledger.reach", wait)
+    monkeypatch.setattr("hipnode.storage.ledger.ledger.reach", wait)
     reporter = threading.Thread(target=live.report, args=(report,))
     reporter.start()
     assert written.wait(60)

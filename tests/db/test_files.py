@@ -13,7 +13,7 @@ from hipnode.domain import JobKind, JobState
 from hipnode.errors import DiskFull, StorageUnavailable
 from hipnode.services.housekeeper.service import Housekeeper, run
 from hipnode.storage import Store
-from hipnode.storage.files import YOUNG_S, FileStore
+from hipnode.storage.files.disk import YOUNG_S, FileStore
 from tests.db.conftest import Bench, OpenStore
 from tests.peers import eventually
 from tests.results import write_result
@@ -82,7 +82,7 @@ def test_a_full_disk_is_a_storage_error() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
-    from hipnode.storage.files import IncomingFile
+    from hipnode.storage.files.disk import IncomingFile
 
     incoming = IncomingFile.__new__(IncomingFile)
     incoming._descriptor = os.open(full, os.O_WRONLY)

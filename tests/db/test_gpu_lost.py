@@ -12,8 +12,8 @@ import torch
 
 from hipnode.domain import AuditEvent
 from hipnode.errors import EngineLost
-from hipnode.nets.bundle import load_bundle
-from hipnode.nets.setfile import pins
+from hipnode.nets.bundle.setfile import pins
+from hipnode.nets.load.loaded import load_bundle
 from hipnode.services.worker import reader
 from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool

@@ -15,8 +15,9 @@ from alembic.script import ScriptDirectory
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import Settings
-from hipnode.storage import Store, migrate
-from hipnode.storage.schema import metadata
+from hipnode.storage import Store
+from hipnode.storage.database import migrate
+from hipnode.storage.database.schema import metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,7 +11,7 @@ import pytest
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.errors import BundleRefused
 from hipnode.nets import set_digest
-from hipnode.nets.setfile import SHIPPED
+from hipnode.nets.bundle.setfile import SHIPPED
 from hipnode.services.modelsets import Chosen, ModelSets
 from hipnode.services.worker.service import Worker
 from hipnode.settings import WorkerSettings

@@ -18,9 +18,10 @@ from alembic.config import Config
 
 from hipnode.domain import JobKind, JobState
 from hipnode.settings import DatabaseSettings, Settings
-from hipnode.storage import Store, migrate
-from hipnode.storage.engine import open_database
-from hipnode.storage.schema import metadata
+from hipnode.storage import Store
+from hipnode.storage.database import migrate
+from hipnode.storage.database.engine import open_database
+from hipnode.storage.database.schema import metadata
 from tests.db.conftest import Bench, Clock
 from tests.peers import ROOT, Process, eventually
 

@@ -10,9 +10,9 @@ import pytest
 from blake3 import blake3
 from pydicom import dcmread
 
+from hipnode.dicom import read_header
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.errors import StorageUnavailable
-from hipnode.imaging import read_header
 from hipnode.nets import set_digest
 from hipnode.services.worker.service import Worker
 from hipnode.storage import AuditFilter, Received

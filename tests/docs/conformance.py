@@ -15,14 +15,14 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes
 
 from hipnode import codes
+from hipnode.dicom.charset import KEPT_CHARACTER_SETS
+from hipnode.dicom.identity import COPIED
 from hipnode.domain import AbstentionReason, ResultKind, Side, Task
 from hipnode.errors import HipnodeError
 from hipnode.reporting import KINDS, build
-from hipnode.reporting.charset import KEPT_CHARACTER_SETS
-from hipnode.reporting.identity import COPIED
 from hipnode.reporting.terms import probability_name
 from hipnode.services.commitment import PUSH_MODEL, REASONS, STATUSES
-from hipnode.services.courier.link import PROPOSED
+from hipnode.services.courier.ways.dimse import PROPOSED
 from hipnode.services.listener.admission import Rejection
 from hipnode.services.listener.contexts import VERIFICATION, is_transfer_syntax
 from hipnode.settings import DestinationSettings, ListenerSettings

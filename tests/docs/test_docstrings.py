@@ -17,7 +17,7 @@ import pytest
 
 from tests.peers import ROOT
 
-_PLACES = ("codes.py", "imaging", "nets", "reporting", "services/listener")
+_PLACES = ("codes.py", "dicom", "imaging", "nets", "reporting", "services/listener")
 _SHAPE = re.compile(r"\([a-z0-9'_*]+(, ?[a-z0-9'_*]*)+\)", re.IGNORECASE)
 _DTYPE = re.compile(r"float32|float64|uint8|uint16|int16|int32|int64|bool")
 _STANDARD = re.compile(r"PS3\.\d+ ")
@@ -112,6 +112,7 @@ def test_there_is_something_to_look_at() -> None:
     assert len(FUNCTIONS) > 50
     assert {path.relative_to(ROOT / "hipnode").parts[0] for path in MODULES} == {
         "codes.py",
+        "dicom",
         "imaging",
         "nets",
         "reporting",

@@ -15,7 +15,7 @@ from tests.peers import ROOT
 
 MAX_FILE_LINES = {"hipnode": 400, "tests": 500}
 MAX_FUNCTION_LINES = 60
-_GENERATED = ROOT / "hipnode" / "storage" / "migrations" / "versions"
+_GENERATED = ROOT / "hipnode" / "storage" / "database" / "migrations" / "versions"
 FILES = sorted(
     path
     for folder in ("hipnode", "tests")

@@ -19,10 +19,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.presentation import build_context
 
-from hipnode import imaging
+from hipnode import dicom, imaging
 from hipnode.errors import HipnodeError, InputRefused
 from hipnode.imaging import codestream
-from hipnode.nets import bundle, spec
+from hipnode.nets.bundle import contents, spec
 from hipnode.services.listener.admission import Request
 from hipnode.services.listener.command import CommandInvalid, parse
 from hipnode.services.listener.contexts import supported
@@ -114,7 +114,7 @@ def command(data: bytes) -> None:
 def header(data: bytes) -> None:
     """A file's header, as the listener reads it: every text may be stored and printed."""
     try:
-        found = imaging.read_header(_file(data))
+        found = dicom.read_header(_file(data))
     except InputRefused:
         return
     for text in found.facts("AE").values():
@@ -126,7 +126,7 @@ def dataset(data: bytes) -> None:
     """A whole image, decoded; native decoders for compressed ones stay out."""
     path = _file(b"\0" * 128 + b"DICM" + data)
     with suppress(HipnodeError):
-        ds = imaging.open_dicom(path, pixels=True)
+        ds = dicom.open_dicom(path, pixels=True)
         meta = getattr(ds, "file_meta", pydicom.Dataset())
         syntax = meta.get("TransferSyntaxUID", "")
         if not isinstance(syntax, str) or not syntax.startswith("1.2.840.10008.1.2.4"):
@@ -143,13 +143,13 @@ def code(data: bytes) -> None:
 def tensors(data: bytes) -> None:
     """The header of a bundle's tensors."""
     with suppress(HipnodeError):
-        bundle.check_tensors(data, "fuzz")
+        contents.check_tensors(data, "fuzz")
 
 
 def manifest(data: bytes) -> None:
     """A bundle's list of files."""
     with suppress(HipnodeError):
-        bundle._parse_manifest(data)
+        contents._parse_manifest(data)
 
 
 def metadata(data: bytes) -> None:
@@ -177,7 +177,7 @@ def seeds(name: str) -> list[bytes]:
     ds.file_meta = pydicom.dataset.FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.save_as(whole, enforce_file_format=True)
-    models = Path(bundle.__file__).parent.parent / "models"
+    models = Path(contents.__file__).parents[2] / "models"
     described = sorted(models.rglob("metadata.json"))[:1]
     listed = sorted(models.rglob("MANIFEST.sha256"))[:1]
     valid = {

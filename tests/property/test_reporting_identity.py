@@ -14,10 +14,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
+from hipnode.dicom.identity import MAX_CHARS
 from hipnode.domain import ResultKind, Side
 from hipnode.errors import ReportRefused
 from hipnode.reporting import build
-from hipnode.reporting.identity import MAX_CHARS
 from tests import cases
 from tests.factory import header, hip, reading, reread
 

@@ -13,7 +13,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import build_context
 from sqlalchemy import text
 
-from hipnode.cli.look import overview
+from hipnode.cli.status import overview
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from hipnode.storage import NewResult

@@ -33,7 +33,7 @@ from hipnode.domain import (
     Reading,
     ResultKind,
 )
-from hipnode.services.courier.link import Link
+from hipnode.services.courier.ways.dimse import Link
 from hipnode.settings import DestinationSettings
 from hipnode.storage import NewResult, Received, Store
 from tests import cases

@@ -18,10 +18,10 @@ import pytest
 
 from hipnode.errors import BundleRefused
 from hipnode.nets import load_bundle, registry
-from hipnode.nets.archive import export_bundle, import_bundle
-from hipnode.nets.bundle import GOLDEN, INFERENCE, MANIFEST, METADATA, SIGNATURE, WEIGHTS
-from hipnode.nets.setfile import SHIPPED
-from hipnode.nets.signature import check, sign
+from hipnode.nets.bundle.contents import GOLDEN, INFERENCE, MANIFEST, METADATA, SIGNATURE, WEIGHTS
+from hipnode.nets.bundle.setfile import SHIPPED
+from hipnode.nets.bundle.signature import check, sign
+from hipnode.nets.load.archive import export_bundle, import_bundle
 
 GATE = SHIPPED / "gale2017-cnn-frontal"
 
@@ -262,7 +262,7 @@ def test_covariates_travel_in_the_bundle(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from hipnode.nets.architectures import build
-    from hipnode.training.export import write_bundle
+    from hipnode.training.pack.export import write_bundle
 
     torch.manual_seed(0)
     net = build("resnet", {"depth": 18, "covariates": 2}).eval()

@@ -19,9 +19,10 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import compress
 
-from hipnode import imaging
+from hipnode import dicom, imaging
+from hipnode.dicom import header
 from hipnode.errors import HeaderUnusable, NotDicom, PixelsUnreadable
-from hipnode.imaging import codestream, frame, header
+from hipnode.imaging import codestream, frame
 from tests.peers import shared_data
 from tests.unit.test_imaging import RAMP, dx
 
@@ -270,7 +271,7 @@ def test_a_deflated_bomb_is_refused_and_its_header_read_without_inflating_it(
     parts = [bomb.compress(plain)] + [bomb.compress(bytes(1 << 24)) for _ in range(3)]
     path.write_bytes(content[:start] + b"".join(parts) + bomb.flush())
     assert path.stat().st_size < 1 << 18
-    assert imaging.read_header(path).sop_instance_uid == dataset.SOPInstanceUID
+    assert dicom.read_header(path).sop_instance_uid == dataset.SOPInstanceUID
     with pytest.raises(HeaderUnusable, match="larger"):
         imaging.load(path)
 

@@ -10,8 +10,9 @@ import pytest
 
 from hipnode.errors import BundleRefused
 from hipnode.nets import Role, load_bundle, load_model_set
-from hipnode.nets.bundle import CARD, TOLERANCE
-from hipnode.nets.setfile import SHIPPED, pins
+from hipnode.nets.bundle.contents import CARD
+from hipnode.nets.bundle.setfile import SHIPPED, pins
+from hipnode.nets.load.loaded import TOLERANCE
 
 BUNDLES = sorted(path for path, _ in [*pins().values(), *pins("dxa").values()])
 

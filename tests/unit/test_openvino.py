@@ -16,8 +16,9 @@ import pytest
 from hipnode import imaging, reading
 from hipnode.errors import BundleRefused
 from hipnode.nets import LoadedModel, load_bundle, load_model_set
-from hipnode.nets.bundle import GRAPH, TOLERANCE, WEIGHTS
-from hipnode.nets.setfile import SHIPPED, pins
+from hipnode.nets.bundle.contents import GRAPH, WEIGHTS
+from hipnode.nets.bundle.setfile import SHIPPED, pins
+from hipnode.nets.load.loaded import TOLERANCE
 from hipnode.settings import Settings
 from tests.peers import missing
 from tests.senders import SAMPLES

@@ -15,22 +15,22 @@ from hipnode.errors import ManifestInvalid, SettingsInvalid
 from hipnode.phantom import (
     Made,
     Recipe,
+    affine,
     anatomy,
     bones,
     fractures,
     load_recipe,
-    plane,
     read_manifest,
     render,
-    witness,
+    truth_of,
     write_dicom,
     write_manifest,
 )
 from hipnode.phantom.batch import Order, make_all
+from hipnode.phantom.body import Camera, HipPlan, compose
+from hipnode.phantom.lots import draw_plan
 from hipnode.phantom.manifest import parse_box
-from hipnode.phantom.planning import draw_plan
-from hipnode.phantom.projecting import Grid, project
-from hipnode.phantom.scene import Camera, HipPlan, compose
+from hipnode.phantom.meshes import Grid, project
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_head_is_where_the_truth_says_on_both_sides(body: anatomy.Anatomy) -> No
     """A disc of the head's radius round its centre is bone; just outside, above the neck, not."""
     for hip in (body.right, body.left):
         head, radius = hip.points.head, hip.points.head_radius
-        x, y = plane.mm(anatomy.FEMUR_GRID)
+        x, y = affine.mm(anatomy.FEMUR_GRID)
         off = np.hypot(x - head[0], y - head[1])
         whole = hip.neutral.whole
         assert (whole[off < 0.85 * radius] > 5).all()
@@ -131,7 +131,7 @@ def test_hips_lie_on_their_sides_and_follow_the_turning(recipe: Recipe) -> None:
 def _mass(recipe: Recipe, body: anatomy.Anatomy, t_score: float) -> float:
     plan = draw_plan(recipe, 1, 1)
     person = replace(plan.person, t_score=t_score)
-    to_mm = plane.scale(2.0, 2.0) @ plane.shift(-100.0, -100.0)
+    to_mm = affine.scale(2.0, 2.0) @ affine.shift(-100.0, -100.0)
     plans = (_plain(Side.RIGHT), _plain(Side.LEFT))
     return float(compose(body, plans, person, Camera(to_mm, 200, 200), 1).bone.sum())
 
@@ -148,7 +148,7 @@ def test_an_undisplaced_fracture_changes_pixels_near_its_line_only(body: anatomy
     )
     broken, whole = fractures.break_bone(body.left, 1.0, fracture), body.left.neutral.whole
     changed = np.abs(broken.whole - whole) > 0.5
-    x, y = plane.mm(anatomy.FEMUR_GRID)
+    x, y = affine.mm(anatomy.FEMUR_GRID)
     far = np.min(np.hypot(x[..., None] - broken.line[:, 0], y[..., None] - broken.line[:, 1]), -1)
     assert changed.sum() > 50
     assert far[changed].max() < 6
@@ -282,7 +282,7 @@ def test_shipped_samples_are_small_and_say_what_they_are() -> None:
 
 
 def test_truth_of_a_hip_outside_the_image_is_none(body: anatomy.Anatomy, recipe: Recipe) -> None:
-    camera = Camera(plane.scale(1.0, 1.0) @ plane.shift(-50.0, -50.0), 100, 100)
+    camera = Camera(affine.scale(1.0, 1.0) @ affine.shift(-50.0, -50.0), 100, 100)
     scene = compose(body, (_plain(Side.LEFT),), draw_plan(recipe, 1, 1).person, camera, 1)
-    assert witness.hip_truth(scene.hips[0], plane.shift(-5000.0, 0.0), (100, 100)) is None
+    assert truth_of.hip_truth(scene.hips[0], affine.shift(-5000.0, 0.0), (100, 100)) is None
     assert isinstance(Box(0, 0, 1, 1), Box)

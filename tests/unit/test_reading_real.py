@@ -14,7 +14,6 @@ import pytest
 
 from hipnode import imaging, nets
 from hipnode.domain import AbstentionReason, Header, Radiograph, Reading, Side
-from hipnode.errors import PixelsUnreadable
 from hipnode.reading import ReadPolicy, read
 from tests.peers import shared_data
 
@@ -145,17 +144,10 @@ def test_few_real_hips_are_refused_as_unusual(
 def test_every_real_object_ends_in_a_reading_or_a_refusal(
     models: nets.ModelSet, folder: str
 ) -> None:
-    ended = 0
     for path in sorted(Path(shared_data(folder)).iterdir()):
         picture = path.suffix.lower() in imaging.PICTURE_SUFFIXES
-        try:
-            header, radiograph = (imaging.load_picture if picture else imaging.load)(path)
-        except PixelsUnreadable:
-            ended += path.name == "966.dcm"
-            continue
+        header, radiograph = (imaging.load_picture if picture else imaging.load)(path)
         reading = read(header, radiograph, models, ReadPolicy())
         assert Reading.from_json(reading.to_json()) == reading
         if folder == "cr_dx":  # chests, hands, a jaw, a lower leg
             assert reading.abstention is not None
-        ended += 1
-    assert ended == len(list(shared_data(folder).iterdir()))

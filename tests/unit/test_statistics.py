@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip("statsmodels")
 pytest.importorskip("sklearn")
 
-from hipnode.training import calibrate, figures
-from hipnode.training import statistics as st
+from hipnode.training.judge import figures
+from hipnode.training.stats import calibrate
+from hipnode.training.stats import statistics as st
 
 MURPHY = np.array([[304, 1, 15], [12, 169, 14], [13, 6, 198]])  # Table 1: (actual, predicted)
 LABELS = ("no_fracture", "trochanteric", "intracapsular")

@@ -17,11 +17,11 @@ pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
 
 from hipnode.errors import ManifestInvalid
-from hipnode.training.evaluate import evaluate
-from hipnode.training.manifest import read_manifest
-from hipnode.training.plan import Plan, learning_rate
-from hipnode.training.recipe import SHIPPED, Recipe, RecipeInvalid, read_recipe
-from hipnode.training.train import train
+from hipnode.training.judge.evaluate import evaluate
+from hipnode.training.recipe.plan import Plan, learning_rate
+from hipnode.training.recipe.recipe import SHIPPED, Recipe, RecipeInvalid, read_recipe
+from hipnode.training.runs.train import train
+from hipnode.training.samples.manifest import read_manifest
 
 HEADER = ["file", "patient_id", "split", "view", "right_box", "right_label", "right_implant"]
 
@@ -99,7 +99,7 @@ def test_resumed_run_ends_with_the_same_bits(
         if row["epoch"] == 2:
             raise Killed
 
-    from hipnode.training.train import Telling
+    from hipnode.training.runs.train import Telling
 
     with pytest.raises(Killed):
         train(tiny(), manifest, tmp_path / "broken", telling=Telling(epoch=kill))

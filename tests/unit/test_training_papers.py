@@ -26,16 +26,16 @@ from safetensors.torch import load_file
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
-from hipnode.training.augment import Augmentation, augment, rewindow
-from hipnode.training.batches import Samples
-from hipnode.training.crossval import cross_validate
-from hipnode.training.evaluate import evaluate
-from hipnode.training.lessons import class_weights, extents, objective
-from hipnode.training.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
-from hipnode.training.pretrain import pretrain
-from hipnode.training.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
-from hipnode.training.relabel import doubts, take_answers, write_worklist
-from hipnode.training.train import train
+from hipnode.training.judge.evaluate import evaluate
+from hipnode.training.judge.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
+from hipnode.training.judge.relabel import doubts, take_answers, write_worklist
+from hipnode.training.learn.losses import class_weights, extents, objective
+from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
+from hipnode.training.runs.crossval import cross_validate
+from hipnode.training.runs.pretrain import pretrain
+from hipnode.training.runs.train import train
+from hipnode.training.samples.augment import Augmentation, augment, rewindow
+from hipnode.training.samples.batches import Samples
 
 PLAN: dict[str, Any] = {"epochs": 3, "batch": 8, "learning_rate": 0.02, "bf16": False, "ema": 0.5}
 CALM: dict[str, Any] = {

@@ -21,11 +21,11 @@ import torch
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
-from hipnode.training.data import gather
-from hipnode.training.evaluate import evaluate
-from hipnode.training.manifest import read_manifest
-from hipnode.training.recipe import Recipe, RecipeInvalid, read_recipe
-from hipnode.training.train import start, train
+from hipnode.training.judge.evaluate import evaluate
+from hipnode.training.recipe.recipe import Recipe, RecipeInvalid, read_recipe
+from hipnode.training.runs.train import start, train
+from hipnode.training.samples.gather import gather
+from hipnode.training.samples.manifest import read_manifest
 from tests.untrained import bundle
 
 POINTS = (

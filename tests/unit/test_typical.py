@@ -17,11 +17,11 @@ from hipnode import imaging
 from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Side, Task
 from hipnode.errors import BundleRefused
 from hipnode.nets import LoadedModel, Role, load_bundle, load_model_set
-from hipnode.nets.archive import export_bundle, import_bundle
-from hipnode.nets.bundle import FILES, MANIFEST, TYPICAL
-from hipnode.nets.setfile import SHIPPED
+from hipnode.nets.bundle.contents import FILES, MANIFEST, TYPICAL
+from hipnode.nets.bundle.setfile import SHIPPED
+from hipnode.nets.load.archive import export_bundle, import_bundle
 from hipnode.reading import ReadPolicy, classify, read
-from hipnode.training.typical import FEWEST, fit
+from hipnode.training.pack.fit_typical import FEWEST, fit
 from tests.senders import SAMPLES
 
 FRACTURE = SHIPPED / "murphy2022-cnn2"

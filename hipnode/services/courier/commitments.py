@@ -21,7 +21,7 @@ from hipnode.errors import DestinationRefused, DestinationUnreachable, StorageUn
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, take_report
-from hipnode.services.courier.link import (
+from hipnode.services.courier.ways.dimse import (
     NoContextAccepted,
     application_entity,
     associate,
@@ -29,7 +29,7 @@ from hipnode.services.courier.link import (
 )
 from hipnode.settings import DestinationSettings
 from hipnode.storage import Store
-from hipnode.storage.commitment import Transaction
+from hipnode.storage.ledger.promises import Transaction
 
 _EVERY_S: Final = 1.0
 _LINGER_S: Final = 5.0

@@ -28,7 +28,7 @@ from hipnode.errors import (
 )
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
-from hipnode.services.courier.link import Answer, Link, meaning
+from hipnode.services.courier.ways.dimse import Answer, Link, meaning
 from hipnode.settings import DestinationSettings
 from hipnode.storage import Store
 

@@ -25,7 +25,7 @@ from hipnode.services.listener.command import (
     store_response,
 )
 from hipnode.services.listener.intake import Arrival, Endless, Intake
-from hipnode.services.listener.notes import Peer
+from hipnode.services.listener.peer import Peer
 
 COMMAND: Final = 0x01  # bits of the message control header
 LAST: Final = 0x02

@@ -18,14 +18,14 @@ from typing import Final
 from pydicom import Dataset
 
 from hipnode.codes import device_uid
+from hipnode.dicom import read_header
 from hipnode.domain import Header
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
-from hipnode.imaging import read_header
 from hipnode.services.commitment import take_report
-from hipnode.services.listener.arrival import Body, file_meta
+from hipnode.services.listener.body import Body, file_meta
 from hipnode.services.listener.command import StoreRequest
-from hipnode.services.listener.notes import Notes, Peer
+from hipnode.services.listener.peer import Notes, Peer
 from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.rules import Verdict, decide
 from hipnode.services.modelsets import ModelSets

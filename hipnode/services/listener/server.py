@@ -27,7 +27,7 @@ from hipnode.services.listener.admission import Admission, Refusal, Rejection, R
 from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
 from hipnode.services.listener.intake import Intake
-from hipnode.services.listener.notes import Peer
+from hipnode.services.listener.peer import Peer
 from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.tls import server_context

@@ -22,7 +22,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from hipnode import imaging, nets, reading, reporting
+from hipnode import dicom, imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -122,7 +122,7 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
     except PixelsUnreadable as error:
         if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
             raise
-        header = imaging.read_header(path)
+        header = dicom.read_header(path)
         return _unreadable(header, models, str(error))
     decoded_s = time.perf_counter()
     if spec.views is not None:
@@ -258,6 +258,6 @@ def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
     """Return one image as `reporting` wants it: its header, its reading, its picture."""
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
-    dataset = pydicom.Dataset() if picture else imaging.open_dicom(source.path, pixels=False)
+    dataset = pydicom.Dataset() if picture else dicom.open_dicom(source.path, pixels=False)
     pixels = _view_of(spec, source.path) if source.reading is not None else None
     return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.digest)

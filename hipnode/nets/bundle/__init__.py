@@ -1,0 +1,1 @@
+"""What a bundle and a model set are, checked without building a network."""

@@ -1,0 +1,1 @@
+"""From verified files to models that have reproduced their golden output."""

@@ -1,0 +1,1 @@
+"""The ways to a destination, one file each."""

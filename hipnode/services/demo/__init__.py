@@ -1,0 +1,1 @@
+"""The demo: a node and an archive that live as long as it runs."""

@@ -1,0 +1,232 @@
+"""The audit log: who sent what, what was read with which models, what went where.
+
+Rows are only ever added, each with its own hash; `seal` beside this chains them. What is done
+to the audit log itself, a query included, is on the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, select
+
+from hipnode.domain import AuditEvent, AuditRecord, Outcome
+from hipnode.storage.audit import days
+from hipnode.storage.audit.days import DayCount
+from hipnode.storage.audit.entries import append
+from hipnode.storage.audit.seal import AuditFault, Sealer
+from hipnode.storage.database.engine import Database
+from hipnode.storage.database.schema import audit
+
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row as it stands in the audit log."""
+
+    id: int
+    at_utc: datetime
+    record: AuditRecord
+    row_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which rows are wanted: all that is given must fit."""
+
+    since_utc: datetime | None = None  # inclusive
+    until_utc: datetime | None = None  # exclusive
+    accession_number: str | None = None
+    patient_id: str | None = None
+    study_instance_uid: str | None = None
+    ae_title: str | None = None
+    event: AuditEvent | None = None
+    outcome: Outcome | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the filter as SQL."""
+        wanted = []
+        if self.since_utc is not None:
+            wanted.append(audit.c.at_utc >= self.since_utc)
+        if self.until_utc is not None:
+            wanted.append(audit.c.at_utc < self.until_utc)
+        for name in ("accession_number", "patient_id", "study_instance_uid", "ae_title"):
+            if (value := getattr(self, name)) is not None:
+                wanted.append(audit.c[name] == value)
+                if value:
+                    wanted.append(audit.c[name] != "")  # so that the partial index is used
+        if self.event is not None:
+            wanted.append(audit.c.event == self.event)
+        if self.outcome is not None:
+            wanted.append(audit.c.outcome == self.outcome)
+            if self.outcome is not Outcome.OK:
+                wanted.append(audit.c.outcome != Outcome.OK)
+        return wanted
+
+    def described(self) -> dict[str, str]:
+        """Return what was asked for, without what identifies a patient."""
+        given = {
+            "since_utc": self.since_utc and self.since_utc.isoformat(),
+            "until_utc": self.until_utc and self.until_utc.isoformat(),
+            "ae_title": self.ae_title,
+            "event": self.event,
+            "outcome": self.outcome,
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    record = AuditRecord(
+        event=AuditEvent(row.event),
+        outcome=Outcome(row.outcome),
+        actor=row.actor,
+        study_instance_uid=row.study_instance_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        patient_id=row.patient_id,
+        accession_number=row.accession_number,
+        ae_title=row.ae_title,
+        job_id=row.job_id,
+        detail=json.loads(row.detail),
+    )
+    return AuditEntry(row.id, row.at_utc, record, row.row_hash)
+
+
+class AuditLog:
+    """The audit log of one node.
+
+    Parameters
+    ----------
+    database
+        Where it is.
+    keeper
+        What seals and verifies it.
+    now
+        The clock.
+    """
+
+    def __init__(self, database: Database, keeper: Sealer, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._keeper = keeper
+        self._now = now
+
+    def append(self, record: AuditRecord) -> None:
+        """Add a record and return once it is durable.
+
+        Raises
+        ------
+        StorageUnavailable
+            If it could not be written.
+        """
+        now = self._now()
+        self._database.write(lambda connection: append(connection, now, [record]))
+
+    def query(
+        self,
+        wanted: AuditFilter,
+        *,
+        actor: str,
+        limit: int | None = 1000,
+        newest_first: bool = True,
+    ) -> Iterator[AuditEntry]:
+        """Yield the matching rows. That it was asked is audited before the first is read.
+
+        Parameters
+        ----------
+        wanted
+            Which rows.
+        actor
+            Who asks: the operating system's user.
+        limit
+            As many rows at most; None for all (they are read page by page).
+        newest_first
+            The order.
+        """
+        self.append(
+            AuditRecord(
+                AuditEvent.AUDIT_QUERIED,
+                actor=actor,
+                study_instance_uid=wanted.study_instance_uid or "",
+                patient_id=wanted.patient_id or "",
+                accession_number=wanted.accession_number or "",
+                detail={"filter": wanted.described(), "limit": limit},
+            )
+        )
+        yield from self._pages(wanted, limit, newest_first)
+
+    def get(self, entry_id: int, *, actor: str) -> AuditEntry | None:
+        """Return one row, or None; that it was asked for is audited."""
+        self.append(
+            AuditRecord(AuditEvent.AUDIT_QUERIED, actor=actor, detail={"entry_id": entry_id})
+        )
+        statement = select(audit).where(audit.c.id == entry_id)
+        row = self._database.read(lambda connection: connection.execute(statement).first())
+        return None if row is None else _entry(row)
+
+    def _pages(
+        self, wanted: AuditFilter, limit: int | None, newest_first: bool
+    ) -> Iterator[AuditEntry]:
+        conditions = wanted.conditions()
+        left = limit
+        last: AuditEntry | None = None
+        while left is None or left > 0:
+            statement = select(audit).where(*conditions)
+            if newest_first:
+                statement = statement.order_by(audit.c.at_utc.desc(), audit.c.id.desc())
+            else:
+                statement = statement.order_by(audit.c.at_utc, audit.c.id)
+            if last is not None:
+                statement = statement.where(_beyond(last, newest_first))
+            size = _PAGE if left is None else min(_PAGE, left)
+            rows = self._page(statement.limit(size))
+            for row in rows:
+                last = _entry(row)
+                yield last
+            if len(rows) < size:
+                return
+            left = None if left is None else left - size
+
+    def _page(self, statement: Any) -> Sequence[Row[Any]]:
+        return self._database.read(lambda connection: connection.execute(statement).all())
+
+    def seal(self) -> int:
+        """Seal what has been written since the last time, and count it; return how many rows."""
+        sealed = self._keeper.seal(self._now())
+        while self._database.write(days.count):
+            pass
+        return sealed
+
+    def days(self, number: int, *, actor: str) -> list[DayCount]:
+        """Return how often what happened on each of the newest days (UTC), oldest first."""
+        self.append(AuditRecord(AuditEvent.AUDIT_QUERIED, actor=actor, detail={"days": number}))
+        now = self._now()
+        return self._database.read(lambda connection: days.days(connection, now, number))
+
+    def verify(self, *, actor: str = "") -> AuditFault | None:
+        """Recompute every hash and the chain; return the first fault, or None. It is audited."""
+        report = self._keeper.verify()
+        self.append(
+            AuditRecord(
+                AuditEvent.AUDIT_VERIFIED,
+                Outcome.OK if report.fault is None else Outcome.FAILED,
+                actor=actor,
+                detail={"rows": report.rows, "seals": report.seals}
+                | (
+                    {"fault": report.fault.reason, "row": report.fault.row_id}
+                    if report.fault
+                    else {}
+                ),
+            )
+        )
+        return report.fault
+
+
+def _beyond(last: AuditEntry, newest_first: bool) -> ColumnElement[bool]:
+    at, number = audit.c.at_utc, audit.c.id
+    if newest_first:
+        return (at < last.at_utc) | ((at == last.at_utc) & (number < last.id))
+    return (at > last.at_utc) | ((at == last.at_utc) & (number > last.id))

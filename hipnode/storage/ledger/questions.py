@@ -1,0 +1,357 @@
+"""What can be asked of the ledger. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, select
+
+from hipnode.domain import (
+    AuditEvent,
+    CommitmentState,
+    Instance,
+    Job,
+    JobKind,
+    JobState,
+    Reading,
+    Result,
+    ResultKind,
+)
+from hipnode.storage.database.engine import Database
+from hipnode.storage.database.schema import (
+    audit,
+    commitment,
+    destination,
+    instance,
+    job,
+    reading,
+    result,
+    study,
+)
+from hipnode.storage.ledger.arrivals import header_adapter
+from hipnode.storage.ledger.jobs import to_job
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """What the ledger knows of a study."""
+
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+    received_utc: datetime
+    last_received_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationState:
+    """How a destination is doing."""
+
+    name: str
+    waiting: int
+    last_delivery_utc: datetime | None
+    away_since_utc: datetime | None
+    paused_until_utc: datetime | None
+    error: str
+    uncommitted: int = 0  # delivered, and the destination has not committed to them yet
+    committed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The queue at a glance."""
+
+    jobs: Mapping[tuple[JobKind, JobState], int]
+    oldest_queued_utc: Mapping[JobKind, datetime]
+    destinations: tuple[DestinationState, ...]
+    instances: int
+    free_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where every image that was received has got to. The parts add up to ``received``."""
+
+    received: int  # duplicates, which change nothing, not counted
+    discarded: int  # by rule
+    kept: int  # by rule, unread
+    waiting: int  # a reading, a report or a delivery is open
+    quarantined: int  # a reading, its report or a delivery was given up
+    delivered: int  # and, where that is asked for, not yet committed to
+    committed: int  # delivered, and every destination that is asked has committed to all of it
+    recorded: int  # reported to the audit log alone, or to no destination
+
+
+_UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
+
+
+class Lookups:
+    """The reading half of `hipnode.storage.Ledger`."""
+
+    _database: Database
+
+    def instance(self, instance_id: int) -> Instance:
+        """Return a stored image.
+
+        Raises
+        ------
+        KeyError
+            If there is none with this id.
+        """
+        row = self._one(select(instance).where(instance.c.id == instance_id))
+        return _to_instance(row)
+
+    def instances(self, study_uid: str) -> list[Instance]:
+        """Return the images of a study, in the order in which they came."""
+        statement = select(instance).where(instance.c.study_instance_uid == study_uid)
+        return [_to_instance(row) for row in self._all(statement.order_by(instance.c.id))]
+
+    def study(self, study_uid: str) -> StudyFacts:
+        """Return a study.
+
+        Raises
+        ------
+        KeyError
+            If there is none with this UID.
+        """
+        row = self._one(select(study).where(study.c.study_instance_uid == study_uid))
+        return StudyFacts(
+            row.study_instance_uid,
+            row.patient_id,
+            row.accession_number,
+            row.received_utc,
+            row.last_received_utc,
+        )
+
+    def readings(self, study_uid: str, model_set: str) -> list[tuple[Instance, Reading | str]]:
+        """Return what a report is made from: each image with its reading, or why it has none.
+
+        Of several contents under one SOP Instance UID the newest counts. Images whose reading is
+        still open are left out: there are none when a report is due.
+        """
+        statement = (
+            select(instance, job.c.state, job.c.error, reading.c.document)
+            .join(job, job.c.instance_id == instance.c.id)
+            .outerjoin(
+                reading,
+                (reading.c.instance_id == instance.c.id) & (reading.c.model_set == model_set),
+            )
+            .where(
+                job.c.study_instance_uid == study_uid,
+                job.c.kind == JobKind.READ,
+                job.c.model_set == model_set,
+                job.c.state.in_((JobState.DONE, JobState.QUARANTINED)),
+            )
+            .order_by(instance.c.id)
+        )
+        newest = {row.sop_instance_uid: row for row in self._all(statement)}
+        return [
+            (
+                _to_instance(row),
+                Reading.from_json(row.document)
+                if row.state == JobState.DONE and row.document is not None
+                else row.error,
+            )
+            for row in sorted(newest.values(), key=lambda row: row.id)
+        ]
+
+    def reading(self, instance_id: int, model_set: str) -> Reading | None:
+        """Return what a model set made of an image, or None."""
+        statement = select(reading.c.document).where(
+            reading.c.instance_id == instance_id, reading.c.model_set == model_set
+        )
+        rows = self._all(statement)
+        return Reading.from_json(rows[0].document) if rows else None
+
+    def job(self, job_id: int) -> Job:
+        """Return a job as it stands.
+
+        Raises
+        ------
+        KeyError
+            If there is none with this id.
+        """
+        return to_job(self._one(select(job).where(job.c.id == job_id)))
+
+    def jobs(
+        self,
+        *,
+        kind: JobKind | None = None,
+        state: JobState | None = None,
+        study_uid: str | None = None,
+        destination: str | None = None,
+        limit: int = 1000,
+    ) -> list[Job]:
+        """Return the jobs that fit all that is given, oldest first."""
+        wanted = {
+            "kind": kind,
+            "state": state,
+            "study_instance_uid": study_uid,
+            "destination": destination,
+        }
+        statement = select(job).order_by(job.c.id).limit(limit)
+        for name, value in wanted.items():
+            if value is not None:
+                statement = statement.where(job.c[name] == value)
+        return [to_job(row) for row in self._all(statement)]
+
+    def result(self, result_id: int) -> Result:
+        """Return an object that was made.
+
+        Raises
+        ------
+        KeyError
+            If there is none with this id.
+        """
+        return _to_result(self._one(select(result).where(result.c.id == result_id)))
+
+    def results(
+        self, study_uid: str, *, model_set: str | None = None, version: int | None = None
+    ) -> list[Result]:
+        """Return what was made for a study, in the order in which it was made."""
+        statement = select(result).where(result.c.study_instance_uid == study_uid)
+        if model_set is not None:
+            statement = statement.where(result.c.model_set == model_set)
+        if version is not None:
+            statement = statement.where(result.c.version == version)
+        return [_to_result(row) for row in self._all(statement.order_by(result.c.id))]
+
+    def predecessors(self, report: Job) -> list[Result]:
+        """Return the objects of the newest version before this one (none for the first)."""
+        earlier = [
+            r
+            for r in self.results(report.study_instance_uid, model_set=report.model_set)
+            if r.version < (report.version or 0)
+        ]
+        newest = max((r.version for r in earlier), default=0)
+        return [r for r in earlier if r.version == newest]
+
+    # --- at a glance --------------------------------------------------------------------------
+
+    def overview(self) -> Overview:
+        """Return counts by kind and state, the oldest waiting job, and each destination's state."""
+        return self._database.read(_overview)
+
+    def account(self) -> Account:
+        """Return where every received image has got to. It reads every row: not for hot paths."""
+        return self._database.read(_account)
+
+    def _one(self, statement: Any) -> Row[Any]:
+        row: Row[Any] | None = self._database.read(lambda c: c.execute(statement).first())
+        if row is None:
+            raise KeyError("there is no such row in the ledger")
+        return row
+
+    def _all(self, statement: Any) -> list[Row[Any]]:
+        return self._database.read(lambda c: list(c.execute(statement).all()))
+
+
+def _to_instance(row: Row[Any]) -> Instance:
+    return Instance(
+        id=row.id,
+        header=header_adapter().validate_json(row.header),
+        calling_ae=row.calling_ae,
+        path=row.path,
+        digest=row.digest,
+        received_utc=row.received_utc,
+    )
+
+
+def _to_result(row: Row[Any]) -> Result:
+    return Result(
+        id=row.id,
+        kind=ResultKind(row.kind),
+        study_instance_uid=row.study_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        sop_instance_uid=row.sop_instance_uid,
+        path=row.path,
+        sha256=row.sha256,
+        version=row.version,
+        destination=row.destination,
+    )
+
+
+def _overview(connection: Connection) -> Overview:
+    counts = connection.execute(
+        select(job.c.kind, job.c.state, func.count()).group_by(job.c.kind, job.c.state)
+    ).all()
+    oldest = connection.execute(
+        select(job.c.kind, func.min(job.c.created_utc))
+        .where(job.c.state == JobState.QUEUED)
+        .group_by(job.c.kind)
+    ).all()
+    waiting = connection.execute(
+        select(job.c.destination, func.count().label("waiting"))
+        .where(
+            job.c.kind == JobKind.DELIVER,
+            job.c.state.in_((JobState.QUEUED, JobState.CLAIMED)),
+        )
+        .group_by(job.c.destination)
+    ).all()
+    lengths = {row.destination: row.waiting for row in waiting}
+    promises = connection.execute(
+        select(commitment.c.destination, commitment.c.state, func.count()).group_by(
+            commitment.c.destination, commitment.c.state
+        )
+    ).all()
+    promised = {(name, state): count for name, state, count in promises}
+    places = connection.execute(select(destination).order_by(destination.c.name)).all()
+    return Overview(
+        jobs={(JobKind(kind), JobState(state)): count for kind, state, count in counts},
+        oldest_queued_utc={JobKind(kind): moment for kind, moment in oldest},
+        destinations=tuple(
+            DestinationState(
+                row.name,
+                lengths.get(row.name, 0),
+                row.last_delivery_utc,
+                row.away_since_utc,
+                row.paused_until_utc,
+                row.error,
+                uncommitted=sum(promised.get((row.name, state), 0) for state in _UNCOMMITTED),
+                committed=promised.get((row.name, CommitmentState.COMMITTED), 0),
+            )
+            for row in places
+        ),
+        instances=connection.execute(select(func.count()).select_from(instance)).scalar() or 0,
+    )
+
+
+def _account(connection: Connection) -> Account:
+    discarded = connection.execute(
+        select(func.count()).where(audit.c.event == AuditEvent.INSTANCE_DISCARDED)
+    ).scalar()
+    open_states = (JobState.QUEUED, JobState.CLAIMED)
+    names = ("kept", "waiting", "quarantined", "delivered", "committed", "recorded")
+    ends = dict.fromkeys(names, 0)
+    promises: dict[str, set[str]] = {}
+    asked = select(commitment.c.study_instance_uid, commitment.c.state)
+    for study_uid, state in connection.execute(asked).all():
+        promises.setdefault(study_uid, set()).add(state)
+    work: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(select(job)).all():
+        work.setdefault(row.study_instance_uid, []).append(row)
+    images = connection.execute(select(instance)).all()
+    for image in images:
+        mine = [
+            row
+            for row in work.get(image.study_instance_uid, [])
+            if row.kind != JobKind.READ or row.instance_id == image.id
+        ]
+        reads = [row for row in mine if row.kind == JobKind.READ]
+        deliveries = [row for row in mine if row.kind == JobKind.DELIVER]
+        states = {row.state for row in mine}
+        if not reads:
+            ends["kept"] += 1
+        elif states & set(open_states):
+            ends["waiting"] += 1
+        elif JobState.QUARANTINED in states:
+            ends["quarantined"] += 1
+        elif any(row.state == JobState.DONE for row in deliveries):
+            promise = promises.get(image.study_instance_uid)
+            ends["committed" if promise == {CommitmentState.COMMITTED} else "delivered"] += 1
+        else:
+            ends["recorded"] += 1
+    return Account(received=len(images) + (discarded or 0), discarded=discarded or 0, **ends)

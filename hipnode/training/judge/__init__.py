@@ -1,0 +1,1 @@
+"""How good a bundle is: figures with intervals, heat maps, doubtful labels."""

@@ -1,0 +1,218 @@
+"""``hipnode evaluate``: a bundle and a manifest in; the paper's tables, plots and figures out.
+
+The network is run by the code that the worker runs (`hipnode.reading`), from the image file on.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Box, HipROI
+from hipnode.errors import ManifestInvalid
+from hipnode.nets import LoadedModel, Role, load_bundle
+from hipnode.reading import candidates, run
+from hipnode.training.judge.figures import Answers, Figure, figures
+from hipnode.training.judge.maps import write_maps
+from hipnode.training.judge.report import write_report
+from hipnode.training.samples.gather import Item, items
+from hipnode.training.samples.manifest import Manifests, name_of, read_manifest, read_pixels
+from hipnode.training.stats import curves
+from hipnode.training.stats import statistics as st
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured."""
+
+    model: LoadedModel
+    figures: tuple[Figure, ...]
+    left_out: dict[str, int]
+    count: int
+    patients: int
+
+
+Tell = Callable[[int, int], None]
+
+
+def evaluate(
+    bundle: Path,
+    manifest: Manifests,
+    out: Path,
+    *,
+    split: str = "test",
+    external: Path | None = None,
+    maps: int = 0,
+    threads: int = 0,
+    tell: Tell = lambda _done, _all: None,
+) -> Evaluation:
+    """Evaluate a bundle.
+
+    Parameters
+    ----------
+    bundle, manifest
+        What, on what.
+    out
+        The folder for ``report.md``, ``results.json``, ``model-card.md``, ``predictions.csv`` and
+        the plots.
+    split
+        Which rows; ``all`` for every one.
+    external
+        The manifest of another hospital: all of its rows, in a column of their own (Jang 2022,
+        "External validation"); its predictions and plots lie in ``out/external``.
+    maps
+        So many examples of what the network looked at, in ``out/maps``.
+    threads
+        Of the engine.
+    tell
+        Is given how many of how many images are done.
+
+    Raises
+    ------
+    BundleRefused
+        If the bundle does not load.
+    ManifestInvalid
+        If a row cannot be used, or none is of this split.
+    """
+    model = load_bundle(bundle, threads=threads)
+    found, chosen = _one(model, manifest, split, out, tell)
+    other = _one(model, external, "all", out / "external", tell)[0] if external else None
+    write_report(
+        model.spec,
+        found.figures,
+        other.figures if other else (),
+        source=f"{found.count} samples of {found.patients} patients in split {split} of "
+        f"{name_of(manifest)}",
+        external=f"{other.count} samples of {other.patients} patients" if other else "",
+        left_out=found.left_out,
+        out=out,
+    )
+    if maps and model.spec.role is not Role.LOCALISER:
+        from_here = [_example(item) for item in chosen[:: max(1, len(chosen) // maps)][:maps]]
+        write_maps(bundle, from_here, out / "maps")
+    return found
+
+
+def _example(item: Item) -> tuple[Item, NDArray[np.float32]]:
+    return item, read_pixels(item.row)
+
+
+def _one(
+    model: LoadedModel, manifest: Manifests, split: str, out: Path, tell: Tell
+) -> tuple[Evaluation, list[Item]]:
+    rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
+    chosen, left_out = items(model.spec, rows)
+    if not chosen:
+        raise ManifestInvalid(
+            f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    measure = _localiser if model.spec.role is Role.LOCALISER else _classifier
+    measured = measure(model, chosen, out, tell)
+    patients = len({item.row.patient for item in chosen})
+    return Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients), chosen
+
+
+def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
+    lines, overlaps, broken = [], [], []
+    rows = {item.row.file: item.row for item in chosen}
+    for index, row in enumerate(rows.values()):
+        found = [one.box for one in candidates(read_pixels(row), model)]
+        for hip in row.hips:
+            best = max((jaccard(hip.box, box) for box in found), default=0.0)
+            overlaps.append(best)
+            broken.append(hip.label not in {"", "no_fracture"})
+            lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
+        tell(index + 1, len(rows))
+    _csv(out / "predictions.csv", ["file", "patient_id", "side", "jaccard"], lines)
+    j, fractured = np.array(overlaps), np.array(broken)
+    curves.overlaps(j, fractured, out / "jaccard.png")
+    return [
+        *_overlap(j, ""),
+        *(_overlap(j[~fractured], ", unfractured") if (~fractured).any() else []),
+        *(_overlap(j[fractured], ", fractured") if fractured.any() else []),
+    ]
+
+
+def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
+    """Return Murphy's Figure 2 in figures."""
+    return [
+        Figure(f"mean Jaccard{which}", float(j.mean())),
+        Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
+        Figure.of(f"Jaccard above 0.5{which}", st.proportion(int((j > 0.5).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.7{which}", st.proportion(int((j > 0.7).sum()), len(j))),
+    ]
+
+
+def jaccard(a: Box, b: Box) -> float:
+    """Return the area of the overlap over the area of the union."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    shared = max(0, width) * max(0, height)
+    return shared / (a.width_px * a.height_px + b.width_px * b.height_px - shared)
+
+
+def predict(model: LoadedModel, item: Item, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return calibrated probabilities (classes,) for an item, as the worker would."""
+    roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
+    known = [item.row.number(name) for name in model.spec.covariates]
+    p: NDArray[np.float32] = run(model, pixels, [roi], known).probabilities[0]
+    return p
+
+
+def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
+    spec = model.spec
+    p = np.zeros((len(chosen), len(spec.labels)))
+    for index, item in enumerate(chosen):
+        p[index] = predict(model, item, read_pixels(item.row))
+        tell(index + 1, len(chosen))
+    actual = np.array([item.target for item in chosen])
+    lines = [
+        [
+            item.row.file.name,
+            item.row.patient,
+            item.hip.side.value if item.hip else "",
+            spec.labels[item.target],
+            *(f"{value:.6f}" for value in row),
+        ]
+        for item, row in zip(chosen, p, strict=True)
+    ]
+    _csv(
+        out / "predictions.csv",
+        ["file", "patient_id", "side", "actual", *spec.labels],
+        lines,
+    )
+    counts = st.confusion(actual, p.argmax(1), len(spec.labels))
+    named = [[label, *map(str, row)] for label, row in zip(spec.labels, counts, strict=True)]
+    _csv(out / "confusion.csv", ["actual / named", *spec.labels], named)
+    columns = list(spec.positive_indices)
+    curves.roc(actual, p, spec.labels, out / "roc.png")
+    curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
+    curves.coverage(actual, p, out / "coverage.png")
+    patients = [item.row.patient for item in chosen]
+    return figures(spec, Answers(actual, p, patients, reader_answers(chosen, spec.labels)))
+
+
+def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Return what each reader said, from the columns ``right_reader_NAME`` and ``left_...``."""
+    found: dict[str, NDArray[np.int64]] = {}
+    for index, item in enumerate(chosen):
+        prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
+        for column, cell in item.row.cells.items():
+            if column.startswith(prefix) and cell in labels:
+                name = column.removeprefix(prefix)
+                said = found.setdefault(name, np.full(len(chosen), -1, np.int64))
+                said[index] = labels.index(cell)
+    return found
+
+
+def _csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(lines)

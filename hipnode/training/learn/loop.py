@@ -1,0 +1,125 @@
+"""The training loop, readable in one sitting: no callbacks, no trainer class.
+
+Everything that is random is a function of (seed, epoch, step), and a checkpoint holds all that
+the next epoch depends on: a run that was killed and resumed ends with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from hipnode.training.learn.state import History, State, agreed
+from hipnode.training.recipe.plan import Plan, learning_rate
+from hipnode.training.samples.batches import Batch, Samples, draw, load
+
+Lesson = Callable[[nn.Module, Batch, Generator, torch.device], Tensor]
+"""(network, a batch, all its randomness, where to compute) to the loss."""
+Measure = Callable[[nn.Module], dict[str, float]]
+
+
+def fit(
+    net: nn.Module,
+    samples: Samples,
+    lesson: Lesson,
+    measure: Measure,
+    plan: Plan,
+    *,
+    folder: Path,
+    device: str = "cpu",
+    resume: bool = False,
+    after_step: Callable[[nn.Module, float], None] | None = None,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+) -> tuple[nn.Module, History]:
+    """Train a network.
+
+    Parameters
+    ----------
+    net
+        Trained in place.
+    samples
+        The training split.
+    lesson
+        What is done with a batch: augment, standardise, forward, loss.
+    measure
+        The averaged network to figures on the validation split; ``score`` decides which epoch
+        is kept (higher is better).
+    plan
+        The optimisation.
+    folder
+        Where ``last.pt`` (resume) and ``best.pt`` (the averaged weights) are written.
+    resume
+        Continue from ``last.pt``.
+    after_step
+        Is given the network and the share of all steps that is done, after each.
+    tell
+        Is given each epoch's row.
+
+    Returns
+    -------
+    net, history
+        The averaged network of the best epoch, and what happened.
+
+    Raises
+    ------
+    InputRefused
+        If the checkpoint belongs to another plan or other samples.
+    """
+    state = State(net, plan, len(samples), device)
+    if resume and (folder / "last.pt").exists():
+        state.load(folder / "last.pt")
+    for epoch in range(state.epoch, plan.epochs):
+        loss = _epoch(state, samples, lesson, epoch, after_step)
+        figures = agreed(measure(state.average))
+        row = {"epoch": epoch, "loss": loss} | figures
+        state.history.rows.append(row)
+        state.epoch = epoch + 1
+        if figures["score"] >= state.history.best:
+            state.history.best, state.history.best_epoch = figures["score"], epoch
+            if state.rank == 0:
+                torch.save(state.average.state_dict(), folder / "best.pt")
+        if state.rank == 0:
+            state.save(folder / "last.pt")
+            tell(row)
+        if plan.patience and epoch - state.history.best_epoch >= plan.patience:
+            break
+    best = state.average
+    if state.rank == 0 and (folder / "best.pt").exists():
+        best.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
+    return best, state.history
+
+
+def _epoch(
+    state: State,
+    samples: Samples,
+    lesson: Lesson,
+    epoch: int,
+    after_step: Callable[[nn.Module, float], None] | None,
+) -> float:
+    plan = state.plan
+    indices = draw(samples, plan, epoch)
+    total = plan.epochs * len(indices)
+    state.model.train()
+    losses = []
+    for step, chosen in enumerate(indices):
+        done = epoch * len(indices) + step
+        seed = (plan.seed * 1_000_003 + epoch) * 100_003 + step * 101 + state.rank
+        torch.manual_seed(seed)  # dropout
+        generator = torch.Generator().manual_seed(seed)
+        batch = load(samples, chosen[state.rank :: state.world], plan)
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(done, total, plan)
+        loss = lesson(state.model, batch, generator, state.device)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(state.net.parameters(), plan.clip_norm)
+        state.optimiser.step()
+        if after_step:
+            after_step(state.net, (done + 1) / total)
+        state.follow(done)
+        losses.append(loss.item())
+    return float(np.mean(losses))

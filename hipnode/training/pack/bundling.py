@@ -1,0 +1,147 @@
+"""From a trained network to its bundle: calibration, thresholds, model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from hipnode.nets.bundle.typical import Typical
+from hipnode.nets.load.loaded import LoadedModel
+from hipnode.training.learn.state import History
+from hipnode.training.learn.validate import forward, prepared
+from hipnode.training.pack.card import Card
+from hipnode.training.pack.export import write_bundle
+from hipnode.training.pack.fit_typical import fit
+from hipnode.training.recipe.recipe import Recipe
+from hipnode.training.samples.gather import Split
+from hipnode.training.stats import calibrate
+
+
+def bundle(
+    recipe: Recipe,
+    net: nn.Module,
+    splits: Mapping[str, Split],
+    history: History,
+    out: Path,
+    version: str,
+) -> LoadedModel:
+    """Calibrate a network on the validation split, and write it with all that belongs to it.
+
+    Parameters
+    ----------
+    recipe, net, splits, history
+        What was trained, with what, on what, and how it went.
+    out
+        The bundle's folder.
+    version
+        Of the bundle.
+
+    Raises
+    ------
+    BundleRefused
+        If the written bundle does not load and reproduce itself.
+    """
+    validation = splits["val"].samples
+    counts = {name: len(split.items) for name, split in splits.items()}
+    trained_on = f"{counts['train']} samples of {len(set(splits['train'].patients))} patients"
+    block = described(recipe, version, trained_on) | calibration(recipe, net, splits["val"])
+    golden = prepared(recipe, validation, slice(0, 1)).numpy()
+    known = None if validation.covariates is None else validation.covariates[:1]
+    card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
+    usual = usually(recipe, net, splits)
+    return write_bundle(out, block, net, golden, card.markdown(), known, usual)
+
+
+def described(recipe: Recipe, version: str, trained_on: str) -> dict[str, Any]:
+    """Return what a bundle's metadata says of its network: all but the calibration."""
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "version": version,
+        "role": recipe.role,
+        "network": recipe.network.model_dump(),
+        "outputs": list(recipe.outputs),
+        "labels": list(recipe.labels),
+        "positive_labels": list(recipe.positive_labels),
+        "preprocessing": {
+            name: getattr(recipe.preprocess, name)
+            for name in recipe.preprocess.__dataclass_fields__
+        },
+        "covariates": list(recipe.covariates),
+        "card": recipe.card,
+        "trained_on": trained_on,
+    }
+
+
+def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typical | None:
+    """Return what the training split looks like to a classifier that gives an embedding."""
+    if "embedding" not in recipe.outputs:
+        return None
+    seen = {
+        name: forward(recipe, net, split.samples, "embedding", "cpu")
+        for name, split in splits.items()
+    }
+    return fit(seen["train"], splits["train"].samples.classes, seen["val"])
+
+
+def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:
+    """Return temperature, operating point and class thresholds, from the validation split."""
+    count = f"{len(split.items)} validation samples"
+    point: dict[str, Any] = {"name": recipe.role, "doubtful_from": 0.5, "present_from": 0.5}
+    if recipe.role == "localiser":
+        return {"temperature": 1.0, "operating_point": point | {"chosen_on": count}}
+    logits = forward(recipe, net, split.samples, "logits", "cpu")
+    actual = split.samples.classes
+    temperature = calibrate.temperature(logits, actual)
+    p = calibrate.probabilities(logits, temperature)
+    aims = recipe.operating_point
+    found = calibrate.operating_point(
+        p[:, recipe.positive_indices].sum(1),
+        np.isin(actual, recipe.positive_indices),
+        recall=aims.recall,
+        precision=aims.precision,
+        confidence=aims.confidence,
+    )
+    point |= {
+        "doubtful_from": found.doubtful_from,
+        "present_from": found.present_from,
+        "chosen_on": f"{count}: {found.promise}",
+    }
+    wanted = aims.class_precision
+    each = calibrate.class_thresholds(p, actual, wanted, aims.confidence) if wanted else []
+    return {
+        "temperature": temperature,
+        "operating_point": point,
+        "class_thresholds": {
+            label: round(threshold, 4)
+            for label, threshold in zip(recipe.labels, each, strict=False)
+            if threshold is not None
+        },
+    }
+
+
+def model_card(recipe: Recipe, history: History, trained_on: str, chosen_on: str) -> Card:
+    """Return the card of a network that was just trained."""
+    best = history.rows[history.best_epoch] if history.rows else {}
+    plan = recipe.plan
+    return Card(
+        title=recipe.system,
+        paper=recipe.paper,
+        purpose=recipe.card,
+        network=f"{recipe.network.name} {dict(recipe.network.arguments)}",
+        data=trained_on,
+        training=f"{len(history.rows)} epochs, batches of {plan.batch}, {plan.optimiser} at "
+        f"{plan.learning_rate:g}, augmented; the averaged weights of epoch {history.best_epoch}; "
+        f"thresholds on {chosen_on}",
+        figures={
+            (name, "validation split"): f"{value:.4f}"
+            for name, value in best.items()
+            if name not in {"epoch", "score", "loss"}
+        },
+        limits=tuple(f"{what}: {why}" for what, why in recipe.where.items())
+        or ("Evaluate on images of your own before anything else: `hipnode evaluate`.",),
+    )

@@ -1,0 +1,180 @@
+"""Recipes: short TOML files named after paper and system, with the paper's own settings.
+
+A recipe says what is learned and how; the manifest says from what. Where a setting stands in the
+paper, or why it differs, is in the recipe's table ``where``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hipnode.errors import InputRefused
+from hipnode.imaging import PreprocessSpec
+from hipnode.nets import registry
+from hipnode.nets.bundle.spec import Label, Name, Scalar, Sentence
+from hipnode.training.recipe.augmentation import Augmentation
+from hipnode.training.recipe.plan import Plan
+from hipnode.training.recipe.selfsupervision import SelfSupervision
+
+SHIPPED: Final = Path(__file__).resolve().parent / "recipes"
+
+
+class RecipeInvalid(InputRefused):
+    """The recipe is not usable."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Part):
+    """A network of the registry."""
+
+    name: Name
+    arguments: dict[Label, Any] = {}
+
+
+class Points(_Part):
+    """What the two thresholds must reach on the validation split."""
+
+    recall: float = Field(default=0.98, gt=0, le=1)
+    precision: float = Field(default=0.98, gt=0, le=1)
+    class_precision: float = Field(default=0, ge=0, lt=1)  # of each class by itself; 0: no rule
+    confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the guarantee, where there is one
+
+
+class Recipe(_Part):
+    """One system of one paper."""
+
+    name: Name
+    paper: str
+    system: str
+    role: Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"]
+    card: Sentence
+    labels: tuple[Label, ...] = Field(min_length=1)
+    positive_labels: tuple[Label, ...] = Field(min_length=1)
+    outputs: tuple[Literal["logits", "location", "cam", "mask", "box", "embedding"], ...]
+    covariates: tuple[Label, ...] = ()
+    network: Network
+    preprocessing: dict[Label, Scalar]
+    plan: Plan = Plan()
+    augmentation: Augmentation = Augmentation()
+    operating_point: Points = Points()
+    balance: bool = True  # draw every class equally often
+    domain_shares: dict[Label, Annotated[float, Field(ge=0, le=1)]] = {}  # else all alike
+    hips: Literal["all", "unfractured", "fractured"] = "all"  # which images are learned from
+    needs_weights: bool = False  # goes on from a network that was trained before
+    reweight: bool = False  # weigh each class in the loss by how rare it is
+    location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
+    freeze_backbone: bool = False  # where weights are given: learn the head alone
+    keep: Literal["loss", "accuracy"] = "loss"  # which validation figure decides on the epoch
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    where: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        registry.validate(self.network.name, self.network.arguments)
+        _ = self.preprocess
+        taken = self.network.arguments.get("covariates", 0)
+        if taken != len(self.covariates):
+            raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
+        return self
+
+    @property
+    def positive_indices(self) -> list[int]:
+        """Where the positive labels stand among the labels."""
+        return [self.labels.index(label) for label in self.positive_labels]
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The preprocessing of training and of serving."""
+        return PreprocessSpec(**self.preprocessing)  # type: ignore[arg-type]
+
+
+class Pretraining(_Part):
+    """A backbone that is learned without labels."""
+
+    name: Name
+    paper: str
+    system: str
+    method: Literal["dino", "moco"]
+    network: Network
+    preprocessing: dict[Label, Scalar]
+    plan: Plan = Plan()
+    augmentation: Augmentation = Augmentation()
+    settings: SelfSupervision = SelfSupervision()
+    where: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Pretraining:
+        registry.validate(self.network.name, self.network.arguments)
+        _ = self.preprocess
+        return self
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The preprocessing of the large views."""
+        return PreprocessSpec(**self.preprocessing)  # type: ignore[arg-type]
+
+    def preprocess_of(self, size_px: int) -> PreprocessSpec:
+        """The preprocessing of views of another size."""
+        return dataclasses.replace(self.preprocess, size_px=size_px)
+
+
+def read_recipe(reference: str | Path, changes: Sequence[str] = ()) -> Recipe | Pretraining:
+    """Read a recipe, by the name of a shipped one or by path.
+
+    Parameters
+    ----------
+    reference
+        Which one.
+    changes
+        ``key.key=value`` with a TOML value, each instead of what the recipe says.
+
+    Raises
+    ------
+    RecipeInvalid
+        With the key and what is wrong with it.
+    """
+    shipped = SHIPPED / f"{reference}.toml"
+    path = shipped if shipped.is_file() else Path(reference)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        for change in changes:
+            _change(document, change)
+        kind = Pretraining if "method" in document else Recipe
+        return kind.model_validate(document)
+    except OSError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeInvalid(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(step) for step in item['loc']) or 'recipe'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise RecipeInvalid("\n".join([f"{path} is not usable:", *lines])) from None
+    except TypeError as error:
+        raise RecipeInvalid(f"{path}, preprocessing: {error}") from None
+
+
+def _change(document: dict[str, Any], change: str) -> None:
+    """Set one value of a recipe's document, e.g. ``plan.epochs=3``."""
+    where, _, text = change.partition("=")
+    *path, last = where.strip().split(".")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word
+    for step in path:
+        document = document.setdefault(step, {})
+        if not isinstance(document, dict):
+            raise RecipeInvalid(f"{where}: {step} is no table of the recipe")
+    document[last] = value

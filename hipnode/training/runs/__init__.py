@@ -1,0 +1,1 @@
+"""What a person starts: a training, a pre-training, a cross-validation."""

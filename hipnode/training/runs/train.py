@@ -1,0 +1,168 @@
+"""``hipnode train``: a recipe and a manifest in, a bundle out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from hipnode.errors import ManifestInvalid
+from hipnode.nets.architectures import build
+from hipnode.nets.architectures.heads import Clinical
+from hipnode.nets.bundle.contents import WEIGHTS
+from hipnode.nets.load.loaded import LoadedModel, load_bundle
+from hipnode.training.learn.loop import fit
+from hipnode.training.learn.losses import lesson
+from hipnode.training.learn.state import first_in_turn
+from hipnode.training.learn.validate import measure
+from hipnode.training.pack.bundling import bundle
+from hipnode.training.recipe.recipe import Recipe, RecipeInvalid
+from hipnode.training.samples.batches import Samples
+from hipnode.training.samples.gather import Split, gather
+from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
+from hipnode.training.stats import curves
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a run speaks to whoever watches; each is given plain values."""
+
+    decoded: Callable[[str, int, int], None] = lambda _split, _done, _all: None
+    left_out: Callable[[str, dict[str, int]], None] = lambda _split, _why: None
+    epoch: Callable[[dict[str, float]], None] = lambda _row: None
+
+
+def train(
+    recipe: Recipe,
+    manifest: Manifests,
+    out: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    weights: Path | None = None,
+    version: str = "0.1.0",
+    telling: Telling | None = None,
+    rows: Sequence[Row] = (),
+) -> LoadedModel:
+    """Train a recipe's network and write its bundle.
+
+    Parameters
+    ----------
+    recipe
+        What is learned and how.
+    manifest
+        From what; see `hipnode.training.samples.manifest`.
+    out
+        The bundle's folder. Beside it, ``<out>.run`` keeps the cache, the checkpoints, the
+        history and its curves.
+    device
+        ``cpu`` or ``cuda``.
+    resume
+        Go on from the last checkpoint, to the same bits as without the break.
+    weights
+        A safetensors file or a bundle to start from; tensors that fit are taken.
+    version
+        Of the bundle.
+    telling
+        Who is told what.
+    rows
+        The manifest's rows, where they were read already (a fold of a cross-validation).
+
+    Raises
+    ------
+    ManifestInvalid
+        If a row cannot be used, or a split is empty.
+    RecipeInvalid
+        If none of the given weights fit.
+    """
+    telling = telling or Telling()
+    run = out.with_name(out.name + ".run")
+    run.mkdir(parents=True, exist_ok=True)
+    rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
+    with first_in_turn():
+        splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
+    net = start(recipe, splits["train"].samples, weights)
+    net, history = fit(
+        net,
+        splits["train"].samples,
+        lesson(recipe, splits["train"].samples),
+        lambda model: measure(recipe, model, splits["val"].samples, device),
+        recipe.plan,
+        folder=run,
+        device=device,
+        resume=resume,
+        tell=telling.epoch,
+    )
+    with first_in_turn() as first:
+        if not first:
+            return load_bundle(out, threads=1)
+        (run / "history.json").write_text(json.dumps(history.rows, indent=1), encoding="utf-8")
+        curves.history(history.rows, run / "curves.png")
+        return bundle(recipe, net.cpu(), splits, history, out, version)
+
+
+def gather_splits(
+    recipe: Recipe, rows: Sequence[Row], cache: Path, telling: Telling, source: str
+) -> dict[str, Split]:
+    """Return the training and the validation split.
+
+    Raises
+    ------
+    ManifestInvalid
+        If a row cannot be used, or a split is empty.
+    """
+    splits: dict[str, Split] = {}
+    for name in ("train", "val"):
+        splits[name] = gather(recipe, rows, name, cache, partial(telling.decoded, name))
+        telling.left_out(name, splits[name].left_out)
+        if not splits[name].items:
+            raise ManifestInvalid(f"{source} has nothing for {recipe.name} in split {name}")
+    return splits
+
+
+def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
+    """Return the network before its first step.
+
+    Raises
+    ------
+    RecipeInvalid
+        If none of the given weights fit, or the recipe needs some and there are none.
+    """
+    if recipe.needs_weights and not weights:
+        raise RecipeInvalid(f"{recipe.name} goes on from another bundle: name it with --weights")
+    torch.manual_seed(recipe.plan.seed)
+    net = build(recipe.network.name, dict(recipe.network.arguments))
+    if weights and not start_from(net, weights):
+        raise RecipeInvalid(f"{weights} holds no tensor that {recipe.network.name} has")
+    for module in net.modules():
+        if isinstance(module, Clinical) and samples.covariates is not None:
+            module.learn_scale(torch.from_numpy(samples.covariates))
+    if recipe.freeze_backbone and weights:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name.startswith("score."))
+    return net
+
+
+def start_from(net: nn.Module, weights: Path) -> list[str]:
+    """Take from a file or a bundle every tensor whose name and shape fit; return their names.
+
+    Raises
+    ------
+    RecipeInvalid
+        If the file cannot be read.
+    """
+    own = net.state_dict()
+    try:
+        given = load_file(weights / WEIGHTS if weights.is_dir() else weights)
+    except (OSError, SafetensorError) as error:
+        raise RecipeInvalid(f"{weights} cannot be read as safetensors: {error}") from None
+    taken = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    net.load_state_dict(own | taken)
+    return sorted(taken)

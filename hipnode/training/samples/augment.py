@@ -1,0 +1,224 @@
+"""Augmentation of a whole batch at once, on the device that holds it.
+
+Every draw comes from one generator that the loop seeds with (seed, epoch, step): a resumed run
+sees the same images. The ranges are a frozen table that recipes set; none of them is hidden here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from hipnode.training.recipe.augmentation import Augmentation
+
+
+def augment(
+    images: Tensor, masks: Tensor | None, how: Augmentation, generator: Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Change a batch at random.
+
+    Parameters
+    ----------
+    images
+        (n, 1, s, s) float32 in [0, 1], bright bone.
+    masks
+        (n, 1, s, s) float32 in [0, 1] that moves along, or None.
+    how
+        The ranges.
+    generator
+        Where all randomness comes from; on the CPU.
+
+    Returns
+    -------
+    images, masks
+        New tensors of the same shapes; images in [0, 1].
+    """
+    n = len(images)
+    grid = _geometry(n, how, generator)
+    still = torch.eye(2, 3).expand(n, 2, 3)
+    changed = _chance(n, how.often, generator)
+    grid = torch.where(changed[..., 0], grid, still).to(images.device)
+    field = functional.affine_grid(grid, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(
+        images, field, padding_mode="border" if how.shutter == 0 else "zeros", align_corners=False
+    )
+    if masks is not None:
+        masks = functional.grid_sample(masks, field, align_corners=False)
+    place = moved
+    if how.histogram:
+        moved = _match(moved, how.histogram, generator)
+    moved = _curve(moved, how.curve, generator)
+    moved = _shade(moved, how.shading, generator)
+    moved = _focus(moved, how, generator)
+    moved = _noise(moved, how.noise, generator)
+    moved = _shutter(moved, how.shutter, generator)
+    moved = _erase(moved, how.erase, generator)
+    inverted = _chance(n, how.invert, generator).to(moved.device)
+    moved = torch.where(inverted, 1 - moved, moved)
+    return torch.where(changed.to(moved.device), moved, place).clamp(0, 1), masks
+
+
+def rewindow(images: Tensor, epsilon: float, generator: Generator) -> Tensor:
+    """Vary the divisor of the Z-transform, as another windowing would.
+
+    Parameters
+    ----------
+    images
+        (n, 1, s, s), clipped to 2 sigma and standardised (`PreprocessSpec.scaling` ``zclip``).
+    epsilon
+        The divisor becomes 2 sigma + e sigma, with e from -epsilon to epsilon.
+    generator
+        Where the randomness comes from.
+
+    References
+    ----------
+    Jang 2022, "Training details": z = (x - mu) / (2 sigma +- epsilon sigma), clipped at -1 and 1.
+    """
+    if epsilon == 0:
+        return images
+    e = _uniform(len(images), -epsilon, epsilon, generator).view(-1, 1, 1, 1)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    return torch.clamp(images * (2 / (2 + e)), low, high)
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def _chance(n: int, probability: float, generator: Generator) -> Tensor:
+    return (torch.rand(n, generator=generator) < probability).view(n, 1, 1, 1)
+
+
+def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:
+    """Return (n, 2, 3) affine maps from output to input, in the grid's coordinates."""
+    angle = _uniform(n, -how.rotate_deg, how.rotate_deg, generator) * math.pi / 180
+    zoom = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.scale))
+    stretch = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.aspect))
+    shear = _uniform(n, -how.shear, how.shear, generator)
+    mirror = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
+    upside = torch.ones(n)
+    if how.flip_vertical:
+        upside = 1 - 2 * (torch.rand(n, generator=generator) < how.flip_vertical).float()
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    # rotation, shear, anisotropic zoom and mirror, multiplied out
+    matrix = torch.stack(
+        [
+            mirror * zoom * stretch * cos,
+            upside * zoom / stretch * (shear * cos - sin),
+            2 * _uniform(n, -how.shift, how.shift, generator),
+            mirror * zoom * stretch * sin,
+            upside * zoom / stretch * (shear * sin + cos),
+            2 * _uniform(n, -how.shift, how.shift, generator),
+        ],
+        1,
+    )
+    return matrix.view(n, 2, 3)
+
+
+def _curve(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Apply a random monotone curve: nine steps of random height, summed and scaled to [0, 1]."""
+    n, knots = len(images), 8
+    steps = torch.exp(torch.randn(n, knots, generator=generator) * strength * 0.8)
+    gamma = torch.exp(torch.randn(n, 1, generator=generator) * strength * 0.8)
+    values = functional.pad(steps.cumsum(1), (1, 0))
+    values = (values / values[:, -1:]) ** gamma  # (n, knots + 1), from 0 to 1
+    values = values.to(images.device)
+    position = images.flatten(1).clamp(0, 1) * knots
+    below = position.floor().long().clamp(max=knots - 1)
+    low, high = values.gather(1, below), values.gather(1, below + 1)
+    return (low + (high - low) * (position - below)).view_as(images)
+
+
+def _match(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Give some images the histogram of another of the batch, through 64 quantiles of each."""
+    n, marks = len(images), torch.linspace(0, 1, 64)
+    used = torch.rand(n, generator=generator) < probability
+    other = torch.randperm(n, generator=generator)
+    step = max(1, images.shape[-1] // 128)  # quantiles need no more than this
+    few = images[..., ::step, ::step].flatten(1)
+    levels = torch.quantile(few, marks.to(few.device), dim=1).T.contiguous()  # (n, 64)
+    flat = images.flatten(1).contiguous()
+    above = torch.searchsorted(levels, flat).clamp(1, 63)
+    low, high = levels.gather(1, above - 1), levels.gather(1, above)
+    share = ((flat - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    wanted = levels[other]
+    low, high = wanted.gather(1, above - 1), wanted.gather(1, above)
+    matched = (low + share * (high - low)).view_as(images)
+    return torch.where(used.view(n, 1, 1, 1).to(images.device), matched, images)
+
+
+def _shade(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    coarse = torch.randn(len(images), 1, 3, 3, generator=generator) * strength * 0.3
+    field = functional.interpolate(
+        coarse.to(images.device), images.shape[2:], mode="bicubic", align_corners=True
+    )
+    return images + field * images.clamp(0, 1)
+
+
+def _focus(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
+    """Blur some images, sharpen others (radiographs come out of their maker's edge filter)."""
+    if how.blur_px == 0 and how.sharpen == 0:
+        return images
+    n = len(images)
+    sigma = _uniform(n, 0.3, max(how.blur_px, 0.31), generator)
+    reach = torch.arange(-4.0, 5.0)
+    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(images.device)
+    rows = images.transpose(0, 1)  # (1, n, s, s): one group per image
+    soft = functional.conv2d(rows, kernel.view(n, 1, 9, 1), padding=(4, 0), groups=n)
+    soft = functional.conv2d(soft, kernel.view(n, 1, 1, 9), padding=(0, 4), groups=n)
+    soft = soft.transpose(0, 1)
+    weight = _uniform(n, -1, how.sharpen, generator)  # below 0: towards the blurred image
+    weight = torch.where(torch.rand(n, generator=generator) < 0.4, torch.zeros(n), weight)
+    return images + weight.view(n, 1, 1, 1).to(images.device) * (images - soft)
+
+
+def _noise(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    n, _, rows, columns = images.shape
+    level = _uniform(n, 0, strength, generator) * torch.rand(n, generator=generator)
+    fine = torch.randn(n, 1, rows, columns, generator=generator)
+    grain = torch.randn(n, 1, rows // 2, columns // 2, generator=generator)
+    grain = functional.interpolate(grain, (rows, columns), mode="bilinear", align_corners=False)
+    mix = torch.rand(n, 1, 1, 1, generator=generator)
+    added = level.view(n, 1, 1, 1) * (mix * fine + (1 - mix) * 1.5 * grain)
+    return images + added.to(images.device)
+
+
+def _shutter(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Cover one edge with black, or with the white of unexposed or overexposed film."""
+    n, _, rows, columns = images.shape
+    used = torch.rand(n, generator=generator) < probability
+    edge = torch.randint(0, 4, (n,), generator=generator)
+    reach = _uniform(n, 0, 0.16, generator)
+    level = (torch.rand(n, generator=generator) < 0.25).float().view(n, 1, 1, 1)
+    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
+    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
+    reach = torch.where(used, reach, torch.full((n,), -1.0)).view(n, 1, 1, 1)
+    edge = edge.view(n, 1, 1, 1)
+    distance = torch.where(
+        edge < 2,
+        torch.where(edge == 0, down, 1 - down).expand(n, 1, rows, columns),
+        torch.where(edge == 2, along, 1 - along).expand(n, 1, rows, columns),
+    )
+    covered = (distance < reach).to(images.device)
+    return torch.where(covered, level.to(images.device).expand_as(images), images)
+
+
+def _erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Lay a marker or a piece of tubing (a bright or dark rectangle) over some images."""
+    n, _, rows, columns = images.shape
+    used = torch.rand(n, generator=generator) < probability
+    top, left = (_uniform(n, 0, 0.95, generator) for _ in range(2))
+    height, width = (_uniform(n, 0.01, 0.14, generator) for _ in range(2))
+    height = torch.where(used, height, torch.zeros(n))
+    level = torch.rand(n, generator=generator)
+    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
+    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
+    top, left, height, width, level = (
+        value.view(n, 1, 1, 1) for value in (top, left, height, width, level)
+    )
+    covered = (down >= top) & (down < top + height) & (along >= left) & (along < left + width)
+    return torch.where(covered.to(images.device), level.to(images.device).expand_as(images), images)

@@ -1,0 +1,1 @@
+"""What is drawn into real radiographs: fractures and implants, where the landmarks say."""

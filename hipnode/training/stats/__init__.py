@@ -1,0 +1,1 @@
+"""Statistics and calibration: arrays in, numbers out."""
