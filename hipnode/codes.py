@@ -167,6 +167,30 @@ IMAGE_NOT_ASSESSED: Final = _local("IMG_NOT_ASSESSED", "Image not assessed")
 RIGHT_HIP_NOT_ASSESSED: Final = _local("HIP_R_NOT_ASSD", "RIGHT hip not assessed")
 LEFT_HIP_NOT_ASSESSED: Final = _local("HIP_L_NOT_ASSD", "LEFT hip not assessed")
 
+HIP_NOT_ASSESSED: Final = _local("HIP_U_NOT_ASSD", "Hip not assessed, side not known")
+HIP_MISSING: Final = _local("HIP_MISSING", "hip not found")
+
+ATTENTION: Final = _local("ATTENTION", "When a person should look")
+ATTENTIONS: Final[dict[str, Concept]] = {
+    "now": _local("ATT_NOW", "now"),
+    "soon": _local("ATT_SOON", "soon"),
+    "routine": _local("ATT_ROUTINE", "in the usual order"),
+}
+"""By `hipnode.domain.Attention`."""
+CAVEAT: Final = _local("DOUBT_BECAUSE", "Doubtful because")
+CAVEATS: Final[dict[str, Concept]] = {
+    "unusual": _local("DB_UNUSUAL", "the hip is unlike those the model is made for"),
+    "possible_metal": _local("DB_METAL", "there may be metal at the hip"),
+    "cut_off": _local("DB_CUT_OFF", "the hip is not whole in the image"),
+    "faint": _local("DB_FAINT", "the hip was not found for certain"),
+    "view": _local("DB_VIEW", "the model is not validated on this view"),
+    "side_unsure": _local("DB_SIDE_UNSURE", "the side is not certain"),
+    "side_unknown": _local("DB_SIDE_UNKNOWN", "the side is not known"),
+    "other_hip": _local("DB_OTHER_HIP", "the other hip could not be judged"),
+    "either_hip": _local("DB_EITHER_HIP", "it is one of the two hips, and not told which"),
+}
+"""By `hipnode.domain.Caveat`; the meaning is what people read."""
+
 REASONS: Final[dict[str, Concept]] = {
     "not_frontal": _local("NA_NOT_FRONTAL", "not a frontal view of the pelvis or hip"),
     "not_a_radiograph": _local("NA_NO_RADIOGRAPH", "not a radiograph"),
@@ -176,8 +200,11 @@ REASONS: Final[dict[str, Concept]] = {
     "too_small": _local("NA_TOO_SMALL", "image too small"),
     "hip_not_found": _local("NA_NO_HIP", "no complete hip found"),
     "side_unknown": _local("NA_SIDE_UNKNOWN", "right or left side not known"),
+    "not_adult": _local("NA_NOT_ADULT", "not an adult's hip, by its size or shape"),
     "out_of_distribution": _local("NA_UNUSUAL", "image unlike those the model is made for"),
-    "too_uncertain": _local("NA_UNCERTAIN", "model too uncertain"),
+    "possible_metal": _local("NA_MAYBE_METAL", "there may be metal at the hip"),
+    "cut_off": _local("NA_CUT_OFF", "the hip is not whole in the image"),
+    "too_uncertain": _local("NA_UNCERTAIN", "the hip could not be judged"),
     "failed": _local("NA_FAILED", "technical failure"),
 }
 """By `hipnode.domain.AbstentionReason`, and ``failed``; the meaning is what people read."""

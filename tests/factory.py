@@ -228,6 +228,7 @@ def finding(p: float, *, intracapsular: float = 0.85, **changes: Any) -> Finding
         "operating_point": POINT,
         "model": MODEL,
         "saliency": hot_spot(),
+        "positive": ("intracapsular", "trochanteric"),
     }
     return Finding(**{**values, **changes})
 

@@ -8,16 +8,17 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hipnode import DISCLAIMER, dicom
 from hipnode.cli.node import ConfigOption
+from hipnode.domain import Verdict
 from hipnode.errors import HipnodeError
 
 if TYPE_CHECKING:
-    from hipnode.domain import HipReading, Reading
+    from hipnode.domain import Reading
     from hipnode.services.worker.reader import ReaderSpec
     from hipnode.settings import Settings
 
@@ -39,6 +40,7 @@ def read(
     from tempfile import TemporaryDirectory
 
     from hipnode import settings
+    from hipnode.answers.reading import document
     from hipnode.services.modelsets import ModelSets
     from hipnode.services.worker import reader
 
@@ -70,65 +72,19 @@ def read(
         raise typer.Exit(1)
 
 
-def document(path: Path, reading: Reading) -> dict[str, Any]:
-    """Return the JSON document of one image; its keys are stable."""
-    return {
-        "file": str(path),
-        "sop_instance_uid": reading.sop_instance_uid,
-        "abstained": reading.abstention.reason.value if reading.abstention else None,
-        "detail": reading.abstention.detail if reading.abstention else "",
-        "hips": [_hip_document(hip) for hip in reading.hips],
-        "notes": list(reading.notes),
-        "model_set": reading.model_set,
-        "model_set_digest": reading.model_set_digest,
-        "disclaimer": DISCLAIMER,
-    }
-
-
-def _hip_document(hip: HipReading) -> dict[str, Any]:
-    box = hip.roi.box
-    base = {
-        "side": hip.roi.side.value,
-        "box": [box.x0, box.y0, box.x1, box.y1],
-        "abstained": hip.abstention.reason.value if hip.abstention else None,
-        "probabilities": None,
-        "decision": None,
-        "operating_point": None,
-        "findings": [],
-    }
-    findings = [
-        {
-            "task": f.task.value,
-            "label": f.label,
-            "probabilities": f.probabilities,
-            "decision": f.decision.value,
-            "operating_point": {
-                "name": f.operating_point.name,
-                "doubtful_from": f.operating_point.doubtful_from,
-                "present_from": f.operating_point.present_from,
-            },
-            "model": f.model.name,
-            "model_version": f.model.version,
-            "model_digest": f.model.digest,
-        }
-        for f in hip.findings
-    ]
-    if findings:  # the first is the fracture classifier's: what most callers want
-        first = {k: findings[0][k] for k in ("probabilities", "decision", "operating_point")}
-        return base | first | {"findings": findings}
-    return base
-
-
 def table_rows(name: str, reading: Reading) -> Iterator[tuple[str, str, str, str]]:
     """Yield ``(file, side, finding, how sure)`` for a table that people read."""
     if reading.abstention:
         why = reading.abstention.reason.value.replace("_", " ")
         yield name, "", f"not assessed: {why}", reading.abstention.detail
+    if reading.missing:
+        yield name, reading.missing.word, "look now: hip not found", ""
     for hip in reading.hips:
         side = hip.roi.side.word
         if hip.abstention:
             why = hip.abstention.reason.value.replace("_", " ")
-            yield name, side, f"not assessed: {why}", hip.abstention.detail
+            what = "look now" if hip.verdict is Verdict.LOOK_NOW else "not assessed"
+            yield name, side, f"{what}: {why}", hip.abstention.detail
         for f in hip.findings:
             finding = f"{f.task.value.replace('_', ' ')}: {f.decision.value}"
             if f.decision.value != "absent":

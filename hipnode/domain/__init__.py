@@ -8,6 +8,8 @@ from hipnode.domain.audit import AuditEvent, AuditRecord, Outcome
 from hipnode.domain.findings import (
     Abstention,
     AbstentionReason,
+    Attention,
+    Caveat,
     Decision,
     Finding,
     HipReading,
@@ -17,6 +19,8 @@ from hipnode.domain.findings import (
     Reading,
     Saliency,
     Task,
+    Verdict,
+    View,
 )
 from hipnode.domain.images import Box, Header, Instance, Radiograph, Side
 from hipnode.domain.work import (
@@ -33,9 +37,11 @@ __all__ = [
     "TRANSITIONS",
     "Abstention",
     "AbstentionReason",
+    "Attention",
     "AuditEvent",
     "AuditRecord",
     "Box",
+    "Caveat",
     "CommitmentState",
     "Decision",
     "Finding",
@@ -56,4 +62,6 @@ __all__ = [
     "Saliency",
     "Side",
     "Task",
+    "Verdict",
+    "View",
 ]

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from hipnode.domain.images import Box, Side
+
+
+class Attention(StrEnum):
+    """How soon a person should look at what was read, the most urgent first."""
+
+    NOW = "now"
+    SOON = "soon"
+    ROUTINE = "routine"
+
+    @staticmethod
+    def most_urgent(of: Iterable[Attention]) -> Attention:
+        """Return the most urgent; of none, routine."""
+        given = set(of)
+        return next((a for a in Attention if a in given), Attention.ROUTINE)
+
+
+class View(StrEnum):
+    """What the gate tells an image to be."""
+
+    PELVIS = "pelvis_ap"
+    HIP = "hip_ap"  # one hip or femur, frontal
+    OTHER = "other"
+
+
+class Verdict(StrEnum):
+    """What is said of a hip in the end; `hipnode.reading.verdict` has the table."""
+
+    DEFINITE = "fracture_definite"
+    DOUBTFUL = "fracture_doubtful"
+    NONE_SEEN = "none_seen"
+    LOOK_NOW = "look_now"  # nobody could judge it: a person should
+    NOT_ASSESSED = "not_assessed"
+    OTHER_QUESTION = "other_question"  # asked for something else than a fracture
+
+
+class Caveat(StrEnum):
+    """Why a suspicion is doubtful at most, whatever its probability."""
+
+    UNUSUAL = "unusual"
+    POSSIBLE_METAL = "possible_metal"
+    CUT_OFF = "cut_off"
+    FAINT = "faint"
+    VIEW = "view"
+    SIDE_UNSURE = "side_unsure"
+    SIDE_UNKNOWN = "side_unknown"
+    OTHER_HIP = "other_hip"  # the other hip could not be judged
+    EITHER_HIP = "either_hip"  # one of the two, and the figures do not tell which
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +132,8 @@ class Finding:
     saliency: Saliency | None = None
     covariates_used: tuple[str, ...] = ()
     shadow: bool = False  # audited, never reported
+    positive: tuple[str, ...] = ()  # the labels that say yes, as the bundle has them
+    p_alone: float | None = None  # p_positive before both hips of a pelvis were judged together
 
     def __post_init__(self) -> None:
         if self.label not in self.probabilities:
@@ -101,8 +151,31 @@ class AbstentionReason(StrEnum):
     TOO_SMALL = "too_small"
     HIP_NOT_FOUND = "hip_not_found"
     SIDE_UNKNOWN = "side_unknown"
+    NOT_ADULT = "not_adult"
     OUT_OF_DISTRIBUTION = "out_of_distribution"
+    POSSIBLE_METAL = "possible_metal"
+    CUT_OFF = "cut_off"
     TOO_UNCERTAIN = "too_uncertain"
+
+
+LOOK: Final = frozenset(
+    {
+        AbstentionReason.HIP_NOT_FOUND,
+        AbstentionReason.OUT_OF_DISTRIBUTION,
+        AbstentionReason.POSSIBLE_METAL,
+        AbstentionReason.CUT_OFF,
+        AbstentionReason.TOO_UNCERTAIN,
+    }
+)
+"""Reasons for which a person should look now: there is a hip, and nobody could judge it."""
+_SOON: Final = frozenset(
+    {
+        AbstentionReason.UNREADABLE,
+        AbstentionReason.TOO_SMALL,
+        AbstentionReason.SIDE_UNKNOWN,
+        AbstentionReason.IMPLANT,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +185,13 @@ class Abstention:
     reason: AbstentionReason
     detail: str = ""
 
+    @property
+    def attention(self) -> Attention:
+        """How soon a person should look at what was not judged."""
+        if self.reason in LOOK:
+            return Attention.NOW
+        return Attention.SOON if self.reason in _SOON else Attention.ROUTINE
+
 
 @dataclass(frozen=True, slots=True)
 class HipReading:
@@ -120,10 +200,39 @@ class HipReading:
     roi: HipROI
     findings: tuple[Finding, ...] = ()
     abstention: Abstention | None = None
+    caveats: tuple[Caveat, ...] = ()
 
     def __post_init__(self) -> None:
         if bool(self.findings) == bool(self.abstention):
             raise ValueError("a hip has either findings or an abstention")
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is said of the hip in the end."""
+        if self.abstention is not None:
+            look = self.abstention.reason in LOOK
+            return Verdict.LOOK_NOW if look else Verdict.NOT_ASSESSED
+        for finding in self.findings:
+            if finding.task is Task.HIP_FRACTURE and not finding.shadow:
+                return _VERDICTS[finding.decision]
+        return Verdict.OTHER_QUESTION
+
+    @property
+    def attention(self) -> Attention:
+        """How soon a person should look at this hip."""
+        if self.abstention is not None:
+            return self.abstention.attention
+        if self.verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL}:
+            return Attention.NOW
+        raised = any(f.decision is Decision.PRESENT for f in self.findings if not f.shadow)
+        return Attention.SOON if raised else Attention.ROUTINE
+
+
+_VERDICTS: Final = {
+    Decision.PRESENT: Verdict.DEFINITE,
+    Decision.DOUBTFUL: Verdict.DOUBTFUL,
+    Decision.ABSENT: Verdict.NONE_SEEN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +248,20 @@ class Reading:
     abstention: Abstention | None = None
     notes: tuple[str, ...] = ()  # plain English, shown in the report
     timings_ms: dict[str, float] = field(default_factory=dict)
+    view: View | None = None  # as the gate tells it; None for a scan, or where no gate was asked
+    missing: Side | None = None  # the side of a pelvis on which no hip was found
 
     def __post_init__(self) -> None:
         if bool(self.hips) == bool(self.abstention):
             raise ValueError("a reading has either hips or an abstention")
+
+    @property
+    def attention(self) -> Attention:
+        """How soon a person should look at this image: that of its most urgent hip."""
+        if self.abstention is not None:
+            return self.abstention.attention
+        of_missing = (Attention.NOW,) if self.missing else ()
+        return Attention.most_urgent((*(hip.attention for hip in self.hips), *of_missing))
 
     def to_json(self) -> bytes:
         """Return the reading as one JSON document (no pixels, no names)."""
@@ -153,20 +272,25 @@ class Reading:
         facts: dict[str, Any] = {
             "model_set": self.model_set,
             "model_set_digest": self.model_set_digest,
+            "attention": self.attention,
+            "view": self.view,
             "timings_ms": self.timings_ms,
         }
         if self.abstention is not None:
             return facts | {"abstained": self.abstention.reason, "why": self.abstention.detail}
         hips = []
         for hip in self.hips:
-            facts_of_hip: dict[str, Any] = {"side": hip.roi.side}
+            facts_of_hip: dict[str, Any] = {"side": hip.roi.side, "verdict": hip.verdict}
+            facts_of_hip |= {"attention": hip.attention, "caveats": list(hip.caveats)}
             if hip.abstention is not None:
                 facts_of_hip["abstained"] = hip.abstention.reason
+                facts_of_hip["why"] = hip.abstention.detail
             facts_of_hip["findings"] = [
                 {
                     "task": finding.task,
                     "label": finding.label,
                     "p_positive": round(finding.p_positive, 6),
+                    "p_alone": finding.p_alone,
                     "decision": finding.decision,
                     "operating_point": finding.operating_point.name,
                     "doubtful_from": finding.operating_point.doubtful_from,

@@ -15,11 +15,17 @@ class Side(StrEnum):
 
     RIGHT = "R"
     LEFT = "L"
+    UNKNOWN = "?"  # of a single hip: nothing tells whose side it is
 
     @property
     def word(self) -> str:
         """``RIGHT`` or ``LEFT``: a bare letter is misread too easily."""
-        return self.name
+        return "SIDE UNKNOWN" if self is Side.UNKNOWN else self.name
+
+    @property
+    def opposite(self) -> Side:
+        """The other side; of an unknown one, unknown."""
+        return {Side.RIGHT: Side.LEFT, Side.LEFT: Side.RIGHT}.get(self, Side.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from hipnode.reading.chain import read, turn_box_back
 from hipnode.reading.classify import findings, preprocessing, run
-from hipnode.reading.gates import ReadPolicy, upright_quarter_turns
+from hipnode.reading.gates import ReadPolicy, view_of
 from hipnode.reading.localise import Candidate, candidates, hips
 
 __all__ = [
@@ -15,5 +15,5 @@ __all__ = [
     "read",
     "run",
     "turn_box_back",
-    "upright_quarter_turns",
+    "view_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,6 @@ from hipnode.domain import (
     Abstention,
     AbstentionReason,
     Box,
-    Decision,
-    Finding,
     Header,
     HipReading,
     HipROI,
@@ -21,23 +19,26 @@ from hipnode.domain import (
     Reading,
     Saliency,
     Side,
+    View,
 )
-from hipnode.nets import LoadedModel, ModelSet, Role
+from hipnode.nets import ModelSet, Role
 from hipnode.reading import classify, clinical, localise
-from hipnode.reading.gates import ReadPolicy, header_gate, scan_gate, upright_quarter_turns
+from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess
+from hipnode.reading.gates import (
+    ReadPolicy,
+    header_gate,
+    said_lateral,
+    scan_gate,
+    view_of,
+    worth_a_look,
+)
 
 TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
-LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
 CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
 """The roles that read a hip of a radiograph."""
-_IN_WORDS = {
-    Role.FRACTURE: "Fracture",
-    Role.OSTEOPOROSIS: "Osteoporosis",
-    Role.RISK: "Risk of fracture",
-}
 
 
 def read(
@@ -77,41 +78,39 @@ def read(
         return _read_scan(header, radiograph, models, policy, draft)
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
-    turns, p_frontal = upright_quarter_turns(radiograph.pixels, models.gate)
+    sight = view_of(radiograph.pixels, models.gate)
+    if said_lateral(header):
+        sight = replace(sight, view=View.OTHER)
+    draft.view = sight.view
     draft.lap("gate")
-    if turns is None:
-        return draft.abstained(_not_frontal(p_frontal, header))
-    pixels = np.ascontiguousarray(np.rot90(radiograph.pixels, turns))
+    pixels = np.ascontiguousarray(np.rot90(radiograph.pixels, sight.turns))
     found = localise.candidates(pixels, models.localiser)
     draft.lap("localise")
-    rois, no_hips, notes = localise.hips(found, header, pixels.shape, turns)
-    if no_hips:
-        return draft.abstained(no_hips)
+    if sight.view is View.OTHER and not worth_a_look(sight, found):
+        return draft.abstained(_not_frontal(sight.p_frontal, header))
+    hips_found = localise.hips(found, header, pixels.shape, sight.turns, sight.view)
+    if hips_found.abstention:
+        return draft.abstained(hips_found.abstention)
+    draft.missing = hips_found.missing
     chosen, told = _choose(models, header, CLASSIFIERS)
-    notes += told
-    upright = _upright(radiograph, pixels, turns)
-    hips, left_out = _read_hips(upright, rois, models, chosen, policy, header)
-    notes += left_out
+    upright = _upright(radiograph, pixels, sight.turns)
+    seen = Seen(upright, header, sight.view, hips_found.side)
+    hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
+    if sight.view is View.OTHER and all(hip.abstention for hip in hips):
+        return draft.abstained(_not_frontal(sight.p_frontal, header))
+    notes = (*hips_found.notes, *told, *left_out)
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)
-    if turns:
-        notes += (TURNED.format(degrees=turns * 90),)
-        hips = [_turn_back(hip, turns, radiograph.pixels.shape) for hip in hips]
+    if sight.turns:
+        notes += (TURNED.format(degrees=sight.turns * 90),)
+        hips = [_turn_back(hip, sight.turns, radiograph.pixels.shape) for hip in hips]
     return draft.finished(tuple(hips), notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A classifier, and what the header gives it beside the image."""
-
-    model: LoadedModel
-    covariates: tuple[float, ...] = ()
 
 
 def _choose(
     models: ModelSet, header: Header, roles: Sequence[Role]
-) -> tuple[list[_Chosen], tuple[str, ...]]:
+) -> tuple[list[Chosen], tuple[str, ...]]:
     """Return which variant of each classifier reads this image, and say so where there are two.
 
     References
@@ -124,14 +123,14 @@ def _choose(
             continue
         plain, variant = models.models[role], models.clinical.get(role)
         if variant is None:
-            chosen.append(_Chosen(plain))
+            chosen.append(Chosen(plain))
             continue
-        names, task = variant.spec.covariates, _IN_WORDS[role]
+        names, task = variant.spec.covariates, IN_WORDS[role]
         if lacking := clinical.missing(header, names):
-            chosen.append(_Chosen(plain))
+            chosen.append(Chosen(plain))
             notes.append(WITHOUT_DATA.format(task=task, missing=clinical.in_words(lacking)))
         else:
-            chosen.append(_Chosen(variant, clinical.values(header, names)))
+            chosen.append(Chosen(variant, clinical.values(header, names)))
             notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
     return chosen, tuple(notes)
 
@@ -173,6 +172,8 @@ class _Draft:
         self._clock = clock
         self._since_s = clock() if clock else 0.0
         self._timings_ms: dict[str, float] = {}
+        self.view: View | None = None
+        self.missing: Side | None = None
 
     def lap(self, step: str) -> None:
         """Note how long the step took that ends here."""
@@ -202,6 +203,8 @@ class _Draft:
             abstention=abstention,
             notes=self._radiograph.notes + notes,
             timings_ms=self._timings_ms,
+            view=self.view,
+            missing=self.missing if hips else None,
         )
 
 
@@ -210,64 +213,6 @@ def _upright(stored: Radiograph, pixels: NDArray[np.float32], turns: int) -> Rad
     if spacing_mm and turns % 2:
         spacing_mm = spacing_mm[1], spacing_mm[0]
     return replace(stored, pixels=pixels, spacing_mm=spacing_mm)
-
-
-def _read_hips(
-    upright: Radiograph,
-    rois: list[HipROI],
-    models: ModelSet,
-    chosen: list[_Chosen],
-    policy: ReadPolicy,
-    header: Header,
-) -> tuple[list[HipReading], tuple[str, ...]]:
-    """Assess each hip of an upright image, or say why not; and note what was left out.
-
-    A hip that the fracture model does not know is not assessed at all. What another model does not
-    know leaves that one finding out.
-    """
-    pixels, left_out = upright.pixels, []
-    refused: dict[HipROI, Abstention] = {}
-    for roi in rois:
-        reason = localise.misshapen(roi)
-        if reason is None and header.age_years is None:
-            reason = localise.unlike_an_adult(roi, upright)
-        if reason is not None:
-            refused[roi] = reason
-    whole = [roi for roi in rois if roi not in refused]
-    if whole and not policy.read_implants:
-        refused |= _implants(pixels, whole, models)
-    clear = [roi for roi in rois if roi not in refused]
-    by_hip: dict[HipROI, list[Finding]] = {roi: [] for roi in clear}
-    for one in chosen if clear else ():
-        made = classify.findings(one.model, pixels, clear, one.covariates)
-        for roi, found in zip(clear, made, strict=True):
-            if isinstance(found, Finding):
-                by_hip[roi].append(found)
-            elif one.model.spec.role is Role.FRACTURE:
-                refused[roi] = found
-            elif roi not in refused:
-                task = _IN_WORDS[one.model.spec.role]
-                left_out.append(LEFT_OUT.format(task=task, side=roi.side.word))
-    hips = [
-        HipReading(roi, abstention=refused[roi])
-        if roi in refused
-        else HipReading(roi, tuple(by_hip[roi]))
-        for roi in rois
-    ]
-    return hips, tuple(left_out)
-
-
-def _implants(
-    pixels: NDArray[np.float32], rois: list[HipROI], models: ModelSet
-) -> dict[HipROI, Abstention]:
-    """Return the hips with metal, which the classifiers have not learned (Gale 2017, Methods)."""
-    p_metal = classify.run(models.metal, pixels, rois).p_positive
-    point = models.metal.spec.operating_point
-    return {
-        roi: Abstention(AbstentionReason.IMPLANT, f"P(implant) = {p:.3f}")
-        for roi, p in zip(rois, p_metal, strict=True)
-        if point.decide(float(p)) is not Decision.ABSENT
-    }
 
 
 def _turn_back(hip: HipReading, turns: int, stored: tuple[int, ...]) -> HipReading:

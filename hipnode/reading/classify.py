@@ -41,6 +41,7 @@ class Scores:
     p_positive: Array  # (n,)
     cam: Array | None  # (n, classes, h, w)
     distance: Array | None = None  # (n,) from what the model was trained on
+    usual: NDArray[np.bool_] | None = None  # (n,) whether that is within the model's limit
 
 
 def preprocessing(spec: BundleSpec) -> PreprocessSpec:
@@ -107,8 +108,11 @@ def score(model: LoadedModel, batch: Array, covariates: Array | None = None) -> 
     p = exponents / exponents.sum(axis=1, keepdims=True)
     positive = p[:, list(model.spec.positive_indices)].sum(axis=1).clip(0, 1)
     embedding, typical = outputs.get("embedding"), model.typical
-    far = None if typical is None or embedding is None else typical.distance(embedding)
-    return Scores(p.astype(np.float32), positive.astype(np.float32), outputs.get("cam"), far)
+    cam = outputs.get("cam")
+    if typical is None or embedding is None:
+        return Scores(p.astype(np.float32), positive.astype(np.float32), cam)
+    far = typical.distance(embedding)
+    return Scores(p.astype(np.float32), positive.astype(np.float32), cam, far, far <= typical.limit)
 
 
 def findings(
@@ -122,51 +126,106 @@ def findings(
     """Return one finding for each hip, or why there is none: it is unlike what the model knows.
 
     ``whole``: each of them is the whole image.
-
-    References
-    ----------
-    Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
     """
     scores = run(model, pixels, [None for _ in rois] if whole else rois, covariates)
     return [
-        _unlike(model, scores, i) or _finding(model, scores, i, roi) for i, roi in enumerate(rois)
+        _unlike(model, scores, i) or finding(model, scores, i, roi) for i, roi in enumerate(rois)
     ]
 
 
 def _unlike(model: LoadedModel, scores: Scores, i: int) -> Abstention | None:
     """Return an abstention where the image is farther from the training images than is usual."""
-    if model.typical is None or scores.distance is None:
+    if model.typical is None or scores.distance is None or scores.usual is None or scores.usual[i]:
         return None
-    far, limit = float(scores.distance[i]), model.typical.limit
-    if far <= limit:
-        return None
-    detail = f"{model.spec.name}: distance {far:.1f}, usual up to {limit:.1f}"
+    detail = f"{model.spec.name}: distance {scores.distance[i]:.1f}, usual up to "
+    detail += f"{model.typical.limit:.1f}"
     return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
 
 
-def _finding(model: LoadedModel, scores: Scores, i: int, roi: HipROI) -> Finding:
-    spec = model.spec
-    p = scores.probabilities[i]
-    decision = spec.operating_point.decide(float(scores.p_positive[i]))
-    positive = list(spec.positive_indices)
+def decide(spec: BundleSpec, scores: Scores, i: int, p: float) -> Decision:
+    """Return what the operating point makes of P(positive), and of the class that is named by it.
+
+    Parameters
+    ----------
+    spec, scores, i
+        Whose scores, and the hip's row in them.
+    p
+        P(positive), perhaps not as the network gave it.
+    """
+    made = spec.operating_point.decide(p)
+    shares = _shares(spec, scores, i, p)
+    label = _named(spec, shares, made)
+    if shares[spec.labels.index(label)] < spec.class_thresholds.get(label, 0.0):
+        return Decision.DOUBTFUL  # not certain enough for this class: a person decides
+    return made
+
+
+def _shares(spec: BundleSpec, scores: Scores, i: int, p: float) -> NDArray[np.float64]:
+    """Return the probability of each class where P(positive) is ``p``, shared as it was before."""
+    alone, positive = float(scores.p_positive[i]), list(spec.positive_indices)
+    shares: NDArray[np.float64] = scores.probabilities[i].astype(np.float64)
+    negative = [j for j in range(len(shares)) if j not in positive]
+    shares[positive] *= p / max(alone, 1e-9)
+    shares[negative] *= (1 - p) / max(1 - alone, 1e-9)
+    return shares
+
+
+def _named(spec: BundleSpec, shares: NDArray[np.float64], decision: Decision) -> str:
+    """Return the class that is named. It agrees with the decision: argmax alone might not."""
+    positive = spec.positive_indices
     negative = [j for j in range(len(spec.labels)) if j not in positive]
-    # The class that is named agrees with the decision: argmax alone might contradict it.
     choice = negative if decision is Decision.ABSENT and negative else positive
-    label = max(choice, key=lambda j: float(p[j]))
-    if float(p[label]) < spec.class_thresholds.get(spec.labels[label], 0.0):
-        decision = Decision.DOUBTFUL  # not certain enough for this class: a person decides
-    shown = max(positive, key=lambda j: float(p[j]))
+    return spec.labels[max(choice, key=lambda j: float(shares[j]))]
+
+
+def finding(
+    model: LoadedModel,
+    scores: Scores,
+    i: int,
+    roi: HipROI,
+    *,
+    p_judged: float | None = None,
+    decision: Decision | None = None,
+) -> Finding:
+    """Return what a classifier says of one hip.
+
+    Parameters
+    ----------
+    model, scores, i
+        Whose scores, and the hip's row in them.
+    roi
+        The hip.
+    p_judged
+        P(positive) after both hips were judged together; the classes share it as they did before.
+    decision
+        What was decided with more than this probability; else the operating point decides.
+
+    References
+    ----------
+    Murphy 2022, Methods (CNN2 on the localised hip; thresholds on its probabilities).
+    """
+    spec, alone = model.spec, float(scores.p_positive[i])
+    p = alone if p_judged is None else p_judged
+    shares = _shares(spec, scores, i, p)
+    made = decision or decide(spec, scores, i, p)
+    label = _named(spec, shares, made)
+    positive = spec.positive_indices
+    shown = max(positive, key=lambda j: float(shares[j]))
     how = preprocessing(spec)
     return Finding(
         task=TASKS[spec.role],
-        probabilities={name: round(float(v), 6) for name, v in zip(spec.labels, p, strict=True)},
-        label=spec.labels[label],
-        p_positive=round(float(scores.p_positive[i]), 6),
-        decision=decision,
+        probabilities={
+            name: round(float(v), 6) for name, v in zip(spec.labels, shares, strict=True)
+        },
+        label=label,
+        p_positive=round(p, 6),
+        decision=made,
         operating_point=spec.operating_point,
         model=spec.ref,
         saliency=None if scores.cam is None else _saliency(scores.cam[i, shown], roi, how),
         covariates_used=spec.covariates,
+        positive=spec.positive_labels,
+        p_alone=None if p_judged is None else round(alone, 6),
     )
 
 

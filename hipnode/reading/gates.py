@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph
+from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, View
 from hipnode.imaging import preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing, score
+from hipnode.reading.localise import Candidate
 from hipnode.reading.sides import is_lateral
 
 RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
@@ -33,6 +35,10 @@ _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 _SMALLEST_PX: Final = 256
 _SMALLEST_SCAN_PX: Final = 64
 """A densitometer's image of a hip has about 0.6 mm a pixel."""
+CLEAR_UNVALIDATED: Final = 0.9
+"""A hip that the localiser scores lower may be none, on a view for which it was not made."""
+_SURELY_NONE: Final = 0.98
+"""A gate that is surer than this that an image shows no hip from the front is believed."""
 _WIDEST_SCAN_MM: Final = 300.0
 """Scans of one hip show some 150 to 200 mm; a pelvis, a spine or a body takes more."""
 
@@ -57,15 +63,15 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
         return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"Modality {header.modality[:16]}")
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
-    if header.view_position.upper() in _LATERAL:
-        return Abstention(AbstentionReason.NOT_FRONTAL, f"View Position {header.view_position}")
-    if is_lateral(header):
-        orientation = "\\".join(header.patient_orientation)
-        return Abstention(AbstentionReason.NOT_FRONTAL, f"Patient Orientation {orientation}")
     if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
         size = f"{radiograph.rows} x {radiograph.columns} pixels"
         return Abstention(AbstentionReason.TOO_SMALL, size)
     return None
+
+
+def said_lateral(header: Header) -> bool:
+    """Tell whether the header says that the view is a lateral or an oblique one."""
+    return header.view_position.upper() in _LATERAL or is_lateral(header)
 
 
 def scan_gate(
@@ -89,45 +95,69 @@ def scan_gate(
             detail = f"{down:.0f} x {across:.0f} mm are no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     if frontal is not None:
-        turns, p_frontal = upright_quarter_turns(scan.pixels, frontal)
-        if turns is not None:
-            detail = f"P(frontal pelvis) = {p_frontal:.3f}: a radiograph, no scan of one hip"
+        sight = view_of(scan.pixels, frontal)
+        if sight.view is View.PELVIS:
+            detail = f"P(frontal pelvis) = {sight.p_frontal:.3f}: a radiograph, no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     return None
 
 
-def upright_quarter_turns(
-    pixels: NDArray[np.float32], gate: LoadedModel
-) -> tuple[int | None, float]:
-    """Find the turn that makes the image an upright frontal pelvis.
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the gate makes of an image, once it is upright."""
+
+    view: View
+    turns: int  # how often `numpy.rot90` makes it upright: 0, else 1, 2 or 3
+    p_frontal: float  # the probability of a frontal view, turned so
+    p_other: float  # that of anything else, as stored
+
+
+def view_of(pixels: NDArray[np.float32], gate: LoadedModel) -> Sight:
+    """Tell which view an image is, and the quarter turn that makes it upright.
 
     Parameters
     ----------
     pixels
         (rows, columns) float32 in [0, 1].
     gate
-        The frontal gate.
-
-    Returns
-    -------
-    turns
-        How often `numpy.rot90` has to turn the image: 0, else 1 or 3; None if the gate accepts no
-        turn. Upside down is not tried: no archive stores a pelvis so, but a shoulder turned so
-        looks like one (5 of 52 in FracAtlas).
-    p_frontal
-        The probability for that turn, or for the image as stored if none is accepted.
+        The view gate. Its positive labels are frontal views; a gate of two classes knows pelves
+        alone.
     """
     accepted_from = gate.spec.operating_point.present_from
     how = preprocessing(gate.spec)
     # Padding and resampling are alike in all four directions, so the small input can be turned.
     small = preprocess(pixels, how)[0]
-    as_stored = float(score(gate, small[np.newaxis, np.newaxis]).p_positive[0])
-    if as_stored >= accepted_from:
-        return 0, as_stored
+    as_stored = score(gate, small[np.newaxis, np.newaxis])
+    p_stored = float(as_stored.p_positive[0])
+    if p_stored >= accepted_from:
+        return Sight(_frontal(gate, as_stored.probabilities[0]), 0, p_stored, 1 - p_stored)
     others = (1, 3, 2)
-    turned = score(gate, np.stack([np.rot90(small, k)[np.newaxis] for k in others])).p_positive
-    best = int(np.argmax(turned))
+    turned = score(gate, np.stack([np.rot90(small, k)[np.newaxis] for k in others]))
+    best = int(np.argmax(turned.p_positive))
     # Three more looks at an image that is none: each may leave a third of the doubt only.
-    if turned[best] >= 1 - (1 - accepted_from) / len(others):
-        return others[best], float(turned[best])
-    return None, as_stored
+    if turned.p_positive[best] >= 1 - (1 - accepted_from) / len(others):
+        view = _frontal(gate, turned.probabilities[best])
+        return Sight(view, others[best], float(turned.p_positive[best]), 1 - p_stored)
+    return Sight(View.OTHER, 0, p_stored, 1 - p_stored)
+
+
+def _frontal(gate: LoadedModel, p: NDArray[np.float32]) -> View:
+    """Return the likelier of the frontal views."""
+    labels = gate.spec.labels
+    if View.HIP not in labels:
+        return View.PELVIS
+    hip, pelvis = p[labels.index(View.HIP)], p[labels.index(View.PELVIS)]
+    return View.HIP if hip > pelvis else View.PELVIS
+
+
+def worth_a_look(sight: Sight, found: Sequence[Candidate]) -> bool:
+    """Tell whether a view that the gate does not accept may be of a hip all the same.
+
+    Parameters
+    ----------
+    sight
+        What the gate says: where it is sure that this is none, it is believed.
+    found
+        What the localiser takes for hips, the best first.
+    """
+    return sight.p_other < _SURELY_NONE and bool(found) and found[0].score >= CLEAR_UNVALIDATED

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import combinations
 from typing import Final
 
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side
+from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side, View
 from hipnode.imaging import PreprocessSpec, preprocess, square_around
 from hipnode.nets import LoadedModel
 from hipnode.reading import sides
 from hipnode.reading.classify import preprocessing
+from hipnode.reading.verdict import SideIs
 
 _INSIDE: Final = 0.5
 _REACH: Final = 0.7
@@ -46,7 +48,12 @@ _SMALLEST_MM: Final = 80.0
 _SMALLEST_FIELD_MM: Final = 150.0
 """An image of a pelvis that claims to be smaller has a wrong spacing, which then says nothing."""
 
+_OFF_CENTRE: Final = 0.06
+"""A single hip nearer to the middle than this share of the width tells no side by its place."""
+
 ONE_HIP: Final = "Only one hip was found in the image; the other was not assessed."
+ONE_OF_TWO: Final = "This is a pelvis, and a hip was found on one side only."
+SIDES_DISAGREE: Final = "Laterality in the header contradicts where the hip lies in the image."
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,39 +194,48 @@ def _to_original(edges: Edges, mask_px: int, shape: tuple[int, ...]) -> Box | No
     return Box(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hips of an image, or why there are none."""
+
+    rois: list[HipROI] = field(default_factory=list)  # the patient's right first
+    abstention: Abstention | None = None
+    side: SideIs = SideIs.KNOWN
+    missing: Side | None = None  # the side of a pelvis on which none was found
+    notes: tuple[str, ...] = ()
+
+
 def hips(
-    found: list[Candidate], header: Header, shape: tuple[int, ...], turns: int
-) -> tuple[list[HipROI], Abstention | None, tuple[str, ...]]:
+    found: list[Candidate], header: Header, shape: tuple[int, ...], turns: int, view: View
+) -> Found:
     """Choose the hips among the candidates and say whose side each is.
 
     Parameters
     ----------
     found
         The best first.
+    header
+        Of the image.
     shape
         (rows, columns) of the upright image.
     turns
         How often `numpy.rot90` had to turn the stored image upright.
-
-    Returns
-    -------
-    rois, abstention, notes
-        Either hips, the patient's right first, or a reason why there are none.
+    view
+        As the gate tells it.
     """
     if not found:
-        return [], Abstention(AbstentionReason.HIP_NOT_FOUND), ()
+        return Found(abstention=Abstention(AbstentionReason.HIP_NOT_FOUND))
+    side, sure, note = sides.viewers_left(header, turns)
+    notes = (note,) if note else ()
     pair = _pair(found, max(shape))
     if pair is None:
-        return _single(found[0], header)
+        return _single(found[0], header, shape, view, side, sure, notes)
     image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
     if too_close := _too_close(image_left.box, image_right.box):
-        return [], too_close, ()
-    side, abstention, note = sides.viewers_left(header, turns)
-    if side is None:
-        return [], abstention, ()
+        return Found(abstention=too_close)
     right, left = (image_left, image_right) if side is Side.RIGHT else (image_right, image_left)
     rois = [_roi(Side.RIGHT, right), _roi(Side.LEFT, left)]
-    return rois, None, (note,) if note else ()
+    return Found(rois, None, sure, None, notes)
 
 
 def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
@@ -241,26 +257,53 @@ def _too_close(image_left: Box, image_right: Box) -> Abstention | None:
     if gap >= _CLOSEST:
         return None
     detail = f"the two regions found lie {gap:.2f} of their width apart, as in no adult's pelvis"
-    return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
+    return Abstention(AbstentionReason.NOT_ADULT, detail)
 
 
 def _single(
-    only: Candidate, header: Header
-) -> tuple[list[HipROI], Abstention | None, tuple[str, ...]]:
-    if header.laterality not in {"R", "L"}:
-        detail = "one hip in the image, and no Laterality in its header"
-        return [], Abstention(AbstentionReason.SIDE_UNKNOWN, detail), ()
-    return [_roi(Side(header.laterality), only)], None, (ONE_HIP,)
+    only: Candidate,
+    header: Header,
+    shape: tuple[int, ...],
+    view: View,
+    viewers_left: Side,
+    sure: SideIs,
+    notes: tuple[str, ...],
+) -> Found:
+    """Return the one hip that was found: its side by the header, else by where it lies."""
+    place = _side_by_place(only, shape, viewers_left)
+    said = Side(header.laterality) if header.laterality in {"R", "L"} else None
+    side = said or place
+    sureness = SideIs.KNOWN if said else sure
+    if said and place is not Side.UNKNOWN and place is not said and view is View.PELVIS:
+        sureness, notes = SideIs.UNSURE, (*notes, SIDES_DISAGREE)
+    if view is View.PELVIS and side is not Side.UNKNOWN:
+        return Found([_roi(side, only)], None, sureness, side.opposite, (*notes, ONE_OF_TWO))
+    told = () if said else notes
+    return Found([_roi(side, only)], None, sureness, None, (*told, ONE_HIP))
 
 
-def misshapen(roi: HipROI) -> Abstention | None:
-    """Return an abstention for a box of the (upright) image that is not that of one whole hip."""
+def _side_by_place(only: Candidate, shape: tuple[int, ...], viewers_left: Side) -> Side:
+    """Return whose side a single hip is, by the half of the image that it lies in."""
+    off_centre = only.centre[0] / shape[1] - 0.5
+    if abs(off_centre) < _OFF_CENTRE:
+        return Side.UNKNOWN
+    return viewers_left if off_centre < 0 else viewers_left.opposite
+
+
+class Shape(StrEnum):
+    """What a box of the upright image holds, by its shape."""
+
+    WHOLE = "whole"  # one whole hip
+    PART = "part"  # of a hip: the image's edge cuts it
+    TWO = "two"  # hips, run together
+
+
+def shape_of(roi: HipROI) -> Shape:
+    """Tell whether a box of the (upright) image is that of one whole hip."""
     share = roi.box.width_px / roi.box.height_px
-    if _NARROWEST <= share <= _WIDEST:
-        return None
-    what = "only a part of the hip is in the image" if share < 1 else "two hips run together"
-    detail = f"{what}: the box is {share:.2f} of its height wide"
-    return Abstention(AbstentionReason.HIP_NOT_FOUND, detail)
+    if share < _NARROWEST:
+        return Shape.PART
+    return Shape.WHOLE if share <= _WIDEST else Shape.TWO
 
 
 def unlike_an_adult(roi: HipROI, upright: Radiograph) -> Abstention | None:
@@ -275,7 +318,7 @@ def unlike_an_adult(roi: HipROI, upright: Radiograph) -> Abstention | None:
     if height_mm >= _SMALLEST_MM:
         return None
     detail = f"the hip's box is {height_mm:.0f} mm high, too small for an adult"
-    return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
+    return Abstention(AbstentionReason.NOT_ADULT, detail)
 
 
 def _roi(side: Side, candidate: Candidate) -> HipROI:

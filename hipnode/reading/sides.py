@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from hipnode.domain import Abstention, AbstentionReason, Header, Side
+from hipnode.domain import Header, Side
+from hipnode.reading.verdict import SideIs
 
 CONVENTION: Final = (
     "The header does not say which way the image faces: the patient's right was taken to be on "
     "the viewer's left."
+)
+CONTRADICTION: Final = (
+    "Patient Orientation contradicts the image as it was found upright: the side is not certain."
+)
+FROM_BEHIND: Final = (
+    "The view is PA and the header gives no Patient Orientation: the side is not certain."
 )
 _OPPOSITE: Final = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
@@ -47,25 +54,22 @@ def is_lateral(header: Header) -> bool:
     return found is not None and bool({"A", "P"} & set(found)) and bool({"H", "F"} & set(found))
 
 
-def viewers_left(header: Header, turns: int) -> tuple[Side | None, Abstention | None, str]:
+def viewers_left(header: Header, turns: int) -> tuple[Side, SideIs, str]:
     """Return whose side lies on the viewer's left once the image is upright.
 
     Returns
     -------
-    side, abstention, note
-        A side, with a note where it was assumed; or an abstention where the header contradicts
-        the image, or speaks of a view that the convention does not cover.
+    side, sure, note
+        The side; whether it is known, or only assumed although something speaks against it; and
+        what was assumed.
     """
     found = directions(header, turns)
     if found is not None:
         across, down = found
         if down == "F" and across in {"L", "R"}:
             # Rows lead to the patient's left: the right side is on the viewer's left.
-            return (Side.RIGHT if across == "L" else Side.LEFT), None, ""
-        as_stored = "\\".join(header.patient_orientation)
-        detail = f"Patient Orientation {as_stored} contradicts an image upright at {turns * 90} deg"
-        return None, Abstention(AbstentionReason.SIDE_UNKNOWN, detail), ""
+            return (Side.RIGHT if across == "L" else Side.LEFT), SideIs.KNOWN, ""
+        return Side.RIGHT, SideIs.UNSURE, CONTRADICTION
     if header.view_position.upper() == "PA":
-        detail = "View Position PA, and no Patient Orientation"
-        return None, Abstention(AbstentionReason.SIDE_UNKNOWN, detail), ""
-    return Side.RIGHT, None, CONVENTION
+        return Side.RIGHT, SideIs.UNSURE, FROM_BEHIND
+    return Side.RIGHT, SideIs.KNOWN, CONVENTION

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from hipnode import DISCLAIMER
-from hipnode.domain import Box, Decision, HipReading, Saliency
+from hipnode import DISCLAIMER, codes
+from hipnode.domain import Attention, Box, Decision, HipReading, Saliency, Task, Verdict
 from hipnode.reporting.request import SourceImage, findings_of
 from hipnode.reporting.terms import TERMS, leading_class, reason_of, words
 from hipnode.reporting.words import ascii_text, certainty, models_of
@@ -48,6 +48,7 @@ WARNING: Final[Colour] = (255, 214, 64)
 DEFINITE: Final[Colour] = (255, 122, 26)
 DOUBTFUL: Final[Colour] = (86, 190, 255)
 _OPACITY: Final = 0.6
+_DOUBTFUL: Final = "doubtful - expert review advised"
 
 
 def heatmap_png(source: SourceImage, maker: str = "hipnode") -> bytes:
@@ -241,16 +242,24 @@ def _cells(source: SourceImage) -> list[list[Said]]:
     if not source.hips:
         reading = source.reading
         reason = reading.abstention.reason if reading and reading.abstention else None
-        return [[(_DIM, "NOT ASSESSED", reason_of(reason).meaning)]]
+        look = reading is not None and reading.attention is Attention.NOW
+        colour, what = (WARNING, "LOOK NOW") if look else (_DIM, "NOT ASSESSED")
+        return [[(colour, what, reason_of(reason).meaning)]]
     ordered = sorted(source.hips, key=lambda hip: hip.roi.box.x0 + hip.roi.box.x1)
-    return [said_of(hip) for hip in ordered]
+    cells = [said_of(hip) for hip in ordered]
+    if source.missing is not None:
+        cells.append([(WARNING, f"{source.missing.value}: LOOK NOW", "no hip was found there")])
+    return cells
 
 
 def said_of(hip: HipReading) -> list[Said]:
     """Return what is said of a hip: one entry for each finding, or one for the abstention."""
     side = hip.roi.side.value
     if hip.abstention is not None:
-        return [(_DIM, f"{side}: NOT ASSESSED", reason_of(hip.abstention.reason).meaning)]
+        why = reason_of(hip.abstention.reason).meaning
+        if hip.verdict is Verdict.LOOK_NOW:
+            return [(WARNING, f"{side}: LOOK NOW", f"not judged: {why}")]
+        return [(_DIM, f"{side}: NOT ASSESSED", why)]
     said = []
     for finding in findings_of(hip):
         short, p = TERMS[finding.task].short, certainty(finding)
@@ -260,7 +269,9 @@ def said_of(hip: HipReading) -> list[Said]:
             kind = f", most likely {words(leading)}" if leading else ""
             said.append((colour, f"{side}: {short.upper()} {p}", f"suspected, definite{kind}"))
         elif finding.decision is Decision.DOUBTFUL:
-            sure = "doubtful - expert review advised"
+            because = [codes.CAVEATS[c.value].meaning for c in hip.caveats]
+            fracture = finding.task is Task.HIP_FRACTURE
+            sure = f"doubtful - {because[0]}" if because and fracture else _DOUBTFUL
             said.append((colour, f"{side}: {short.upper()}? {p}", sure))
         else:
             said.append((colour, f"{side}: no {short}", f"none detected (AI {p}) - not excluded"))

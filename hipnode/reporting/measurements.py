@@ -22,7 +22,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
-from hipnode.domain import Box, Finding, HipReading, ResultKind
+from hipnode.domain import Box, Decision, Finding, HipReading, ResultKind, Task
 from hipnode.reporting.documents import document, twins
 from hipnode.reporting.envelope import Study
 from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
@@ -39,6 +39,7 @@ from hipnode.reporting.terms import (
 from hipnode.reporting.words import (
     UNREVIEWED,
     ascii_text,
+    attention_of,
     headline,
     hip_sentences,
     image_sentence,
@@ -127,7 +128,8 @@ def _group(
         finding_type=concept(terms.answer(finding)),
         finding_sites=[
             hd.sr.FindingSite(
-                anatomic_location=concept(codes.PROXIMAL_FEMUR), laterality=concept(SIDES[side])
+                anatomic_location=concept(codes.PROXIMAL_FEMUR),
+                laterality=concept(SIDES[side]) if side in SIDES else None,
             )
         ],
         measurements=_probabilities(hip, finding),
@@ -138,6 +140,7 @@ def _group(
             hd.sr.QualitativeEvaluation(
                 name=concept(codes.IMAGE_QUALITY), value=concept(codes.QUALITY_MET)
             ),
+            *_caveats(hip, finding),
         ],
     )
     if capture is not None:
@@ -150,6 +153,18 @@ def _group(
             )
         )
     return group
+
+
+def _caveats(hip: HipReading, finding: Finding) -> list[hd.sr.QualitativeEvaluation]:
+    """Return why a suspicion is doubtful at most, coded."""
+    if finding.task is not Task.HIP_FRACTURE or finding.decision is not Decision.DOUBTFUL:
+        return []
+    return [
+        hd.sr.QualitativeEvaluation(
+            name=concept(codes.CAVEAT), value=concept(codes.CAVEATS[caveat.value])
+        )
+        for caveat in hip.caveats
+    ]
 
 
 def _region(image: Dataset, box: Box) -> hd.sr.ImageRegion:
@@ -217,7 +232,11 @@ def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
         name=concept(codes.QUALITATIVE_EVALUATIONS), relationship_type="CONTAINS"
     )
     sources = study.request.sources
-    items: list[hd.sr.ContentItem] = [_text(codes.COMMENT, f"{DISCLAIMER}. {headline(sources)}")]
+    when = codes.ATTENTIONS[attention_of(sources).value]
+    items: list[hd.sr.ContentItem] = [
+        _code(codes.ATTENTION, when),
+        _text(codes.COMMENT, f"{DISCLAIMER}. {headline(sources)}"),
+    ]
     items += [_text(codes.IMPRESSION, sentence) for sentence in hip_sentences(sources)]
     for number, source in enumerate(sources, start=1):
         items += not_assessed(source)
@@ -239,11 +258,14 @@ def not_assessed(source: SourceImage) -> list[hd.sr.CodeContentItem]:
         if reason in UNUSABLE:
             items.append(_code(codes.IMAGE_QUALITY, codes.QUALITY_UNUSABLE))
         return items
-    return [
+    items = [
         _code(HIP_NOT_ASSESSED[hip.roi.side], reason_of(hip.abstention.reason))
         for hip in source.hips
         if hip.abstention is not None
     ]
+    if source.missing is not None:
+        items.append(_code(HIP_NOT_ASSESSED[source.missing], codes.HIP_MISSING))
+    return items
 
 
 def _text(name: Concept, text: str) -> hd.sr.TextContentItem:

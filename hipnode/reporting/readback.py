@@ -61,7 +61,7 @@ def _measured(group: Any) -> Measured:
         if e.value.value in (codes.PRESENT.value, codes.ABSENT.value, codes.UNDETERMINED.value)
     ]
     return Measured(
-        side=sides[laterality.value],
+        side=Side.UNKNOWN if laterality is None else sides[laterality.value],
         box=(float(first[0]), float(first[1]), float(last[0]), float(last[1])),
         finding=group.finding_type.value,
         presence=answers[0],

@@ -15,7 +15,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from hipnode import __version__, codes
-from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind
+from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind, Side
 
 SRClass = Literal["comprehensive-3d", "comprehensive"]
 SR_CLASSES: Final[dict[SRClass, str]] = {
@@ -81,6 +81,11 @@ class SourceImage:
         if self.reading is None:
             return ()
         return tuple(h for h in self.reading.hips if h.abstention or findings_of(h))
+
+    @property
+    def missing(self) -> Side | None:
+        """The side of a pelvis on which no hip was found."""
+        return self.reading.missing if self.reading is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ SIDES: Final = {Side.RIGHT: codes.RIGHT, Side.LEFT: codes.LEFT}
 HIP_NOT_ASSESSED: Final = {
     Side.RIGHT: codes.RIGHT_HIP_NOT_ASSESSED,
     Side.LEFT: codes.LEFT_HIP_NOT_ASSESSED,
+    Side.UNKNOWN: codes.HIP_NOT_ASSESSED,
 }
 UNUSABLE: Final = frozenset({AbstentionReason.UNREADABLE, AbstentionReason.TOO_SMALL})
 """Reasons that are about the quality of the image (PS3.16 CID 6044)."""
@@ -24,8 +25,6 @@ PRESENCE: Final = {
     Decision.DOUBTFUL: codes.UNDETERMINED,
     Decision.ABSENT: codes.ABSENT,
 }
-
-_NEGATIVE: Final = frozenset({"none", "normal", "negative", "absent", "intact", "other"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +97,8 @@ def words(label: str) -> str:
 
 
 def positive_classes(finding: Finding) -> dict[str, float]:
-    """Return the classes that say yes, with their probabilities, the likeliest first.
-
-    A model's negative classes are named ``no_…``, ``none``, ``normal`` and the like.
-    """
-    positive = {
-        label: p
-        for label, p in finding.probabilities.items()
-        if label not in _NEGATIVE and not label.startswith(("no_", "not_"))
-    }
+    """Return the classes that say yes, as the bundle has them, the likeliest first."""
+    positive = {label: p for label, p in finding.probabilities.items() if label in finding.positive}
     return dict(sorted(positive.items(), key=lambda item: -item[1]))
 
 
@@ -125,7 +117,8 @@ def probability_name(task: Task, side: Side, label: str = "") -> Concept:
     reaches beyond the edge: "97" must not become "9". So the meaning is the side, a word and "AI".
     """
     initials = _INITIALS[task]
-    code = f"{side.value}_{initials}_{label}".strip("_")
+    letter = "U" if side is Side.UNKNOWN else side.value
+    code = f"{letter}_{initials}_{label}".strip("_")
     what = f"{words(label)} {initials.lower()}" if label else initials.lower()
     return codes.probability(code, f"{side.word} {what} AI")
 

@@ -16,7 +16,7 @@ from hipnode.domain import ResultKind
 from hipnode.reporting.documents import document
 from hipnode.reporting.envelope import Study
 from hipnode.reporting.measurements import concept, not_assessed
-from hipnode.reporting.words import TITLE, report_lines
+from hipnode.reporting.words import TITLE, attention_of, report_lines
 
 
 def text_report(study: Study) -> Dataset:
@@ -46,6 +46,12 @@ def text_report(study: Study) -> Dataset:
                 relationship_type="CONTAINS",
             )
         )
+    when = codes.ATTENTIONS[attention_of(study.request.sources).value]
+    items.append(
+        hd.sr.CodeContentItem(
+            name=concept(codes.ATTENTION), value=concept(when), relationship_type="CONTAINS"
+        )
+    )
     for source in study.request.sources:
         items += not_assessed(source)
     root.ContentSequence = hd.sr.ContentSequence(items)

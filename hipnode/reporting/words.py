@@ -6,8 +6,18 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from hipnode import DISCLAIMER
-from hipnode.domain import Decision, Finding, HipReading, ModelRef, Side, Task
+from hipnode import DISCLAIMER, codes
+from hipnode.domain import (
+    Attention,
+    Caveat,
+    Decision,
+    Finding,
+    HipReading,
+    ModelRef,
+    Side,
+    Task,
+    Verdict,
+)
 from hipnode.reporting.request import ReportRequest, SourceImage, findings_of
 from hipnode.reporting.terms import (
     TERMS,
@@ -31,6 +41,12 @@ _HEADLINES = {
     Decision.PRESENT: "suspected {} {}",
     Decision.DOUBTFUL: "possible {} {}",
     Decision.ABSENT: "no {} detected {}",
+}
+LOOK = "A person should look now."
+_WHEN = {
+    Attention.NOW: "LOOK NOW",
+    Attention.SOON: "Look soon",
+    Attention.ROUTINE: "Look in the usual order",
 }
 UNREVIEWED = f"Not reviewed by a physician. {DISCLAIMER}."
 
@@ -72,28 +88,55 @@ def certainty(finding: Finding) -> str:
     return percent(finding.p_positive, (point.doubtful_from, point.present_from))
 
 
-def finding_sentence(finding: Finding, side: Side) -> str:
-    """Return one finding about one hip, as a sentence or two."""
+def hip_name(side: Side) -> str:
+    """Return how a hip is called: by the patient's side, in words."""
+    return "Hip, SIDE NOT KNOWN" if side is Side.UNKNOWN else f"{side.word} hip"
+
+
+def attention_of(sources: Sequence[SourceImage]) -> Attention:
+    """Return how soon a person should look at a study: that of its most urgent image.
+
+    What nobody could read for a technical reason is for a person to read.
+    """
+    return Attention.most_urgent(
+        s.reading.attention if s.reading is not None else Attention.SOON for s in sources
+    )
+
+
+def finding_sentence(finding: Finding, side: Side, caveats: Sequence[Caveat] = ()) -> str:
+    """Return one finding about one hip, as a sentence or two.
+
+    ``caveats`` say why a fracture is doubtful at most.
+    """
     noun = TERMS[finding.task].noun
     point = finding.operating_point
     p = certainty(finding)
+    name = hip_name(side)
     if finding.task is Task.FRACTURE_RISK:
         return _risk_sentence(finding, side)
     if finding.decision is Decision.PRESENT:
         kind = _type_words(finding)
         return (
-            f"{side.word} hip: SUSPECTED {noun.upper()}, definite (AI probability {p}; definite "
+            f"{name}: SUSPECTED {noun.upper()}, definite (AI probability {p}; definite "
             f"from {threshold(point.present_from)}).{kind} Expert review advised."
         )
     if finding.decision is Decision.DOUBTFUL:
+        because = _because(caveats) if finding.task is Task.HIP_FRACTURE else ""
         return (
-            f"{side.word} hip: POSSIBLE {noun.upper()}, doubtful (AI probability {p}; doubtful "
+            f"{name}: POSSIBLE {noun.upper()}, doubtful (AI probability {p}; doubtful "
             f"from {threshold(point.doubtful_from)}, definite from "
-            f"{threshold(point.present_from)}). Neither confirmed nor excluded; expert review "
-            "advised."
+            f"{threshold(point.present_from)}).{because} Neither confirmed nor excluded; expert "
+            "review advised."
         )
     occult = " An occult fracture is not excluded." if noun == "fracture" else ""
-    return f"{side.word} hip: no {noun} detected (AI probability {p}).{occult}"
+    return f"{name}: no {noun} detected (AI probability {p}).{occult}"
+
+
+def _because(caveats: Sequence[Caveat]) -> str:
+    """Return why a suspicion is doubtful at most, as a sentence."""
+    if not caveats:
+        return ""
+    return f" Doubtful because {'; '.join(codes.CAVEATS[c.value].meaning for c in caveats)}."
 
 
 def _risk_sentence(finding: Finding, side: Side) -> str:
@@ -107,7 +150,7 @@ def _risk_sentence(finding: Finding, side: Side) -> str:
         Decision.ABSENT: "no high fracture risk detected",
     }[finding.decision]
     advice = "" if finding.decision is Decision.ABSENT else " Clinical correlation advised."
-    return f"{side.word} hip: {said} (AI probability: {classes}).{advice}"
+    return f"{hip_name(side)}: {said} (AI probability: {classes}).{advice}"
 
 
 def scope(sources: Sequence[SourceImage]) -> str:
@@ -129,7 +172,15 @@ def _type_words(finding: Finding) -> str:
 def abstention_sentence(hip: HipReading) -> str:
     """Return why nothing is said of one hip."""
     assert hip.abstention is not None  # noqa: S101 - the caller asks only for such hips
-    return f"{hip.roi.side.word} hip: NOT ASSESSED - {reason_of(hip.abstention.reason).meaning}."
+    why = reason_of(hip.abstention.reason).meaning
+    if hip.verdict is Verdict.LOOK_NOW:
+        return f"{hip_name(hip.roi.side)}: NOT JUDGED - {why}. {LOOK}"
+    return f"{hip_name(hip.roi.side)}: NOT ASSESSED - {why}."
+
+
+def missing_sentence(side: Side) -> str:
+    """Return what is said of a side of a pelvis on which no hip was found."""
+    return f"{hip_name(side)}: NOT FOUND on an image of the pelvis. {LOOK}"
 
 
 def image_name(source: SourceImage, number: int) -> str:
@@ -152,7 +203,9 @@ def image_sentence(source: SourceImage, number: int) -> str:
         why = ascii_text(source.failure, 120).rstrip(".")
         return f"{name}: NOT ASSESSED - technical failure ({why})."
     if source.reading.abstention is not None:
-        return f"{name}: NOT ASSESSED - {reason_of(source.reading.abstention.reason).meaning}."
+        look = f" {LOOK}" if source.reading.abstention.attention is Attention.NOW else ""
+        why = reason_of(source.reading.abstention.reason).meaning
+        return f"{name}: NOT ASSESSED - {why}.{look}"
     notes = "; ".join(ascii_text(note, 160).rstrip(".") for note in source.notes)
     return f"{name}: read." + (f" Note: {notes}." if notes else "")
 
@@ -163,7 +216,7 @@ def hip_sentences(sources: Sequence[SourceImage]) -> list[str]:
     Where several images say the same of a hip in the same words, they say it once.
     """
     sentences: list[str] = []
-    for side in (Side.RIGHT, Side.LEFT):
+    for side in Side:
         said: dict[str, list[int]] = {}
         ranked = sorted(_statements(sources, side), key=lambda item: item[0])
         for _, number, sentence in ranked:
@@ -176,44 +229,57 @@ def hip_sentences(sources: Sequence[SourceImage]) -> list[str]:
 def _statements(sources: Sequence[SourceImage], side: Side) -> list[tuple[int, int, str]]:
     statements = []
     for number, source in enumerate(sources, start=1):
+        if source.missing is side:
+            statements.append((-1, number, missing_sentence(side)))
         for hip in (h for h in source.hips if h.roi.side is side):
             if hip.abstention is not None:
-                statements.append((3, number, abstention_sentence(hip)))
+                rank = -1 if hip.verdict is Verdict.LOOK_NOW else 3
+                statements.append((rank, number, abstention_sentence(hip)))
             for finding in findings_of(hip):
-                sentence = finding_sentence(finding, side)
+                sentence = finding_sentence(finding, side, hip.caveats)
                 statements.append((_RANK.index(finding.decision), number, sentence))
     return statements
 
 
 def _with_images(sentence: str, numbers: Sequence[int]) -> str:
-    side, rest = sentence.split(" hip: ", 1)
+    name, rest = sentence.split(": ", 1)
     which = ", ".join(str(n) for n in numbers)
-    return f"{side} hip (image{'s' if len(numbers) > 1 else ''} {which}): {rest}"
+    return f"{name} (image{'s' if len(numbers) > 1 else ''} {which}): {rest}"
 
 
 def headline(sources: Sequence[SourceImage]) -> str:
-    """Return the whole report in one line: of each hip, the most serious of all images."""
+    """Return the whole report in one line: of each hip, the most serious of all images.
+
+    What nobody could judge stands first: a person has to.
+    """
     worst: dict[tuple[Side, str], Decision] = {}
+    look: set[Side] = {s.missing for s in sources if s.missing}
     abstained: set[Side] = set()
+    either = False
     for hip in (h for s in sources for h in s.hips):
-        if hip.abstention is not None:
+        if hip.verdict is Verdict.LOOK_NOW:
+            look.add(hip.roi.side)
+        elif hip.abstention is not None:
             abstained.add(hip.roi.side)
+        either |= Caveat.EITHER_HIP in hip.caveats
         for finding in findings_of(hip):
             key = (hip.roi.side, TERMS[finding.task].noun)
             worst[key] = min(worst.get(key, finding.decision), finding.decision, key=_RANK.index)
-    parts = []
+    parts = [f"{_sides(look)} hip could not be judged"] if look else []
     for decision in _RANK:
         for noun in dict.fromkeys(noun for (_, noun), d in worst.items() if d is decision):
             sides = {side for (side, n), d in worst.items() if n == noun and d is decision}
-            parts.append(_HEADLINES[decision].format(noun, _sides(sides)))
+            one_of = either and decision is Decision.DOUBTFUL and len(sides) > 1
+            where = f"{_sides(sides, 'or')} (not told apart)" if one_of else _sides(sides)
+            parts.append(_HEADLINES[decision].format(noun, where))
     if unread := abstained - {side for side, _ in worst}:
         parts.append(f"not assessed {_sides(unread)}")
     text = "; ".join(parts) or "no hip was assessed"
-    return text[0].upper() + text[1:] + "."
+    return f"{_WHEN[attention_of(sources)]}. {text[0].upper()}{text[1:]}."
 
 
-def _sides(sides: set[Side]) -> str:
-    return " and ".join(s.word for s in (Side.RIGHT, Side.LEFT) if s in sides)
+def _sides(sides: set[Side], joint: str = "and") -> str:
+    return f" {joint} ".join(s.word for s in Side if s in sides)
 
 
 def models_of(sources: Sequence[SourceImage]) -> dict[ModelRef, Finding]:

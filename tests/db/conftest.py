@@ -13,6 +13,7 @@ import pytest
 from hipnode.domain import (
     Abstention,
     AbstentionReason,
+    Attention,
     Header,
     Job,
     JobKind,
@@ -106,12 +107,16 @@ class Bench:
         return job
 
     def report(
-        self, job: Job | None = None, objects: int = 1, to: tuple[str, ...] = ("pacs",)
+        self,
+        job: Job | None = None,
+        objects: int = 1,
+        to: tuple[str, ...] = ("pacs",),
+        attention: Attention = Attention.ROUTINE,
     ) -> Job:
         """Do one report job."""
         job = job or self.take(JobKind.REPORT)
         results = [self.new_result() for _ in range(objects)]
-        self.store.ledger.finish_report(job, results, to)
+        self.store.ledger.finish_report(job, results, to, attention=attention)
         return job
 
     def new_result(self, **more: Any) -> NewResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hipnode.domain import JobKind
+from hipnode.domain import Attention, JobKind
 from tests.db.conftest import MODELS, Bench
 from tests.db.test_ledger import QUEUED, reported
 
@@ -48,6 +48,17 @@ def test_destinations_do_not_wait_for_each_other(bench: Bench) -> None:
         bench.take(JobKind.DELIVER, destination="away"), "away", count_attempt=False
     )
     assert bench.take(JobKind.DELIVER).destination == "here"
+
+
+def test_what_a_person_should_look_at_now_is_sent_first(
+    bench: Bench,
+) -> None:
+    reported(bench, "1")
+    bench.clock.forward(10)
+    bench.receive("2.1", "2")
+    bench.read()
+    bench.report(attention=Attention.NOW)
+    assert [bench.deliver().study_instance_uid for _ in range(2)] == ["2", "1"]
 
 
 def test_an_urgent_study_overtakes_others_but_no_version_overtakes_its_own(bench: Bench) -> None:

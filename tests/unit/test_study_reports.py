@@ -10,6 +10,7 @@ import pytest
 from hipnode.domain import (
     Abstention,
     AbstentionReason,
+    Attention,
     Box,
     Decision,
     Finding,
@@ -70,8 +71,10 @@ def test_the_outcome_of_a_study(readings: list[Reading | str], outcome: StudyOut
 
 def test_the_rules_can_silence_anything_but_a_finding() -> None:
     quiet = ReportSettings(negative="audit", abstained="audit", failed="audit")
-    assert [reports.is_reported(o, quiet) for o in StudyOutcome] == [True, False, False, False]
-    assert all(reports.is_reported(o, ReportSettings()) for o in StudyOutcome)
+    usual = [reports.is_reported(o, Attention.SOON, quiet) for o in StudyOutcome]
+    assert usual == [True, False, False, False]
+    assert all(reports.is_reported(o, Attention.NOW, quiet) for o in StudyOutcome)
+    assert all(reports.is_reported(o, Attention.ROUTINE, ReportSettings()) for o in StudyOutcome)
 
 
 def destination(name: str, **changes: object) -> DestinationSettings:

@@ -137,8 +137,10 @@ class Worker:
         ledger = self._store.ledger
         images = ledger.readings(job.study_instance_uid, job.model_set)
         outcome = reports.outcome_of(found for _, found in images)
-        if not reports.is_reported(outcome, self._settings.report):
-            ledger.finish_report(job, [], reason=f"{outcome}: for the audit log only")
+        attention = reports.attention_of(found for _, found in images)
+        if not reports.is_reported(outcome, attention, self._settings.report):
+            reason = f"{outcome}: for the audit log only"
+            ledger.finish_report(job, [], reason=reason, attention=attention)
             return
         instances = [instance for instance, _ in images]
         destinations = reports.destinations_of(instances, self._settings.destinations)
@@ -157,7 +159,7 @@ class Worker:
         reach(Point.REPORT_BUILT)
         results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
         mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
-        ledger.finish_report(job, results, mended=mended)
+        ledger.finish_report(job, results, mended=mended, attention=attention)
 
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
         path = self._store.files.path(instance.path)

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, select, update
 
-from hipnode.domain import AuditEvent, Job, JobKind, JobState, Reading, ResultKind
+from hipnode.domain import Attention, AuditEvent, Job, JobKind, JobState, Reading, ResultKind
 from hipnode.errors import LeaseLost
 from hipnode.faults import Point, reach
 from hipnode.storage.database.dialects import in_both, run
@@ -261,6 +261,7 @@ class Ledger(Recovery):
         *,
         reason: str = "",
         mended: Sequence[str] = (),
+        attention: Attention = Attention.ROUTINE,
     ) -> None:
         """Write what was made, and queue its deliveries.
 
@@ -278,6 +279,8 @@ class Ledger(Recovery):
         mended
             What of the study's identity could not be carried over as it came: attributes by
             keyword, never their values.
+        attention
+            How soon a person should look: urgent results are sent first.
 
         Raises
         ------
@@ -290,6 +293,7 @@ class Ledger(Recovery):
             detail={
                 "version": held.version,
                 "model_set": held.model_set,
+                "attention": attention,
                 "objects": [[r.kind, r.sop_instance_uid, r.sha256] for r in results],
             }
             | ({"reason": reason} if reason else {})
@@ -302,7 +306,7 @@ class Ledger(Recovery):
                 number = _store_result(connection, now, held, made)
                 where = destinations if made.destinations is None else made.destinations
                 for name in where:
-                    outbox.enqueue(self._queue, connection, now, done, number, name)
+                    outbox.enqueue(self._queue, connection, now, done, number, name, attention)
             reach(Point.REPORT_WRITTEN)
 
         self._database.write(work)

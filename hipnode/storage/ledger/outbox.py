@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from hipnode.domain import JobKind
+from hipnode.domain import Attention, JobKind
 from hipnode.storage.database.dialects import in_both, run
-from hipnode.storage.database.schema import destination, job, to_us
+from hipnode.storage.database.schema import PRIORITIES, destination, job, to_us
 from hipnode.storage.ledger.jobs import IS_QUEUED, Queue
+
+_STEPS: Final = {Attention.NOW: 4, Attention.SOON: 1, Attention.ROUTINE: 0}
+"""How many steps of priority what was found is worth."""
 
 
 def enqueue(
@@ -20,11 +23,14 @@ def enqueue(
     report: Row[Any],
     result_id: int,
     name: str,
+    attention: Attention,
 ) -> None:
     """Put an object in a destination's outbox.
 
-    Urgent studies overtake others there, but no object overtakes an earlier one of its own study.
+    Urgent studies overtake others there, those by rule and those by what was found; but no object
+    overtakes an earlier one of its own study.
     """
+    priority = min(PRIORITIES[0], report.priority + _STEPS[attention])
     run(connection, _KNOW, {"name": name})
     before = connection.execute(
         select(func.max(job.c.position_us)).where(
@@ -34,7 +40,7 @@ def enqueue(
             job.c.destination == name,
         )
     ).scalar()
-    position = to_us(now - report.priority * queue.ageing)
+    position = to_us(now - priority * queue.ageing)
     queue.enqueue(
         connection,
         now,
@@ -43,7 +49,7 @@ def enqueue(
         study_instance_uid=report.study_instance_uid,
         patient_id=report.patient_id,
         accession_number=report.accession_number,
-        priority=report.priority,
+        priority=priority,
         result_id=result_id,
         destination=name,
         model_set=report.model_set,

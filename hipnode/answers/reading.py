@@ -1,0 +1,67 @@
+"""A reading as one JSON document. Its keys are stable: programs of others rely on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hipnode import DISCLAIMER
+from hipnode.domain import HipReading, Reading
+
+
+def document(path: Path, reading: Reading) -> dict[str, Any]:
+    """Return the JSON document of one image; its keys are stable."""
+    return {
+        "file": str(path),
+        "sop_instance_uid": reading.sop_instance_uid,
+        "abstained": reading.abstention.reason.value if reading.abstention else None,
+        "detail": reading.abstention.detail if reading.abstention else "",
+        "attention": reading.attention.value,
+        "view": reading.view.value if reading.view else None,
+        "missing": reading.missing.value if reading.missing else None,
+        "hips": [_hip_document(hip) for hip in reading.hips],
+        "notes": list(reading.notes),
+        "model_set": reading.model_set,
+        "model_set_digest": reading.model_set_digest,
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _hip_document(hip: HipReading) -> dict[str, Any]:
+    box = hip.roi.box
+    base = {
+        "side": hip.roi.side.value,
+        "box": [box.x0, box.y0, box.x1, box.y1],
+        "verdict": hip.verdict.value,
+        "attention": hip.attention.value,
+        "caveats": [caveat.value for caveat in hip.caveats],
+        "abstained": hip.abstention.reason.value if hip.abstention else None,
+        "detail": hip.abstention.detail if hip.abstention else "",
+        "probabilities": None,
+        "decision": None,
+        "operating_point": None,
+        "findings": [],
+    }
+    findings = [
+        {
+            "task": f.task.value,
+            "label": f.label,
+            "probabilities": f.probabilities,
+            "p_positive": f.p_positive,
+            "p_alone": f.p_alone,
+            "decision": f.decision.value,
+            "operating_point": {
+                "name": f.operating_point.name,
+                "doubtful_from": f.operating_point.doubtful_from,
+                "present_from": f.operating_point.present_from,
+            },
+            "model": f.model.name,
+            "model_version": f.model.version,
+            "model_digest": f.model.digest,
+        }
+        for f in hip.findings
+    ]
+    if findings:  # the first is the fracture classifier's: what most callers want
+        first = {k: findings[0][k] for k in ("probabilities", "decision", "operating_point")}
+        return base | first | {"findings": findings}
+    return base

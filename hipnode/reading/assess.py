@@ -1,0 +1,243 @@
+"""From the hips that were found to what is said of each: measured, judged together, worded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from hipnode.domain import (
+    Abstention,
+    Caveat,
+    Decision,
+    Finding,
+    Header,
+    HipReading,
+    HipROI,
+    Radiograph,
+    Side,
+    Verdict,
+    View,
+)
+from hipnode.nets import LoadedModel, ModelSet, Role
+from hipnode.reading import classify, localise
+from hipnode.reading.gates import CLEAR_UNVALIDATED, ReadPolicy
+from hipnode.reading.localise import Shape
+from hipnode.reading.pair import Together, judge_together
+from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
+
+LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
+IN_WORDS: Final = {
+    Role.FRACTURE: "Fracture",
+    Role.OSTEOPOROSIS: "Osteoporosis",
+    Role.RISK: "Risk of fracture",
+}
+CLEAR: Final = 0.75
+"""A hip that the localiser scores lower may be none. On real radiographs broken hips score 0.83 to
+0.96."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A classifier, and what the header gives it beside the image."""
+
+    model: LoadedModel
+    covariates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The image that the hips lie in: canonical, of a view, with sides that are sure or not."""
+
+    image: Radiograph
+    header: Header
+    view: View
+    side: SideIs
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One hip's figures."""
+
+    adult: Abstention | None  # why it is no adult's
+    metal: Metal
+    p_metal: float
+    scores: classify.Scores  # of the fracture model
+    at: int  # its row there
+
+    @property
+    def p_alone(self) -> float:
+        """P(fracture) of this hip, whatever the other is like."""
+        return float(self.scores.p_positive[self.at])
+
+    @property
+    def usual(self) -> bool:
+        """Whether the hip is like those that the fracture model knows."""
+        return self.scores.usual is None or bool(self.scores.usual[self.at])
+
+
+def assess(
+    seen: Seen, rois: list[HipROI], models: ModelSet, chosen: list[Chosen], policy: ReadPolicy
+) -> tuple[list[HipReading], tuple[str, ...]]:
+    """Return a reading of each hip, and notes on what was left out.
+
+    Parameters
+    ----------
+    seen
+        The image.
+    rois
+        The hips in it, in its pixels.
+    models, chosen
+        The gates, and the classifiers that read this image.
+    policy
+        What the site wants to be read.
+
+    References
+    ----------
+    Gale 2017, Methods (metal gate); Murphy 2022, Methods (CNN2 on the localised hip).
+    """
+    fracture = next(c for c in chosen if c.model.spec.role is Role.FRACTURE)
+    measured = _measure(seen, rois, models, fracture, policy)
+    together = _together(rois, measured)
+    judged = [
+        judge(_facts(seen, roi, m, _decision(fracture, m, together, roi)))
+        for roi, m in zip(rois, measured, strict=True)
+    ]
+    if len(judged) == 2:
+        first, second = judged
+        judged = [beside(first, second), beside(second, first)]
+    hips = [
+        _reading(roi, m, j, fracture, together)
+        for roi, m, j in zip(rois, measured, judged, strict=True)
+    ]
+    others = [c for c in chosen if c is not fracture]
+    return _with_others(hips, seen, others)
+
+
+def _measure(
+    seen: Seen, rois: list[HipROI], models: ModelSet, fracture: Chosen, policy: ReadPolicy
+) -> list[_Measured]:
+    adult = [
+        localise.unlike_an_adult(r, seen.image) if seen.header.age_years is None else None
+        for r in rois
+    ]
+    pixels = seen.image.pixels
+    p_metal = classify.run(models.metal, pixels, rois).p_positive
+    scores = classify.run(fracture.model, pixels, rois, fracture.covariates)
+    point = models.metal.spec.operating_point
+    levels = {Decision.ABSENT: Metal.NONE, Decision.DOUBTFUL: Metal.POSSIBLE}
+    made = []
+    for i in range(len(rois)):
+        metal = levels.get(point.decide(float(p_metal[i])), Metal.SURE)
+        if policy.read_implants and metal is Metal.SURE:
+            metal = Metal.POSSIBLE
+        made.append(_Measured(adult[i], metal, float(p_metal[i]), scores, i))
+    return made
+
+
+def _together(rois: Sequence[HipROI], measured: Sequence[_Measured]) -> Together | None:
+    """Judge two hips together, where the model speaks of both."""
+    if len(rois) != 2 or any(m.adult or m.metal is Metal.SURE for m in measured):
+        return None
+    if not all(np.isfinite(m.p_alone) for m in measured):
+        return None
+    p = {roi.side: m.p_alone for roi, m in zip(rois, measured, strict=True)}
+    return judge_together(p[Side.RIGHT], p[Side.LEFT])
+
+
+def _p_judged(measured: _Measured, together: Together | None, side: Side) -> float:
+    if together is None:
+        return measured.p_alone
+    return together.right if side is Side.RIGHT else together.left
+
+
+def _decision(
+    fracture: Chosen, measured: _Measured, together: Together | None, roi: HipROI
+) -> Decision | None:
+    """Return what the operating point makes of a hip, given the other one."""
+    p = _p_judged(measured, together, roi.side)
+    point = fracture.model.spec.operating_point
+    if not np.isfinite(p):  # a network that gives no number has said nothing
+        return None
+    decision = classify.decide(fracture.model.spec, measured.scores, measured.at, p)
+    if together is not None and _one_of_them(together, point.doubtful_from):
+        return Decision.DOUBTFUL
+    return decision
+
+
+def _one_of_them(together: Together, from_p: float) -> bool:
+    """Tell whether one hip is suspected, and the figures do not say which."""
+    return together.either >= from_p and not together.tells_apart
+
+
+def _facts(seen: Seen, roi: HipROI, measured: _Measured, decision: Decision | None) -> Facts:
+    clear_from = CLEAR_UNVALIDATED if seen.view is View.OTHER else CLEAR
+    return Facts(
+        adult=measured.adult is None,
+        metal=measured.metal,
+        view=seen.view,
+        clear=roi.score >= clear_from and localise.shape_of(roi) is not Shape.TWO,
+        usual=measured.usual,
+        extent=Extent.CUT_OFF if localise.shape_of(roi) is Shape.PART else Extent.WHOLE,
+        side=SideIs.UNKNOWN if roi.side is Side.UNKNOWN else seen.side,
+        fracture=decision,
+    )
+
+
+def _reading(
+    roi: HipROI,
+    measured: _Measured,
+    judgement: Judgement,
+    fracture: Chosen,
+    together: Together | None,
+) -> HipReading:
+    if judgement.reason is not None:
+        return HipReading(roi, abstention=Abstention(judgement.reason, _detail(measured, roi)))
+    p = _p_judged(measured, together, roi.side)
+    decision = {
+        Verdict.DEFINITE: Decision.PRESENT,
+        Verdict.DOUBTFUL: Decision.DOUBTFUL,
+    }.get(judgement.verdict, Decision.ABSENT)
+    made = classify.finding(
+        fracture.model, measured.scores, measured.at, roi, p_judged=p, decision=decision
+    )
+    caveats = judgement.caveats
+    from_p = fracture.model.spec.operating_point.doubtful_from
+    if together is not None and _one_of_them(together, from_p):
+        caveats += (Caveat.EITHER_HIP,)
+    return HipReading(roi, (made,), caveats=caveats)
+
+
+def _detail(measured: _Measured, roi: HipROI) -> str:
+    """Return the figures behind a hip of which nothing is said, for the audit log."""
+    if measured.adult is not None:
+        return measured.adult.detail
+    share = roi.box.width_px / roi.box.height_px
+    parts = [f"box {share:.2f} of its height wide", f"P(implant) = {measured.p_metal:.3f}"]
+    parts.append(f"P(fracture) = {measured.p_alone:.3f}")
+    if measured.scores.distance is not None:
+        parts.append(f"distance {float(measured.scores.distance[measured.at]):.1f}")
+    parts.append(f"localiser {roi.score:.2f}")
+    return "; ".join(parts)
+
+
+def _with_others(
+    hips: list[HipReading], seen: Seen, others: Sequence[Chosen]
+) -> tuple[list[HipReading], tuple[str, ...]]:
+    """Add what the other classifiers find, on hips that were judged and are known to be theirs."""
+    left_out = []
+    at = [i for i, hip in enumerate(hips) if hip.abstention is None]
+    if seen.view is View.OTHER:
+        return hips, ()
+    for one in others if at else ():
+        rois = [hips[i].roi for i in at]
+        found = classify.findings(one.model, seen.image.pixels, rois, one.covariates)
+        for i, made in zip(at, found, strict=True):
+            if isinstance(made, Finding):
+                hips[i] = replace(hips[i], findings=(*hips[i].findings, made))
+            else:
+                task = IN_WORDS[one.model.spec.role]
+                left_out.append(LEFT_OUT.format(task=task, side=hips[i].roi.side.word))
+    return hips, tuple(left_out)
