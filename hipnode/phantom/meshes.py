@@ -60,20 +60,25 @@ def _add(image: Array, corners: Array, low: Ints, size: int) -> None:
     keep = np.abs(area) > 1e-12
     a, b, c, area, low = a[keep], b[keep], c[keep], area[keep], low[keep]
     offset = np.arange(size)
-    x = low[:, 0, None, None] + offset[None, None, :]
-    y = low[:, 1, None, None] + offset[None, :, None]
+    x = (low[:, 0, None] + offset).astype(float)  # (n, size): columns, and y the rows
+    y = (low[:, 1, None] + offset).astype(float)
 
-    def weight(p: Array, q: Array) -> Array:
-        px, py, qx, qy = (w[:, None, None] for w in (p[:, 0], p[:, 1], q[:, 0], q[:, 1]))
-        return np.asarray(((qx - px) * (y - py) - (qy - py) * (x - px)) / area[:, None, None])
+    def plane(p: Array, q: Array) -> tuple[Array, Array]:
+        """Return a corner's weight as a term of y and a term of x, whose sum it is."""
+        dx, dy = ((q[:, i] - p[:, i]) / area for i in (0, 1))
+        down = dx[:, None] * (y - p[:, 1, None])
+        return down, -dy[:, None] * (x - p[:, 0, None])
 
-    wa, wb, wc = weight(b, c), weight(c, a), weight(a, b)
-    covered = (wa >= 0) & (wb >= 0) & (wc >= 0)
-    covered &= (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
-    depth = wa * a[:, 2, None, None] + wb * b[:, 2, None, None] + wc * c[:, 2, None, None]
-    depth *= np.sign(area)[:, None, None]
-    x, y = np.broadcast_arrays(x, y)
-    flat = np.bincount(
-        (y[covered] * image.shape[1] + x[covered]), depth[covered], minlength=image.size
-    )
-    image += flat.reshape(image.shape)
+    planes = (plane(b, c), plane(c, a), plane(a, b))
+    covered = ((y >= 0) & (y < image.shape[0]))[:, :, None] & (
+        (x >= 0) & (x < image.shape[1])
+    )[:, None, :]
+    for down, across in planes:
+        covered &= down[:, :, None] >= -across[:, None, :]
+    n, row, column = np.nonzero(covered)
+    depth = np.zeros(len(n))
+    for (down, across), corner in zip(planes, (a, b, c), strict=True):
+        depth += (down[n, row] + across[n, column]) * corner[n, 2]
+    depth *= np.sign(area)[n]
+    at = (low[n, 1] + row) * image.shape[1] + low[n, 0] + column
+    image += np.bincount(at, depth, minlength=image.size).reshape(image.shape)
