@@ -3,7 +3,7 @@
 numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
-from hipnode.imaging.canonical import Canonical, as_stored, by_header, is_lateral
+from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
 from hipnode.imaging.decode import MAX_PIXELS, decode, load
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
@@ -22,7 +22,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "Canonical",
     "PreprocessSpec",
-    "as_stored",
+    "as_shown",
     "by_header",
     "crop",
     "decode",

@@ -83,7 +83,7 @@ class Canonical:
         if spacing_mm is not None and self.aspect != 1:
             spacing_mm = (min(spacing_mm),) * 2
         pixels = self.picture(stored.pixels)
-        return replace(stored, pixels=pixels, spacing_mm=spacing_mm, aspect=1.0)
+        return Radiograph(pixels, spacing_mm, stored.spacing_calibrated, stored.notes)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Return where a point of the stored image lies in the canonical picture.
@@ -192,14 +192,15 @@ def by_header(header: Header, stored: Radiograph) -> Canonical | None:
     found = directions(header)
     if found is None:
         return None
-    plain = as_stored(stored)
     for turns in range(4):
         across, down = turned(found, turns)
         if down == "F" and across in {"L", "R"}:
-            return replace(plain, turns=turns, mirrored=across == "R")
+            shape = stored.rows, stored.columns
+            return Canonical(shape, turns, across == "R", stored.aspect or 1.0)
     return None
 
 
-def as_stored(stored: Radiograph) -> Canonical:
-    """Return the way that leaves an image as it is, except that its pixels become square."""
-    return Canonical((stored.rows, stored.columns), aspect=stored.aspect or 1.0)
+def as_shown(stored: Radiograph) -> Canonical:
+    """Return the way to an image as its file asks to be shown; most ask for nothing."""
+    shape, aspect = (stored.rows, stored.columns), stored.aspect or 1.0
+    return Canonical(shape, stored.shown_turns, stored.shown_mirrored, aspect)

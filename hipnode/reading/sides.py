@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hipnode.domain import Header, Radiograph
-from hipnode.imaging import Canonical, as_stored, by_header
+from hipnode.imaging import Canonical, as_shown, by_header
 from hipnode.imaging.canonical import directions, turned
 from hipnode.reading.verdict import SideIs
 
@@ -53,8 +53,8 @@ class Facing:
 
 
 def as_header_says(header: Header, stored: Radiograph) -> Canonical:
-    """Return the way to the canonical picture by Patient Orientation; without it, as stored."""
-    return by_header(header, stored) or as_stored(stored)
+    """Return the way to the canonical picture by Patient Orientation, else by EXIF Orientation."""
+    return by_header(header, stored) or as_shown(stored)
 
 
 def facing(header: Header, stored: Radiograph, turns: int) -> Facing:
@@ -69,7 +69,7 @@ def facing(header: Header, stored: Radiograph, turns: int) -> Facing:
         take it for upright.
     """
     found, told = directions(header), by_header(header, stored)
-    canonical = (told or as_stored(stored)).turned(turns)
+    canonical = (told or as_shown(stored)).turned(turns)
     if told and not turns:
         return Facing(canonical)
     if found:

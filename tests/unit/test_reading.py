@@ -385,6 +385,7 @@ def test_a_single_hip_s_side_is_the_header_s() -> None:
     known = Header(**{**_fields(HEADER), "laterality": "L"})  # type: ignore[arg-type]
     (hip,) = read(known, image, MODELS, ReadPolicy()).hips
     assert hip.roi.side is Side.LEFT
+    assert hip.roi.looks_like is Side.RIGHT  # to a network: it lies on the viewer's left
 
 
 def test_metal_ends_the_reading_of_its_own_hip_only() -> None:

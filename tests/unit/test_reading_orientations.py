@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 import hipnode
 from hipnode import imaging, nets
@@ -100,3 +101,34 @@ def near(box: Box, truth: Box, down: float, across: float) -> bool:
     xs = abs(box.x0 * across - truth.x0), abs(box.x1 * across - truth.x1)
     ys = abs(box.y0 * down - truth.y0), abs(box.y1 * down - truth.y1)
     return max(*xs, *ys) <= 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_exif_orientation_tells_how_a_picture_lies(
+    orientation: int, suffix: str, tmp_path: Path
+) -> None:
+    _, image, _ = sample("fracture")
+    upright = Image.fromarray((image.pixels * 255).astype(np.uint8))
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    stored = ImageOps.exif_transpose(_tagged(upright, back, tmp_path / f"upright{suffix}"))
+    path = tmp_path / f"stored{suffix}"
+    _tagged(stored, orientation, path)
+    _, upright_read = imaging.load_picture(tmp_path / f"upright{suffix}")
+    header, picture = imaging.load_picture(path)
+    seen = imaging.as_shown(picture).picture(picture.pixels)
+    assert np.abs(seen - upright_read.pixels).max() < (0.1 if suffix == ".jpg" else 1e-6)
+    reading = read(header, picture, models(), ReadPolicy())
+    plain = read(header, replace(upright_read, shown_turns=0, shown_mirrored=False), models(),
+                 ReadPolicy())  # fmt: skip
+    way = imaging.as_shown(picture)
+    for hip, truth in zip(reading.hips, plain.hips, strict=True):
+        assert hip.roi.side is truth.roi.side
+        assert near(way.box(hip.roi.box), truth.roi.box, 1, 1)
+
+
+def _tagged(image: Image.Image, orientation: int, path: Path) -> Image.Image:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif, quality=95)
+    return Image.open(path)

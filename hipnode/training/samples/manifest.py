@@ -27,7 +27,7 @@ from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.imaging import (
     PICTURE_SUFFIXES,
     Canonical,
-    as_stored,
+    as_shown,
     by_header,
     load,
     load_picture,
@@ -247,7 +247,10 @@ def read_image(row: Row) -> Seen:
         header, stored = load_picture(row.file) if picture else load(row.file)
     except InputRefused as error:
         raise ManifestInvalid(f"{row.at}: {row.file}: {error}") from None
-    plain = as_stored(stored)
-    told = None if row.turned else by_header(header, stored)
-    canonical = told or replace(plain, mirrored=row.mirrored)
+    if row.turned:
+        canonical = Canonical((stored.rows, stored.columns), 0, row.mirrored, stored.aspect or 1.0)
+    else:
+        shown = as_shown(stored)
+        shown = replace(shown, mirrored=shown.mirrored is not row.mirrored)
+        canonical = by_header(header, stored) or shown
     return Seen(canonical.picture(stored.pixels), canonical)
