@@ -12,7 +12,7 @@ PS3.15 A.5, audit trail messages: what they are about.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -52,11 +52,12 @@ class Notes:
 
     # --- associations -------------------------------------------------------------------------
 
-    def accepted(self, peer: Peer) -> None:
-        """Note that an association was accepted."""
-        self._audit(AuditEvent.ASSOCIATION_ACCEPTED, peer)
+    def accepted(self, peer: Peer, mended: Sequence[str] = ()) -> None:
+        """Note that an association was accepted, and what of its request had to be mended."""
+        further: dict[str, Any] = {"mended": list(mended)} if mended else {}
+        self._audit(AuditEvent.ASSOCIATION_ACCEPTED, peer, **further)
 
-    def refused(self, peer: Peer, detail: str, reason: str) -> None:
+    def refused(self, peer: Peer, detail: str, reason: str, **further: Any) -> None:
         """Note that an association was refused: the reason the peer got, and the closer one."""
         self._log.warning(
             Event.ASSOCIATION_REFUSED,
@@ -65,7 +66,12 @@ class Notes:
             reason=detail,
         )
         self._audit(
-            AuditEvent.ASSOCIATION_REFUSED, peer, Outcome.REFUSED, reason=reason, cause=detail
+            AuditEvent.ASSOCIATION_REFUSED,
+            peer,
+            Outcome.REFUSED,
+            reason=reason,
+            cause=detail,
+            **further,
         )
 
     def echoed(self, peer: Peer) -> None:
