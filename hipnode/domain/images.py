@@ -61,6 +61,7 @@ class Header:
     image_type: tuple[str, ...] = ()
     device_serial: str = ""
     device_uid: str = ""
+    notes: tuple[str, ...] = ()  # what could not be carried unchanged, by keyword; never a value
 
     def facts(self, calling_ae: str) -> dict[str, str]:
         """Return what the settings' rules can match on."""

@@ -8,7 +8,8 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from hipnode.dicom.header import PARSE_ERRORS, open_dicom, read_header
+from hipnode.dicom.header import open_dicom, read_header
+from hipnode.dicom.values import PARSE_ERRORS
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging.frame import first_frame

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hipnode.dicom.kinds import Kind, kind_of, may_be_read
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, View
 from hipnode.imaging import is_lateral, preprocess
 from hipnode.nets import LoadedModel
@@ -16,20 +17,6 @@ from hipnode.reading.classify import preprocessing, score
 from hipnode.reading.localise import Candidate
 from hipnode.reading.sides import as_header_says
 
-RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
-"""Modalities whose images are projection radiographs (PS3.3 C.7.3.1.1.1)."""
-SOP_CLASSES: Final = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image
-        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image, for presentation
-        "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray Image, for processing
-        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic Image
-    }
-)
-"""Storage SOP Classes (PS3.4 B.5) that may hold a radiograph."""
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
 _SMALLEST_PX: Final = 256
@@ -59,10 +46,8 @@ class ReadPolicy:
 
 def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:
     """Return why the image is not read, as far as header and size tell; None to go on."""
-    if header.sop_class_uid not in SOP_CLASSES:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
-    if header.modality and header.modality.upper() not in RADIOGRAPHY:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"Modality {header.modality[:16]}")
+    if kind_of(header.sop_class_uid, header.modality) is not Kind.RADIOGRAPH:
+        return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
     if shape := _pixel_shape(radiograph):
@@ -96,8 +81,8 @@ def scan_gate(
 
     ``frontal`` is the gate that knows radiographs of the pelvis: what it accepts is refused here.
     """
-    if header.sop_class_uid not in SOP_CLASSES:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
+    if not may_be_read(header.sop_class_uid):
+        return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
     if shape := _pixel_shape(scan):
@@ -117,6 +102,11 @@ def scan_gate(
             detail = f"P(frontal pelvis) = {sight.p_frontal:.3f}: a radiograph, no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     return None
+
+
+def _of_another_kind(header: Header) -> Abstention:
+    what = f"SOP Class {header.sop_class_uid}, Modality {header.modality[:16] or 'not given'}"
+    return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from hipnode import __version__, codes
+from hipnode.dicom.charset import check_declared
 from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind, Side
 
 SRClass = Literal["comprehensive-3d", "comprehensive"]
@@ -153,7 +154,14 @@ class BuiltObject:
 
 
 def encoded(dataset: Dataset) -> bytes:
-    """Return a data set in the DICOM File Format (PS3.10 7)."""
+    """Return a data set in the DICOM File Format (PS3.10 7).
+
+    Raises
+    ------
+    CharacterSetUndeclared
+        If it holds text outside ASCII and declares no character set: such bytes never leave.
+    """
+    check_declared(dataset)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()

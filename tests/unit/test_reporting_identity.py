@@ -32,10 +32,7 @@ def test_a_name_in_any_script_comes_back_as_it_was(script: str) -> None:
     assert sr.PatientName == name
     assert sr.PatientName.components == received.PatientName.components
     kept = sr.SpecificCharacterSet
-    assert (list(kept) if isinstance(kept, list) or len(terms) > 1 else [kept]) in (
-        terms,
-        ["ISO_IR 192"],
-    )
+    assert ([kept] if isinstance(kept, str) else list(kept)) in (terms, ["ISO_IR 192"])
 
 
 def test_a_plain_name_needs_no_character_set() -> None:
@@ -77,7 +74,9 @@ def test_an_undeclared_name_is_left_out_and_not_guessed() -> None:
     assert sr.PatientName == ""
     assert sr.PatientID == "Pundeclared"
     built = build(cases.request(cases.source("1", reading([hip(Side.LEFT, 0.1)]), ds=received)))
-    assert "PatientName left out: its character set is not declared" in built[0].notes
+    assert (
+        "PatientName left out: it has characters of an undeclared character set" in built[0].notes
+    )
 
 
 def test_a_site_that_knows_its_character_set_says_so() -> None:
@@ -88,8 +87,7 @@ def test_a_site_that_knows_its_character_set_says_so() -> None:
 
 def test_a_name_that_breaks_its_own_character_set_is_left_out() -> None:
     received = cases.undeclared("Müller^Jürgen", "latin-1", "ISO_IR 192")
-    with pytest.warns(UserWarning, match="Failed to decode"):
-        assert report(received).PatientName == ""
+    assert report(received).PatientName == ""
 
 
 def test_what_is_missing_is_there_and_empty() -> None:
@@ -134,7 +132,7 @@ def test_values_are_kept_rewritten_in_the_same_meaning_or_left_out(
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-@pytest.mark.parametrize("value", ["", "not.a.uid", "1.02.3", "1." + "2" * 64])
+@pytest.mark.parametrize("value", ["", "not.a.uid", "...", "1." + "2" * 64])
 @pytest.mark.filterwarnings("ignore")
 def test_a_uid_that_is_none_is_refused(keyword: str, value: str) -> None:
     with pytest.raises(ReportRefused, match=keyword):
@@ -151,7 +149,7 @@ def test_a_patient_id_in_an_unknown_character_set_is_refused() -> None:
     ds = reread(header(PatientID="xxxx", SpecificCharacterSet=None))
     raw = ds.get_item("PatientID")
     ds._dict[raw.tag] = raw._replace(value=b"P\xfc12")
-    with pytest.raises(ReportRefused, match="assumed_character_set"):
+    with pytest.raises(ReportRefused, match="undeclared character set"):
         mend_identity(ds)
     assert mend_identity(ds, "ISO_IR 100").PatientID == "Pü12"
 

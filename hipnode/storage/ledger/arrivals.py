@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, case, select, update
 
+from hipnode.dicom import uids
 from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
 from hipnode.errors import HeaderUnusable
 from hipnode.storage.audit import entries
@@ -18,8 +19,6 @@ from hipnode.storage.database.dialects import in_both, run
 from hipnode.storage.database.schema import PRIORITIES, instance, job, study
 from hipnode.storage.ledger import due
 from hipnode.storage.ledger.jobs import Queue
-
-_UID_LENGTH: Final = 64
 
 
 @cache  # made at its first use: most processes start without one
@@ -226,6 +225,7 @@ def _audit(
             "transfer_syntax": header.transfer_syntax_uid,
             "blake3": received.digest,
             "bytes": received.size_bytes,
+            **({"left_out": list(header.notes)} if header.notes else {}),
             **(further or {}),
         },
     )
@@ -233,9 +233,9 @@ def _audit(
 
 
 def _check_uids(header: Header) -> None:
-    """PS3.5 9.1: a UID has 64 characters at most. A longer one would not fit an index."""
-    if max(len(header.sop_instance_uid), len(header.study_instance_uid)) > _UID_LENGTH:
-        raise HeaderUnusable("A UID is longer than 64 characters.")
+    """Refuse what no index could take; the listener has asked the same before."""
+    if not (uids.usable(header.sop_instance_uid) and uids.usable(header.study_instance_uid)):
+        raise HeaderUnusable("A UID is none.")
 
 
 def _upsert_study(insert: Any, *, to_be_read: bool) -> Any:
