@@ -30,6 +30,7 @@ class AuditEvent(StrEnum):
     IMAGE_ABSTAINED = "image_abstained"
     REPORT_MADE = "report_made"
     REPORT_SKIPPED = "report_skipped"  # by the settings' rule; never silently
+    IDENTITIES_DIFFER = "identities_differ"  # a study holds images of several patients
     OBJECT_DELIVERED = "object_delivered"
     OBJECT_COMMITTED = "object_committed"
     COMMITMENT_ASKED = "commitment_asked"

@@ -97,3 +97,5 @@ class Result:
     sha256: str
     version: int
     destination: str = ""  # made for this one's profile; "" for all
+    series_instance_uid: str = ""  # as its file says; "" where nobody looked
+    patient_id: str | None = None  # likewise

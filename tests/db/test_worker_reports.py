@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from hipnode.dicom import read_header
-from hipnode.domain import AuditEvent, JobKind, JobState
+from hipnode.domain import AuditEvent, JobKind, JobState, Outcome, ResultKind
 from hipnode.errors import StorageUnavailable
 from hipnode.nets import set_digest
 from hipnode.services.worker.service import Worker
-from hipnode.storage import AuditFilter, Received
+from hipnode.storage import AuditEntry, AuditFilter, Received
 from tests.db.conftest import Bench
 from tests.senders import SAMPLES
 
@@ -91,3 +91,58 @@ def test_a_report_job_that_runs_again_makes_the_same_bytes_and_says_what_was_men
     mended = entry.record.detail["mended"]
     assert any(note.startswith("StudyDescription ") for note in mended)
     assert not any("Becken" in note for note in mended)  # keywords, never values
+
+
+def test_two_patients_in_one_study_get_a_report_each_and_an_alarm_until_it_is_corrected(
+    bench: Bench, worker: Worker
+) -> None:
+    """A correction half way: a late image with another Patient ID, then the first one corrected."""
+
+    def reported() -> dict[str, set[str]]:
+        """Let the worker do what is due; return the documents of each patient, newest version."""
+        while (job := bench.store.ledger.claim([JobKind.READ, JobKind.REPORT], "test")) is not None:
+            worker.handle(job)
+        rows = bench.store.ledger.results(study)
+        newest = max(row.version for row in rows)
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            if row.version == newest and row.kind is not ResultKind.CAPTURE:
+                ds = dcmread(bench.store.files.path(row.path))
+                found.setdefault(ds.PatientID, set()).add(row.sop_instance_uid)
+                before[row.sop_instance_uid] = _predecessors(ds)
+        return found
+
+    before: dict[str, set[str]] = {}
+    study = str(dcmread(SAMPLES[-1], stop_before_pixels=True).StudyInstanceUID)
+    receive(bench, PatientID="P1", PatientName="Wrong^Name")
+    first = reported()
+    assert set(first) == {"P1"}
+    assert not _audited(bench, AuditEvent.IDENTITIES_DIFFER)
+    receive(bench, PatientID="P2", SOPInstanceUID="1.2.3.4", PatientName="Right^Name")
+    second = reported()
+    assert set(second) == {"P1", "P2"}
+    alarms = _audited(bench, AuditEvent.IDENTITIES_DIFFER)
+    assert {row.record.patient_id for row in alarms} == {"P1", "P2"}
+    assert {row.record.outcome for row in alarms} == {Outcome.FAILED}
+    assert set().union(*(before[uid] for uid in second["P1"])) <= first["P1"]
+    assert not any(before[uid] for uid in second["P2"])
+    receive(bench, PatientID="P2", PatientName="Right^Name")  # the first image, corrected
+    third = reported()
+    assert set(third) == {"P2"}
+    replaced = set().union(*(before[uid] for uid in third["P2"]))
+    assert replaced == second["P1"] | second["P2"]
+    assert len(_audited(bench, AuditEvent.IDENTITIES_DIFFER)) == 2
+
+
+def _predecessors(ds: Dataset) -> set[str]:
+    return {
+        item.ReferencedSOPInstanceUID
+        for study in ds.get("PredecessorDocumentsSequence", [])
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+
+
+def _audited(bench: Bench, event: AuditEvent) -> list[AuditEntry]:
+    wanted = AuditFilter(event=event)
+    return list(bench.store.audit.query(wanted, actor="test", limit=None, newest_first=False))

@@ -79,6 +79,8 @@ class BuiltFile:
     path: Path
     sha256: str  # of the file's content
     notes: tuple[str, ...] = ()
+    stands_for_sr: bool = False  # a text where there is nothing to measure
+    patient_id: str = ""
 
 
 def _models(spec: ReaderSpec) -> nets.ModelSet:
@@ -251,8 +253,16 @@ def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
         path.unlink(missing_ok=True)
         raise StorageUnavailable.of(error) from error
     digest = hashlib.sha256(data).hexdigest()
-    uid = built.sop_instance_uid
-    return BuiltFile(built.kind, built.sop_class_uid, uid, path, digest, built.notes)
+    return BuiltFile(
+        kind=built.kind,
+        sop_class_uid=built.sop_class_uid,
+        sop_instance_uid=built.sop_instance_uid,
+        path=path,
+        sha256=digest,
+        notes=built.notes,
+        stands_for_sr=built.stands_for_sr,
+        patient_id=built.patient_id,
+    )
 
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:

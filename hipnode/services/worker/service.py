@@ -11,9 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from hipnode import reporting
-from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
-from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable, WorkerKilled
+from hipnode import dicom, reporting
+from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading, Result
+from hipnode.errors import (
+    HipnodeError,
+    LeaseLost,
+    NotDicom,
+    StorageUnavailable,
+    WorkerKilled,
+)
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.modelsets import ModelSets
@@ -149,7 +155,7 @@ class Worker:
             node=reports.node_identity(self._settings),
             made_utc=job.created_utc,  # a run that is repeated makes the same bytes
             version=job.version or 1,
-            predecessors=tuple(ledger.predecessors(job)),
+            predecessors=tuple(map(self._seen, ledger.predecessors(job))),
             objects=reports.objects_for(destinations),
             sr_classes=reports.sr_classes_for(destinations),
         )
@@ -157,9 +163,24 @@ class Worker:
         folder = self._store.files.incoming_folder
         built = self._pool.call(reader.build_report, self._spec, sources, request, folder)
         reach(Point.REPORT_BUILT)
-        results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
+        results = [self._store_result(b, reports.receivers(b, destinations)) for b in built]
         mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
         ledger.finish_report(job, results, mended=mended, attention=attention)
+        if (patients := len({b.patient_id for b in built})) > 1:
+            self._log.error(Event.IDENTITIES_DIFFER, job_id=job.id, count=patients)
+
+    def _seen(self, earlier: Result) -> Result:
+        """Return an earlier object with what only its file says: its series, and whose it is."""
+        try:
+            header = dicom.open_dicom(self._store.files.path(earlier.path), pixels=False)
+        except NotDicom:  # retired, say: then it is taken to be this patient's
+            return earlier
+        reader = dicom.Reader(header)
+        return replace(
+            earlier,
+            series_instance_uid=reader.text("SeriesInstanceUID"),
+            patient_id=reader.text("PatientID"),
+        )
 
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
         path = self._store.files.path(instance.path)
@@ -177,4 +198,5 @@ class Worker:
             path=path,
             sha256=built.sha256,
             destinations=receivers,
+            patient_id=built.patient_id,
         )
