@@ -82,6 +82,11 @@ class ResultKind(StrEnum):
     TEXT = "text"  # Basic Text SR
     GSPS = "gsps"
     PDF = "pdf"
+    NOTE = "note"  # a rejection note: takes back what was sent
+
+
+REPORTED: Final = frozenset(ResultKind) - {ResultKind.NOTE}
+"""What a destination's profile can ask for."""
 
 
 @dataclass(frozen=True, slots=True)

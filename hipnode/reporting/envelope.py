@@ -26,7 +26,7 @@ _UNPAIRED = frozenset(
     "MAXILLA MEDIASTINUM NECK NOSE PANCREAS PELVIS PROSTATE RECTUM SKULL SPINE SPLEEN SSPINE "
     "STERNUM STOMACH TLSPINE TONGUE TRACHEA TSPINE UTERUS WHOLEBODY".split()
 )
-DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
+DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF, ResultKind.NOTE})
 _SERIES = {
     # kind: modality, series number, description, in that order of trust
     ResultKind.SR: ("SR", 9101, "AI SR"),
@@ -34,6 +34,7 @@ _SERIES = {
     ResultKind.CAPTURE: ("OT", 9103, "AI map"),
     ResultKind.GSPS: ("PR", 9104, "AI overlay"),
     ResultKind.PDF: ("DOC", 9105, "AI PDF"),
+    ResultKind.NOTE: ("KO", 9106, "AI rejection"),
 }
 
 

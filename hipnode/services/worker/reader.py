@@ -232,10 +232,37 @@ def build_report(
         If the disk does not take them.
     """
     images = tuple(source_image(spec, source) for source in sources)
+    return _all_written(reporting.build(request(images)), folder)
+
+
+def build_notes(
+    spec: ReaderSpec,  # noqa: ARG001 - as every call of a reading process has one
+    paths: tuple[Path, ...],
+    withdrawal: Callable[[tuple[pydicom.Dataset, ...]], reporting.Withdrawal],
+    folder: Path,
+) -> list[BuiltFile]:
+    """Make the rejection notes for own objects.
+
+    Parameters
+    ----------
+    spec
+        Not used.
+    paths
+        The objects.
+    withdrawal
+        Makes the request from their headers: a partial `reporting.Withdrawal`.
+    folder
+        As for `build_report`.
+    """
+    headers = tuple(dicom.open_dicom(path, pixels=False) for path in paths)
+    return _all_written(reporting.rejection_notes(withdrawal(headers)), folder)
+
+
+def _all_written(built: list[reporting.BuiltObject], folder: Path) -> list[BuiltFile]:
     made: list[BuiltFile] = []
     try:
-        for built in reporting.build(request(images)):
-            made.append(_written(built, folder))  # noqa: PERF401 - an error must find them
+        for one in built:
+            made.append(_written(one, folder))  # noqa: PERF401 - an error must find them
     except BaseException:
         for file in made:
             file.path.unlink(missing_ok=True)

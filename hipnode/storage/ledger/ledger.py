@@ -247,6 +247,7 @@ class Ledger(Recovery):
         reason: str = "",
         mended: Sequence[str] = (),
         attention: Attention = Attention.ROUTINE,
+        withdrawn: Sequence[str] = (),
     ) -> None:
         """Write what was made, and queue its deliveries.
 
@@ -266,6 +267,8 @@ class Ledger(Recovery):
             keyword, never their values.
         attention
             How soon a person should look: urgent results are sent first.
+        withdrawn
+            The SOP Instance UIDs of earlier results that the new ones take back.
 
         Raises
         ------
@@ -274,7 +277,7 @@ class Ledger(Recovery):
         """
         now = self._now()
         audited = Audited(
-            AuditEvent.REPORT_MADE if results else AuditEvent.REPORT_SKIPPED,
+            products.event_of(results),
             detail={
                 "version": held.version,
                 "model_set": held.model_set,
@@ -282,7 +285,8 @@ class Ledger(Recovery):
                 "objects": [[r.kind, r.sop_instance_uid, r.sha256] for r in results],
             }
             | ({"reason": reason} if reason else {})
-            | ({"mended": list(mended)} if mended else {}),
+            | ({"mended": list(mended)} if mended else {})
+            | ({"withdrawn": list(withdrawn)} if withdrawn else {}),
         )
 
         def work(connection: Connection) -> None:

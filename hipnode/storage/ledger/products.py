@@ -33,6 +33,20 @@ class NewResult:
     patient_id: str | None = None
 
 
+def event_of(results: Sequence[NewResult]) -> AuditEvent:
+    """Return what a report job has come to.
+
+    Parameters
+    ----------
+    results
+        What was made.
+    """
+    if not results:
+        return AuditEvent.REPORT_SKIPPED
+    only_notes = all(one.kind is ResultKind.NOTE for one in results)
+    return AuditEvent.REPORT_WITHDRAWN if only_notes else AuditEvent.REPORT_MADE
+
+
 def store_result(connection: Connection, now: datetime, held: Job, made: NewResult) -> int:
     """Write the row of an object; return its number, the old one where it was made before.
 
