@@ -1,4 +1,4 @@
-"""Rejection notes: those that come are understood, those that leave are valid and name everything."""
+"""Rejection notes: those that come are understood, those that leave are valid and complete."""
 
 from __future__ import annotations
 
