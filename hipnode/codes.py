@@ -107,6 +107,24 @@ CLASS_ACTIVATION: Final = Concept("130402", "DCM", "Class activation", "PS3.16 C
 ACQUISITION_EQUIPMENT: Final = Concept("109101", "DCM", "Acquisition Equipment", "PS3.16 CID 7005")
 PROCESSING_EQUIPMENT: Final = Concept("109102", "DCM", "Processing Equipment", "PS3.16 CID 7005")
 
+REJECTIONS: Final[dict[str, Concept]] = {
+    concept.value: concept
+    for concept in (
+        Concept("113001", "DCM", "Rejected for Quality Reasons", "PS3.16 CID 7010, IHE IOCM"),
+        Concept(
+            "113037", "DCM", "Rejected for Patient Safety Reasons", "PS3.16 CID 7010, IHE IOCM"
+        ),
+        Concept("113038", "DCM", "Incorrect Modality Worklist Entry", "PS3.16 CID 7010, IHE IOCM"),
+        Concept("113039", "DCM", "Data Retention Policy Expired", "PS3.16 CID 7010, IHE IOCM"),
+    )
+}
+"""Titles of a Key Object Selection that takes back what it names (IHE IOCM), by Code Value."""
+KEY_OBJECT_DESCRIPTION: Final = Concept(
+    "113012", "DCM", "Key Object Description", "PS3.16 TID 2010"
+)
+MOVED: Final = "113038"
+"""What an image is rejected with in the study that it has left."""
+
 # --- where ------------------------------------------------------------------------------------
 
 PROXIMAL_FEMUR: Final = Concept("310651003", "SCT", "Proximal Femur", "pydicom, PS3.16 CID 4031")

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from hipnode.domain import (
+    REPORTED,
     AbstentionReason,
     Box,
     Decision,
@@ -29,7 +30,7 @@ from tests.factory import finding, header, hip, radiograph, reading, reread, sce
 MADE_UTC = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 NODE = NodeIdentity(institution="General Hospital")
 DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
-ALL_OBJECTS = frozenset(ResultKind)
+ALL_OBJECTS = REPORTED
 R, L = Side.RIGHT, Side.LEFT
 
 

@@ -20,9 +20,10 @@ from typing import Any, Final
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 from hipnode.dicom.charset import CharacterSet, character_set_of
 
@@ -211,15 +212,18 @@ def value_of(dataset: Any, keyword: str) -> Any:
     return None if isinstance(value, pydicom.Sequence) else value
 
 
-def items_of(dataset: Any, keyword: str) -> list[Dataset]:
+def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
     """Return the items of a sequence; none where it is absent, damaged, or no sequence.
 
     Parameters
     ----------
-    dataset, keyword
+    dataset
         As for `value_of`.
+    keyword
+        The attribute's, or its tag.
     """
     value = _read(dataset, keyword)
+    value = value.value if isinstance(value, DataElement) else value
     return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
@@ -234,7 +238,7 @@ def twice_in(dataset: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def _read(dataset: Any, keyword: str) -> Any:
+def _read(dataset: Any, keyword: str | BaseTag) -> Any:
     try:
         return dataset.get(keyword)
     except PARSE_ERRORS:

@@ -22,8 +22,9 @@ from hipnode.domain.findings import (
     Verdict,
     View,
 )
-from hipnode.domain.images import Box, Header, Instance, Radiograph, Side
+from hipnode.domain.images import Box, Header, Instance, Radiograph, Rejection, Side
 from hipnode.domain.work import (
+    REPORTED,
     TRANSITIONS,
     CommitmentState,
     Job,
@@ -34,6 +35,7 @@ from hipnode.domain.work import (
 )
 
 __all__ = [
+    "REPORTED",
     "TRANSITIONS",
     "Abstention",
     "AbstentionReason",
@@ -57,6 +59,7 @@ __all__ = [
     "Outcome",
     "Radiograph",
     "Reading",
+    "Rejection",
     "Result",
     "ResultKind",
     "Saliency",

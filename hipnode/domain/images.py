@@ -79,6 +79,14 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a rejection note (IHE IOCM) takes back, and its title's Code Value."""
+
+    code: str
+    images: tuple[tuple[str, str], ...]  # Study Instance UID, SOP Instance UID
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A stored SOP Instance. It exists only once its file and row are on disk and fsynced."""
 

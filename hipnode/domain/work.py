@@ -82,6 +82,11 @@ class ResultKind(StrEnum):
     TEXT = "text"  # Basic Text SR
     GSPS = "gsps"
     PDF = "pdf"
+    NOTE = "note"  # a rejection note: takes back what was sent
+
+
+REPORTED: Final = frozenset(ResultKind) - {ResultKind.NOTE}
+"""What a destination's profile can ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +102,5 @@ class Result:
     sha256: str
     version: int
     destination: str = ""  # made for this one's profile; "" for all
+    series_instance_uid: str = ""  # as its file says; "" where nobody looked
+    patient_id: str | None = None  # likewise

@@ -23,8 +23,9 @@ from hipnode import DISCLAIMER, codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, has_map
-from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
+from hipnode.reporting.envelope import body_part, code, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.study import Study
 
 _COPIED: Final = ("PatientOrientation", "RequestAttributesSequence")
 _QUALITY: Final = 90

@@ -9,7 +9,6 @@ PS3.3 A.35.13 (Comprehensive 3D SR), A.8.1 (SC), A.35.1 (Basic Text SR), A.33.1 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -17,26 +16,17 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
-from hipnode.dicom.identity import Mender
 from hipnode.domain import ModelRef, Result, ResultKind
-from hipnode.errors import ReportRefused
-from hipnode.reporting.request import ReportRequest
+from hipnode.reporting.study import STUDY, Study
 from hipnode.reporting.words import ascii_text, models_of
 
-_STUDY = (
-    "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
-    "IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence", "PatientAge",
-    "PatientSize", "PatientWeight",
-)  # fmt: skip
 _UNPAIRED = frozenset(
     "ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON "
     "CSPINE CTSPINE ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART JAW LARYNX LIVER LSPINE LSSPINE "
     "MAXILLA MEDIASTINUM NECK NOSE PANCREAS PELVIS PROSTATE RECTUM SKULL SPINE SPLEEN SSPINE "
     "STERNUM STOMACH TLSPINE TONGUE TRACHEA TSPINE UTERUS WHOLEBODY".split()
 )
-DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
+DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF, ResultKind.NOTE})
 _SERIES = {
     # kind: modality, series number, description, in that order of trust
     ResultKind.SR: ("SR", 9101, "AI SR"),
@@ -44,47 +34,8 @@ _SERIES = {
     ResultKind.CAPTURE: ("OT", 9103, "AI map"),
     ResultKind.GSPS: ("PR", 9104, "AI overlay"),
     ResultKind.PDF: ("DOC", 9105, "AI PDF"),
+    ResultKind.NOTE: ("KO", 9106, "AI rejection"),
 }
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Study:
-    """A request with the identities of its images mended, in the order of the sources."""
-
-    request: ReportRequest
-    images: tuple[Dataset, ...]
-    notes: tuple[str, ...]
-    declared: tuple[str, ...] = ()  # the source's character set, where all agree on a valid one
-
-    @property
-    def first(self) -> Dataset:
-        """The identity that stands for the study."""
-        return self.images[0]
-
-
-def mend_study(request: ReportRequest) -> Study:
-    """Mend the identity of every image, and check that they are of one patient and one study.
-
-    Raises
-    ------
-    ReportRefused
-        If an identity cannot be used, or the images contradict each other.
-    """
-    menders = [Mender(s.dataset, request.node.assumed_character_set) for s in request.sources]
-    images = [m.mended for m in menders]
-    for keyword in ("StudyInstanceUID", "PatientID", "IssuerOfPatientID"):
-        values = {str(image.get(keyword, "")) for image in images} - {""}
-        if len(values) > 1:
-            raise ReportRefused(f"the images of the study have {len(values)} different {keyword}")
-    for image in images:
-        for keyword in _STUDY:  # what one image lacks another may have
-            if image.get(keyword) in (None, "", []):
-                others = [i.get(keyword) for i in images if i.get(keyword) not in (None, "", [])]
-                if others:
-                    setattr(image, keyword, others[0])
-    notes = dict.fromkeys(note for m in menders for note in m.notes)
-    declared = {m.declared for m in menders}
-    return Study(request, tuple(images), tuple(notes), declared.pop() if len(declared) == 1 else ())
 
 
 def envelope(
@@ -107,9 +58,9 @@ def envelope(
     request, node = study.request, study.request.node
     out = Dataset()
     out.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _STUDY:
-        if keyword in study.first:
-            out[keyword] = study.first[keyword]
+    for keyword in STUDY:
+        if keyword in study.newest:
+            out[keyword] = study.newest[keyword]
     modality, series_number, title = _SERIES[kind]
     document = kind in DOCUMENTS
     version = f" v{request.version}" if document and request.version > 1 else ""
@@ -152,7 +103,7 @@ def identify(
     """
     out.SOPClassUID = UID(sop_class_uid)
     out.SOPInstanceUID = codes.derive_uid(
-        "object", kind.value, sop_class_uid, identity, str(number), study.first.to_json()
+        "object", kind.value, sop_class_uid, identity, str(number), study.identity
     )
     out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, study.request.version)
 
@@ -162,7 +113,7 @@ def series_uid(study: Study, kind: ResultKind, sop_class_uid: str, version: int)
     node = study.request.node
     which = f"version {version}" if kind in DOCUMENTS else f"software {node.software_version}"
     return codes.derive_uid(
-        "series", node.device_uid, study.first.StudyInstanceUID, kind.value, sop_class_uid, which
+        "series", node.device_uid, study.uid, kind.value, sop_class_uid, which, *study.patient
     )
 
 
@@ -255,7 +206,7 @@ def coding_scheme() -> Dataset:
 
 def local_now(study: Study) -> datetime:
     """Return when the report is made, in the time zone that the object's times are in."""
-    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    offset = study.newest.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
     if not offset:
         return study.request.made_utc.astimezone(UTC)
     text = str(offset)
@@ -267,7 +218,7 @@ def local_now(study: Study) -> datetime:
 def _clock(study: Study, out: Dataset) -> None:
     """Set the times. The offset is stated only where the source or the site's setting states it."""
     now = local_now(study)
-    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    offset = study.newest.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
     if offset:
         out.TimezoneOffsetFromUTC = offset
     day, moment = now.strftime("%Y%m%d"), now.strftime("%H%M%S")

@@ -24,8 +24,8 @@ from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
 from hipnode.domain import Box, Decision, Finding, HipReading, ResultKind, Task
 from hipnode.reporting.documents import document, twins
-from hipnode.reporting.envelope import Study
 from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
+from hipnode.reporting.study import Study
 from hipnode.reporting.terms import (
     HIP_NOT_ASSESSED,
     PRESENCE,
@@ -43,6 +43,7 @@ from hipnode.reporting.words import (
     headline,
     hip_sentences,
     image_sentence,
+    other_patients,
     provenance,
     scope,
     threshold,
@@ -242,9 +243,10 @@ def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
         items += not_assessed(source)
         if not source.hips or len(sources) > 1 or source.notes:
             items.append(_text(codes.COMMENT, image_sentence(source, number)))
-    items += [
-        _text(codes.COMMENT, t) for t in (scope(sources), *provenance(study.request), UNREVIEWED)
-    ]
+    further = [scope(sources), *provenance(study.request), UNREVIEWED]
+    if study.request.other_patients:
+        further.insert(0, other_patients(study.request.other_patients))
+    items += [_text(codes.COMMENT, text) for text in further]
     out.ContentSequence = hd.sr.ContentSequence(items)
     return out
 

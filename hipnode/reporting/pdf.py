@@ -22,8 +22,9 @@ from hipnode import DISCLAIMER, codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import jpeg
-from hipnode.reporting.envelope import Study, code, envelope, reference
+from hipnode.reporting.envelope import code, envelope, reference
 from hipnode.reporting.request import fingerprint
+from hipnode.reporting.study import Study
 from hipnode.reporting.words import TITLE, report_lines
 
 _PAGE = (595, 842)  # A4, points
@@ -109,7 +110,7 @@ def _file(objects: Sequence[bytes]) -> bytes:
 
 
 def _text_page(study: Study) -> Page:
-    first = study.first
+    first = study.newest
     name = str(first.PatientName).replace("^", " ").strip()
     known = name if name.encode("cp1252", "replace").decode("cp1252") == name else ""
     who = (

@@ -17,8 +17,9 @@ from hipnode import DISCLAIMER
 from hipnode.dicom.charset import seal
 from hipnode.domain import Box, Decision, HipReading, ResultKind
 from hipnode.reporting.drawing import said_of, worst
-from hipnode.reporting.envelope import Study, body_part, envelope, reference
+from hipnode.reporting.envelope import body_part, envelope, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.study import Study
 
 _LAYER = "AI"
 _DASH_PX, _GAP_PX = 0.04, 0.025  # of the box's longer side

@@ -113,6 +113,8 @@ class ReportRequest:
         that this one replaces.
     sr_classes
         One SR is made for each.
+    other_patients
+        Under how many other Patient IDs the study holds images: they are reported apart.
     """
 
     sources: tuple[SourceImage, ...]
@@ -122,6 +124,7 @@ class ReportRequest:
     predecessors: tuple[Result, ...] = ()
     objects: frozenset[ResultKind] = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
     sr_classes: tuple[SRClass, ...] = ("comprehensive-3d",)
+    other_patients: int = 0
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -137,6 +140,12 @@ class BuiltObject:
     kind: ResultKind
     dataset: Dataset
     notes: tuple[str, ...] = field(default=())  # what was mended in the identity, for the audit log
+    stands_for_sr: bool = False  # a text where there is nothing to measure
+
+    @property
+    def patient_id(self) -> str:
+        """Patient ID (0010,0020)."""
+        return str(self.dataset.PatientID or "")
 
     @property
     def sop_class_uid(self) -> str:
@@ -174,7 +183,8 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
         digest.update(source_fingerprint(source))
     node = request.node
     predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
-    for part in (node, request.version, predecessors, *extra):
+    apart = (request.other_patients,) if request.other_patients else ()
+    for part in (node, request.version, predecessors, *apart, *extra):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
 

@@ -14,8 +14,8 @@ from pydicom.uid import BasicTextSRStorage
 from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind
 from hipnode.reporting.documents import document
-from hipnode.reporting.envelope import Study
 from hipnode.reporting.measurements import concept, not_assessed
+from hipnode.reporting.study import Study
 from hipnode.reporting.words import TITLE, attention_of, report_lines
 
 

@@ -322,6 +322,15 @@ def _moment(request: ReportRequest) -> str:
     return (request.made_utc + shift).strftime(f"%Y-%m-%d %H:%M {offset}")
 
 
+def other_patients(number: int) -> str:
+    """Return the warning that a study holds images under other Patient IDs."""
+    ids = "another Patient ID" if number == 1 else f"{number} other Patient IDs"
+    return (
+        f"CHECK THE IDENTITY: this study holds images under {ids}. They are reported apart, each "
+        "image under the ID that it came with."
+    )
+
+
 def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     """Return the report as (heading, sentence), in the order of reading."""
     sources = request.sources
@@ -331,6 +340,8 @@ def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     if len(sources) == 1 and sources[0].hips and not sources[0].notes:
         images = []
     lines += [("Image", sentence) for sentence in images]
+    if request.other_patients:
+        lines.append(("Image", other_patients(request.other_patients)))
     lines.append(("Scope", scope(sources)))
     lines += [("Origin", line) for line in provenance(request)]
     lines.append(("Status", UNREVIEWED))

@@ -17,8 +17,8 @@ from typing import Final
 from pydicom import Dataset
 
 from hipnode.codes import device_uid
-from hipnode.dicom import header_at_the_door, known_of, open_dicom, uids
-from hipnode.domain import Header
+from hipnode.dicom import header_at_the_door, known_of, open_dicom, rejection_of, uids
+from hipnode.domain import Header, Rejection
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.services.commitment import take_report
@@ -216,16 +216,18 @@ class Intake:
         arrival.known = known_of(dataset, assumed)
         header = header_at_the_door(dataset, assumed)
         _check_identity(header, arrival.request)
-        verdict = decide(
-            header, peer.calling_ae, self._settings.rules, own=header.device_uid == self._own_uid
-        )
+        own = header.device_uid == self._own_uid
+        verdict = decide(header, peer.calling_ae, self._settings.rules, own=own)
+        rejection = None if own else rejection_of(dataset)
+        if rejection is not None:
+            verdict = Verdict("keep", 0, "rejection_note")
         if verdict.action != "discard" and not header.series_instance_uid:
             raise HeaderUnusable("The object has no SeriesInstanceUID.")
         path = ""
         if verdict.action != "discard":
             path = self._store.files.keep(incoming, header.sop_instance_uid, body.digest)
             reach(Point.FILE_KEPT)
-        self._ingest(arrival, header, verdict, path, body)
+        self._ingest(arrival, header, verdict, path, body, rejection)
         reach(Point.ROW_COMMITTED)
         if verdict.action == "discard":
             arrival.abandon()
@@ -234,7 +236,13 @@ class Intake:
         return Answer(SUCCESS)
 
     def _ingest(
-        self, arrival: Arrival, header: Header, verdict: Verdict, path: str, body: Body
+        self,
+        arrival: Arrival,
+        header: Header,
+        verdict: Verdict,
+        path: str,
+        body: Body,
+        rejection: Rejection | None,
     ) -> None:
         peer = arrival.peer
         chosen = self._model_sets.choose(header.facts(peer.calling_ae))
@@ -248,6 +256,7 @@ class Intake:
                 digest=body.digest,
                 size_bytes=body.size_bytes,
                 association_id=peer.association_id,
+                rejection=rejection,
             ),
             action=verdict.action,
             priority=verdict.priority,

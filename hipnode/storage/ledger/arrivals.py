@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -11,13 +12,14 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, case, select, update
 
+from hipnode import codes
 from hipnode.dicom import uids
-from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
+from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome, Rejection
 from hipnode.errors import HeaderUnusable
 from hipnode.storage.audit import entries
 from hipnode.storage.database.dialects import in_both, run
 from hipnode.storage.database.schema import PRIORITIES, instance, job, study
-from hipnode.storage.ledger import due
+from hipnode.storage.ledger import due, withdrawals
 from hipnode.storage.ledger.jobs import Queue
 
 
@@ -48,6 +50,7 @@ class Received:
     digest: str  # BLAKE3 of the file, as hexadecimal digits
     size_bytes: int
     association_id: str
+    rejection: Rejection | None = None  # where it is a note that takes images back
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,30 @@ def ingest(
         _audit(connection, now, received, AuditEvent.INSTANCE_STORED)
     if plan.action == "read":
         _read(queue, connection, now, owner, stored, plan)
+    _take_back(queue, connection, now, received, known)
     return IngestOutcome.CHANGED if known else IngestOutcome.STORED
+
+
+def _take_back(
+    queue: Queue, connection: Connection, now: datetime, received: Received, known: Sequence[Any]
+) -> None:
+    """Withdraw the reports of what a note rejects, and of an image that another study had."""
+    header = received.header
+    studies: dict[str, list[str]] = {}
+    code = codes.MOVED
+    if received.rejection is not None:
+        code = received.rejection.code
+        for study_uid, uid in received.rejection.images:
+            studies.setdefault(study_uid, []).append(uid)
+    else:
+        for row in known:
+            if row.study_instance_uid != header.study_instance_uid:
+                studies[row.study_instance_uid] = [header.sop_instance_uid]
+    for study_uid in sorted(studies):
+        withdrawals.reject(
+            queue, connection, now, study_uid, studies[study_uid], code,
+            by=header.sop_instance_uid, ae_title=received.calling_ae,
+        )  # fmt: skip
 
 
 def _again(
