@@ -29,6 +29,7 @@ from hipnode.domain.work import (
     Job,
     JobKind,
     JobState,
+    Language,
     Result,
     ResultKind,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "Language",
     "ModelRef",
     "OperatingPoint",
     "Outcome",

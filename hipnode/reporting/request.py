@@ -15,7 +15,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from hipnode import __version__, codes
-from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind, Side
+from hipnode.domain import Finding, HipReading, Language, Reading, Result, ResultKind, Side
 
 SRClass = Literal["comprehensive-3d", "comprehensive"]
 SR_CLASSES: Final[dict[SRClass, str]] = {
@@ -112,6 +112,10 @@ class ReportRequest:
         that this one replaces.
     sr_classes
         One SR is made for each.
+    language
+        Of what people read; codes and their meanings stay English.
+    flagged
+        Whether Series Description and the document's title carry the outcome.
     """
 
     sources: tuple[SourceImage, ...]
@@ -121,6 +125,8 @@ class ReportRequest:
     predecessors: tuple[Result, ...] = ()
     objects: frozenset[ResultKind] = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
     sr_classes: tuple[SRClass, ...] = ("comprehensive-3d",)
+    language: Language = "en"
+    flagged: bool = True
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -166,7 +172,8 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
         digest.update(source_fingerprint(source))
     node = request.node
     predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
-    for part in (node, request.version, predecessors, *extra):
+    said = (request.language, request.flagged)
+    for part in (node, request.version, predecessors, said, *extra):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
 

@@ -152,6 +152,7 @@ class Worker:
             predecessors=tuple(ledger.predecessors(job)),
             objects=reports.objects_for(destinations),
             sr_classes=reports.sr_classes_for(destinations),
+            flagged=self._settings.report.outcome_in_list,
         )
         sources = tuple(self._source(instance, found) for instance, found in images)
         folder = self._store.files.incoming_folder
