@@ -216,6 +216,7 @@ REASONS: Final[dict[str, Concept]] = {
     "implant": _local("NA_IMPLANT", "implant or other metal at the hip"),
     "unreadable": _local("NA_UNREADABLE", "image quality too poor"),
     "too_small": _local("NA_TOO_SMALL", "image too small"),
+    "pixel_shape": _local("NA_PIXEL_SHAPE", "shape of the pixels not known"),
     "hip_not_found": _local("NA_NO_HIP", "no complete hip found"),
     "side_unknown": _local("NA_SIDE_UNKNOWN", "right or left side not known"),
     "not_adult": _local("NA_NOT_ADULT", "not an adult's hip, by its size or shape"),

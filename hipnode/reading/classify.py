@@ -16,7 +16,6 @@ from hipnode.domain import (
     Finding,
     HipROI,
     Saliency,
-    Side,
     Task,
 )
 from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
@@ -58,11 +57,6 @@ def preprocessing(spec: BundleSpec) -> PreprocessSpec:
     return PreprocessSpec(**numbers, scaling=scaling)  # type: ignore[arg-type]
 
 
-def mirrored(side: Side, spec: PreprocessSpec) -> bool:
-    """Tell whether this hip is mirrored before the network sees it."""
-    return spec.flip_left_to_right and side is Side.LEFT
-
-
 def run(
     model: LoadedModel,
     pixels: Array,
@@ -76,9 +70,9 @@ def run(
     model
         A classifier: it has the output ``logits`` (n, classes).
     pixels
-        (rows, columns) float32 in [0, 1].
+        (rows, columns) float32 in [0, 1]: the canonical picture (see `imaging.canonical`).
     rois
-        The regions, in the pixels of the image.
+        The regions, in its pixels.
     covariates
         What the model asks for about the patient, in the order of its spec, in plain units.
     """
@@ -87,7 +81,7 @@ def run(
         [
             preprocess(pixels, how)
             if roi is None
-            else preprocess(pixels, how, roi.box, mirror=mirrored(roi.side, how))
+            else preprocess(pixels, how, roi.box, mirror=how.mirrors(roi.looks_like or roi.side))
             for roi in rois
         ]
     )
@@ -239,7 +233,7 @@ def _saliency(cam: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
     """
     evidence = np.maximum(cam, 0)
     evidence = evidence / max(float(evidence.max()), 1e-9)
-    if mirrored(roi.side, how):
+    if how.mirrors(roi.looks_like or roi.side):
         evidence = evidence[:, ::-1]
     fine = resample(np.ascontiguousarray(evidence, dtype=np.float32), (_MAP_PX, _MAP_PX))
     x0, y0, side_px = square_around(roi.box, how.crop_margin)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from hipnode.dicom.kinds import Kind, kind_of, may_be_read
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, View
-from hipnode.imaging import preprocess
+from hipnode.imaging import is_lateral, preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing, score
 from hipnode.reading.localise import Candidate
-from hipnode.reading.sides import is_lateral
+from hipnode.reading.sides import as_header_says
 
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
@@ -26,6 +26,8 @@ CLEAR_UNVALIDATED: Final = 0.9
 """A hip that the localiser scores lower may be none, on a view for which it was not made."""
 _SURELY_NONE: Final = 0.98
 """A gate that is surer than this that an image shows no hip from the front is believed."""
+_LONGEST_PIXEL: Final = 3.0
+"""Devices have made pixels twice as high as wide; what is beyond this is a slip of the pen."""
 _WIDEST_SCAN_MM: Final = 300.0
 """Scans of one hip show some 150 to 200 mm; a pelvis, a spine or a body takes more."""
 
@@ -48,6 +50,8 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
         return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if shape := _pixel_shape(radiograph):
+        return shape
     if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
         size = f"{radiograph.rows} x {radiograph.columns} pixels"
         return Abstention(AbstentionReason.TOO_SMALL, size)
@@ -57,6 +61,17 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
 def said_lateral(header: Header) -> bool:
     """Tell whether the header says that the view is a lateral or an oblique one."""
     return header.view_position.upper() in _LATERAL or is_lateral(header)
+
+
+def _pixel_shape(stored: Radiograph) -> Abstention | None:
+    """Return an abstention where the header gives pixels a shape that no device makes."""
+    if stored.aspect is None:
+        detail = "the pixel spacings in the header contradict each other"
+    elif not 1 / _LONGEST_PIXEL <= stored.aspect <= _LONGEST_PIXEL:
+        detail = f"pixels {stored.aspect:.3g} times as high as wide"
+    else:
+        return None
+    return Abstention(AbstentionReason.PIXEL_SHAPE, detail)
 
 
 def scan_gate(
@@ -70,6 +85,8 @@ def scan_gate(
         return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if shape := _pixel_shape(scan):
+        return shape
     if min(scan.rows, scan.columns) < _SMALLEST_SCAN_PX:
         return Abstention(AbstentionReason.TOO_SMALL, f"{scan.rows} x {scan.columns} pixels")
     if header.laterality not in {"R", "L"}:
@@ -80,7 +97,7 @@ def scan_gate(
             detail = f"{down:.0f} x {across:.0f} mm are no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     if frontal is not None:
-        sight = view_of(scan.pixels, frontal)
+        sight = view_of(as_header_says(header, scan).picture(scan.pixels), frontal)
         if sight.view is View.PELVIS:
             detail = f"P(frontal pelvis) = {sight.p_frontal:.3f}: a radiograph, no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
