@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,15 +31,26 @@ FOLDERS: Final = ("soak", "browser", "protocol", "db", "unit", "property", "fuzz
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests, and keep those together that share something of their module's."""
-    items.sort(key=lambda item: _place(item.path))
+    items.sort(key=_place)
     for item in items:
         if _shares_with_its_module(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def _place(path: Path) -> int:
-    folder = path.relative_to(Path(__file__).parent).parts[0]
-    return FOLDERS.index(folder)
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave slow modules unread where only the fast ones run: they import PyTorch."""
+    if PROFILE != "fast" or collection_path.suffix != ".py":
+        return None
+    marked = re.search(
+        r"^pytestmark = .*\bslow\b", collection_path.read_text("utf-8"), re.MULTILINE
+    )
+    return True if marked else None
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    known = FOLDERS.index(folder) if folder in FOLDERS else FOLDERS.index("db")
+    return known, next(item.iter_markers("slow"), None) is None
 
 
 def _shares_with_its_module(item: pytest.Item) -> bool:
