@@ -100,7 +100,7 @@ build/plain/.made: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(PYTHON) -m venv build/plain
 	build/plain/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --require-hashes --requirement requirements.lock
-	build/plain/bin/python -m pip install --quiet --disable-pip-version-check --no-deps .
+	build/plain/bin/python -m pip install --quiet --disable-pip-version-check .
 	@touch $@
 
 # --- files that say that a step is done; each is made anew when what it depends on has changed -------
