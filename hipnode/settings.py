@@ -171,6 +171,7 @@ class ReportSettings(Part):
     negative: Literal["report", "audit"] = "report"
     abstained: Literal["report", "audit"] = "report"
     failed: Literal["report", "audit"] = "report"
+    outcome_in_list: bool = True  # Series Description and document title say positive, doubt, ...
 
 
 class DestinationSettings(Part):

@@ -15,7 +15,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes
 
 from hipnode import codes
-from hipnode.dicom.charset import KEPT_CHARACTER_SETS
+from hipnode.dicom.charset import KEPT_CHARACTER_SETS, READ_CHARACTER_SETS
 from hipnode.dicom.identity import COPIED
 from hipnode.domain import AbstentionReason, ResultKind, Side, Task
 from hipnode.errors import HipnodeError
@@ -213,10 +213,8 @@ def abstentions() -> str:
 
 def character_sets() -> str:
     """Return what becomes of a character set."""
-    from pydicom.charset import python_encoding
-
     rows = []
-    for term in sorted(t for t in python_encoding if t and t != "ISO 2022 58"):
+    for term in sorted(READ_CHARACTER_SETS):
         kept = term in KEPT_CHARACTER_SETS
         rows.append((f"`{term}`", "yes", "the same" if kept else "`ISO_IR 192`"))
     return table(("defined term", "read", "report leaves in"), rows)

@@ -21,7 +21,7 @@ from hipnode.training.judge.figures import Answers, Figure, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
 from hipnode.training.samples.gather import Item, items
-from hipnode.training.samples.manifest import Manifests, name_of, read_manifest, read_pixels
+from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
 from hipnode.training.stats import statistics as st
 
@@ -93,13 +93,8 @@ def evaluate(
         out=out,
     )
     if maps and model.spec.role is not Role.LOCALISER:
-        from_here = [_example(item) for item in chosen[:: max(1, len(chosen) // maps)][:maps]]
-        write_maps(bundle, from_here, out / "maps")
+        write_maps(bundle, chosen[:: max(1, len(chosen) // maps)][:maps], out / "maps")
     return found
-
-
-def _example(item: Item) -> tuple[Item, NDArray[np.float32]]:
-    return item, read_pixels(item.row)
 
 
 def _one(
@@ -122,9 +117,10 @@ def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell
     lines, overlaps, broken = [], [], []
     rows = {item.row.file: item.row for item in chosen}
     for index, row in enumerate(rows.values()):
-        found = [one.box for one in candidates(read_pixels(row), model)]
+        seen = read_image(row)
+        found = [one.box for one in candidates(seen.pixels, model)]
         for hip in row.hips:
-            best = max((jaccard(hip.box, box) for box in found), default=0.0)
+            best = max((jaccard(seen.hip(hip).box, box) for box in found), default=0.0)
             overlaps.append(best)
             broken.append(hip.label not in {"", "no_fracture"})
             lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
@@ -157,11 +153,12 @@ def jaccard(a: Box, b: Box) -> float:
     return shared / (a.width_px * a.height_px + b.width_px * b.height_px - shared)
 
 
-def predict(model: LoadedModel, item: Item, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(model: LoadedModel, item: Item) -> NDArray[np.float32]:
     """Return calibrated probabilities (classes,) for an item, as the worker would."""
-    roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
+    seen = read_image(item.row)
+    roi = HipROI(item.hip.side, seen.hip(item.hip).box, 1.0) if item.hip else None
     known = [item.row.number(name) for name in model.spec.covariates]
-    p: NDArray[np.float32] = run(model, pixels, [roi], known).probabilities[0]
+    p: NDArray[np.float32] = run(model, seen.pixels, [roi], known).probabilities[0]
     return p
 
 
@@ -169,7 +166,7 @@ def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tel
     spec = model.spec
     p = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
-        p[index] = predict(model, item, read_pixels(item.row))
+        p[index] = predict(model, item)
         tell(index + 1, len(chosen))
     actual = np.array([item.target for item in chosen])
     lines = [

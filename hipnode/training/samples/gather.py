@@ -13,14 +13,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Box, Side
+from hipnode.domain import Box
 from hipnode.errors import ManifestInvalid
 from hipnode.imaging import PreprocessSpec, square_around
 from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
 from hipnode.training.samples.drawn.plan import Drawing, draw_into, drawings, turn
-from hipnode.training.samples.manifest import HipRow, Row, read_pixels
+from hipnode.training.samples.manifest import HipRow, Row, read_image
 from hipnode.training.samples.transforms import sample
 
 PLACES: Final = ("no_fracture", "intracapsular", "extracapsular")
@@ -286,28 +286,30 @@ def _decode(
     images = np.zeros((len(chosen), side, side), np.uint16)
     masks = np.zeros((len(chosen) if masks_at else 0, side, side), np.uint8)
     halves = masks_at is not None and by_halves(recipe)
-    last, pixels = Path(), np.zeros((1, 1), np.float32)
+    last, seen = Path(), None
     for index, item in enumerate(chosen):
-        if item.row.file != last:
-            pixels, last = read_pixels(item.row), item.row.file
-        box, mirror = item.hip.box if item.hip else None, False
+        if seen is None or item.row.file != last:
+            seen, last = read_image(item.row), item.row.file
+        hip = item.hip and seen.hip(item.hip)
+        box, mirror = hip.box if hip else None, False
         if box and halves:
-            box, mirror = half_around(box, pixels.shape)
-        elif item.hip is not None:
-            mirror = spec.flip_left_to_right and item.hip.side is Side.LEFT
-        stored = turn(pixels, item.drawn) if item.drawn and item.hip is None else pixels
-        images[index] = sample(stored, wide, box, mirror=mirror, size_px=side)
-        if item.drawn and item.hip and item.hip.points and box:
+            box, mirror = half_around(box, seen.pixels.shape)
+        elif hip is not None:
+            mirror = spec.mirrors(hip.side)
+        shown = turn(seen.pixels, item.drawn) if item.drawn and hip is None else seen.pixels
+        images[index] = sample(shown, wide, box, mirror=mirror, size_px=side)
+        if item.drawn and hip and hip.points and box:
             frame = square_around(box, margin)
-            key = f"{item.row.file.name}:{item.hip.side}"
+            key = f"{item.row.file.name}:{hip.side}"
             images[index] = draw_into(
-                images[index], item.hip.points, frame, item.drawn, mirror=mirror, key=key
+                images[index], hip.points, frame, item.drawn, mirror=mirror, key=key
             )
-        if masks_at and box and item.hip:
+        if masks_at and box and hip:
             frame = square_around(box, margin)
-            masks[index] = draw_boxes([item.hip.box], frame, side)[:, :: -1 if mirror else 1]
+            masks[index] = draw_boxes([hip.box], frame, side)[:, :: -1 if mirror else 1]
         elif masks_at:
-            masks[index] = draw_mask([hip.box for hip in item.row.hips], pixels.shape, side)
+            boxes = [seen.hip(one).box for one in item.row.hips]
+            masks[index] = draw_mask(boxes, seen.pixels.shape, side)
         tell(index + 1, len(chosen))
     if masks_at:
         np.save(masks_at, masks)
@@ -376,6 +378,7 @@ def _key(recipe: Stored, role: str, chosen: Sequence[Item], side: int) -> str:
         [
             (str(item.row.file), item.row.file.stat().st_size if item.row.file.exists() else -1)
             + ((item.hip.side, str(item.hip.box)) if item.hip else ("", ""))
+            + (("mirrored",) if item.row.mirrored else ())
             + ((str(item.drawn), str(item.hip and item.hip.points)) if item.drawn else ())
             for item in chosen
         ],

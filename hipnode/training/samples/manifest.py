@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 
 from hipnode.domain import Box, Side
 from hipnode.errors import InputRefused, ManifestInvalid
-from hipnode.imaging import PICTURE_SUFFIXES, load, load_picture
+from hipnode.imaging import (
+    PICTURE_SUFFIXES,
+    Canonical,
+    as_shown,
+    by_header,
+    load,
+    load_picture,
+)
 from hipnode.training.samples.drawn.fractures import HipPoints
 
 SPLITS: Final = ("train", "val", "test")
@@ -208,8 +215,27 @@ def _deal(patient: str, seed: int) -> str:
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
 
 
-def read_pixels(row: Row) -> NDArray[np.float32]:
-    """Return a row's image (rows, columns) float32 in [0, 1], bright bone.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row's image as networks see it: ``pixels`` (rows, columns) float32 in [0, 1], bright bone.
+
+    It is the canonical picture (see `imaging.canonical`); what is stored turned, and so no example
+    of an upright view, stays turned.
+    """
+
+    pixels: NDArray[np.float32]
+    canonical: Canonical
+
+    def hip(self, hip: HipRow) -> HipRow:
+        """Return a hip of the row with its box and points in the pixels of this picture."""
+        points = hip.points and HipPoints(
+            *(self.canonical.place(*at) for at in astuple(hip.points))
+        )
+        return replace(hip, box=self.canonical.box(hip.box), points=points)
+
+
+def read_image(row: Row) -> Seen:
+    """Return a row's image as networks see it.
 
     Raises
     ------
@@ -217,8 +243,14 @@ def read_pixels(row: Row) -> NDArray[np.float32]:
         If the file cannot be read, with the line.
     """
     try:
-        if row.file.suffix.lower() in PICTURE_SUFFIXES:
-            return load_picture(row.file)[1].pixels
-        return load(row.file)[1].pixels
+        picture = row.file.suffix.lower() in PICTURE_SUFFIXES
+        header, stored = load_picture(row.file) if picture else load(row.file)
     except InputRefused as error:
         raise ManifestInvalid(f"{row.at}: {row.file}: {error}") from None
+    if row.turned:
+        canonical = Canonical((stored.rows, stored.columns), 0, row.mirrored, stored.aspect or 1.0)
+    else:
+        shown = as_shown(stored)
+        shown = replace(shown, mirrored=shown.mirrored is not row.mirrored)
+        canonical = by_header(header, stored) or shown
+    return Seen(canonical.picture(stored.pixels), canonical)
