@@ -20,7 +20,11 @@ from tests.archive import Orthanc
 from tests.browser.viewer import ViewerServer
 from tests.factory import as_cr, hip, radiograph, reading
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # two to three minutes where idle
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1000),  # two to three minutes where idle
+    pytest.mark.xdist_group("viewer"),  # one folder of screenshots
+]
 
 Seen = dict[str, Any]
 SHORT = {Task.HIP_FRACTURE: "fx", Task.FRACTURE_RISK: "risk"}
