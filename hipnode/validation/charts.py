@@ -19,7 +19,7 @@ COLOURS: Final = {
     Said.NONE_SEEN: "#2f6690",
 }
 _SIZE: Final = 300
-_EDGE: Final = 44
+_EDGE: Final = 50
 _LINE: Final = ("#1f3f5b", "#b3540f", "#4f7a43")
 
 
@@ -98,10 +98,10 @@ def _curve(line: Line, colour: str, *, dots: bool) -> Iterable[str]:
         for x, y in line.points:
             yield f'<circle cx="{_x(x)}" cy="{_y(y)}" r="3.5" fill="{colour}"/>'
     for mark in line.marks:
-        left = mark.x > 0.6
+        left, below = mark.x > 0.6, 14 if mark.y > 0.1 else -8
         yield f'<circle cx="{_x(mark.x)}" cy="{_y(mark.y)}" r="4.5" fill="{colour}"/>'
         yield (
-            f'<text x="{_x(mark.x) + (-9 if left else 9)}" y="{_y(mark.y) + 14}" '
+            f'<text x="{_x(mark.x) + (-9 if left else 9)}" y="{_y(mark.y) + below}" '
             f'text-anchor="{"end" if left else "start"}">{escape(mark.word)}</text>'
         )
 
@@ -114,7 +114,7 @@ def _axes(x_name: str, y_name: str) -> Iterable[str]:
     middle = _EDGE + _SIZE / 2
     yield f'<text text-anchor="middle" x="{middle}" y="{_y(0) + 34}">{escape(x_name)}</text>'
     yield (
-        f'<text text-anchor="middle" transform="translate(12 {middle}) rotate(-90)">'
+        f'<text text-anchor="middle" transform="translate(11 {middle}) rotate(-90)">'
         f"{escape(y_name)}</text>"
     )
 

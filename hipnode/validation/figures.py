@@ -82,7 +82,7 @@ class Group:
 
 def part(name: str, units: Sequence[Unit]) -> Part:
     """Return everything about one kind of unit."""
-    why = too_few(units)
+    why = too_few(units) or too_few(units, with_probability=True)
     return Part(
         name,
         row([unit for unit in units if unit.broken]),

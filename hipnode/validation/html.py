@@ -61,7 +61,7 @@ def page(title: str, body: Raw) -> str:
 _STYLE: Final = """
 :root { --ink: #1b2530; --dim: #5b6672; --rule: #d8dde3; --paper: #fff; --shade: #f4f6f8; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1080px; padding: 24px 28px 60px; background: var(--paper);
+body { margin: 0 auto; max-width: 1092px; padding: 24px 28px 60px; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 27px; line-height: 1.2; margin: 18px 0 4px; }
 h2 { font-size: 19px; margin: 40px 0 8px; padding-top: 10px; border-top: 2px solid var(--ink); }
@@ -89,7 +89,9 @@ svg.whisker .scale, svg.chart .grid { stroke: var(--rule); fill: none; }
 svg.whisker .bar, svg.chart .bar { stroke: #7c8793; stroke-width: 2; }
 svg.whisker circle { fill: #1f3f5b; }
 .charts { display: flex; flex-wrap: wrap; gap: 8px; }
-svg.chart { width: 340px; max-width: 100%; height: auto; }
+.legend span { white-space: nowrap; }
+table.groups { table-layout: fixed; } table.groups th:first-child { width: 19%; }
+svg.chart { width: 336px; max-width: 100%; height: auto; }
 svg.chart text { font-size: 12px; fill: var(--ink); }
 svg.chart .title { font-size: 15px; font-weight: 650; }
 svg.chart .faint { stroke: #9aa4ae; stroke-dasharray: 3 4; fill: none; }

@@ -66,7 +66,7 @@ def _summary(report: Report) -> Iterator[Content]:
         )
     yield tag("p", " ".join(told) or "No image could be judged.", class_="lead")
     if images.too_few:
-        yield tag("p", images.too_few, " Curves and thresholds are left out.", class_="warn")
+        yield tag("p", images.too_few, " Curves are left out.", class_="warn")
     what = "It shows images of patients and names " if report.gallery else "It names "
     yield tag(
         "p",
@@ -104,7 +104,7 @@ def _rows_left_out(report: Report) -> Iterator[Content]:
 def _part(part: Part) -> Iterator[Content]:
     yield tag("h2", part.name)
     if part.name == "Images":
-        yield tag("p", *(_key(said) for said in Said))
+        yield tag("p", *(_key(said) for said in Said), class_="legend")
     rows = []
     for name, row in (("fracture", part.broken), ("no fracture", part.intact)):
         rows.append([name, *(str(row.counts[said]) for said in Said), str(row.total)])
@@ -223,7 +223,12 @@ def _gallery(report: Report) -> Iterator[Content]:
     if shown is None:
         return
     kinds = (
-        ("Missed", shown.misses, shown.more_misses, "No broken image was missed."),
+        (
+            "Missed: none seen, wrong side, or refused",
+            shown.misses,
+            shown.more_misses,
+            "No broken image was missed.",
+        ),
         ("False alarms", shown.alarms, shown.more_alarms, "There were no false alarms."),
     )
     for title, some, more, none in kinds:
@@ -233,6 +238,8 @@ def _gallery(report: Report) -> Iterator[Content]:
         if more:
             yield tag("p", f"{more} more are in images.csv.", class_="warn")
         yield tag("div", *(_figure(one) for one in some), class_="gallery")
+    if not shown.misses and not shown.alarms:
+        return
     yield tag(
         "p",
         "Each image with its boxes (orange: suspected; yellow: look now; white: none seen; grey: "

@@ -35,7 +35,7 @@ def groups(report: Report) -> Iterator[Content]:
     head += ["intact", "false alarms (95 % interval)", "", "refused"]
     for name, some in report.groups.items():
         yield tag("h3", name)
-        yield table(head, [_group(group) for group in some])
+        yield table(head, [_group(group) for group in some], "groups")
     if report.groups:
         yield tag(
             "p",
@@ -82,9 +82,7 @@ def thresholds(report: Report) -> Iterator[Content]:
     if report.proposal is None:
         yield tag("p", f"None is proposed. {report.no_proposal}", class_="warn")
         return
-    rows = [
-        _choice(f"at most {choice.rate:.0%} of the intact", choice) for choice in report.choices
-    ]
+    rows = [_choice(f"at most {_rate(choice)} of the intact", choice) for choice in report.choices]
     if report.as_set is not None:
         rows.append(_choice("as set now", report.as_set))
     head = ["false alarms", "doubtful_from", "false alarms, seen", "found", "95 % interval", ""]
@@ -92,6 +90,10 @@ def thresholds(report: Report) -> Iterator[Content]:
     yield from _proposal(report.proposal)
     if report.applied:
         yield tag("p", report.applied)
+
+
+def _rate(choice: Choice) -> str:
+    return f"{100 * choice.rate:g} %"
 
 
 def _choice(name: str, choice: Choice) -> list[Content]:
@@ -113,8 +115,8 @@ def _proposal(proposal: Proposal) -> Iterator[Content]:
     yield tag(
         "p",
         tag("b", f"doubtful_from = {doubtful.threshold:g}, present_from = {definite.threshold:g}"),
-        f", so that at most {doubtful.rate:.1%} of intact images are suspected and "
-        f"{definite.rate:.1%} called definite.",
+        f", so that at most {_rate(doubtful)} of intact images are suspected and "
+        f"{_rate(definite)} called definite.",
     )
     yield tag(
         "p",

@@ -63,12 +63,19 @@ class Proposal:
         )
 
 
-def too_few(units: Sequence[Unit]) -> str:
-    """Return why no curve can be drawn of these, or ""."""
-    broken = sum(unit.broken for unit in units)
-    for count, what in ((broken, "with a fracture"), (len(units) - broken, "without")):
+def too_few(units: Sequence[Unit], *, with_probability: bool = False) -> str:
+    """Return why no curve can be drawn of these, or "".
+
+    ``with_probability`` counts those alone that have one: what was refused has none.
+    """
+    some = [
+        unit.broken for unit in units if not with_probability or unit.scores.suspected is not None
+    ]
+    has = " and a probability" if with_probability else ""
+    for count, what in ((sum(some), f"with a fracture{has}"), (some.count(False), f"without{has}")):
         if count < FEW:
-            return f"There are only {count} {what}: too few for a figure that means anything."
+            are = "is" if count == 1 else "are"
+            return f"There {are} only {count} {what}: too few for a figure that means anything."
     return ""
 
 
