@@ -20,40 +20,53 @@ if TYPE_CHECKING:
     from hipnode.validation.run import Done
 
 
+Folder = Annotated[Path | None, typer.Argument(help="The folder of the images.")]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", help="What is true of them (CSV; see docs/cli.md).")
+]
+Out = Annotated[Path, typer.Option("--out", help="Where the report goes.")]
+Broken = Annotated[
+    Path | None, typer.Option(help="Instead of labels: a folder of images with a fracture.")
+]
+Intact = Annotated[Path | None, typer.Option(help="... and one of images without any.")]
+FromNode = Annotated[
+    bool, typer.Option("--from-node", help="Judge what the node has read; read nothing.")
+]
+SetOption = Annotated[
+    str | None, typer.Option("--set", help="Judge this model set, not the settings'.")
+]
+Alarms = Annotated[
+    float, typer.Option(min=0.001, max=0.5, help="The share of intact images to be suspected.")
+]
+Definite = Annotated[
+    float, typer.Option(min=0, max=0.5, help="The share of them to be called definite.")
+]
+Apply = Annotated[
+    Path | None, typer.Option(help="Write the thresholds as a new model set, into this folder.")
+]
+Pictures = Annotated[
+    int, typer.Option(min=0, help="So many misses and false alarms are shown; 0: none.")
+]
+Positive = Annotated[
+    list[str] | None, typer.Option(help="A word of the labels that means a fracture.")
+]
+Negative = Annotated[list[str] | None, typer.Option(help="A word of the labels that means none.")]
+
+
 def validate(
-    folder: Annotated[Path | None, typer.Argument(help="The folder of the images.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="What is true of them (CSV; see docs/cli.md).")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the report goes.")] = Path("report"),
-    broken: Annotated[
-        Path | None, typer.Option(help="Instead of labels: a folder of images with a fracture.")
-    ] = None,
-    intact: Annotated[Path | None, typer.Option(help="... and one of images without any.")] = None,
-    from_node: Annotated[
-        bool, typer.Option("--from-node", help="Judge what the node has read; read nothing.")
-    ] = False,
-    model_set: Annotated[
-        str | None, typer.Option("--set", help="Judge this model set, not the settings'.")
-    ] = None,
-    false_alarms: Annotated[
-        float, typer.Option(min=0.001, max=0.5, help="The share of intact images to be suspected.")
-    ] = 0.1,
-    definite_false_alarms: Annotated[
-        float, typer.Option(min=0, max=0.5, help="The share of them to be called definite.")
-    ] = 0.01,
-    apply: Annotated[
-        Path | None, typer.Option(help="Write the thresholds as a new model set, into this folder.")
-    ] = None,
-    gallery: Annotated[
-        int, typer.Option(min=0, help="So many misses and false alarms are shown; 0: none.")
-    ] = 24,
-    positive: Annotated[
-        list[str] | None, typer.Option(help="A word of the labels that means a fracture.")
-    ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option(help="A word of the labels that means none.")
-    ] = None,
+    folder: Folder = None,
+    labels: LabelsOption = None,
+    out: Out = Path("report"),
+    broken: Broken = None,
+    intact: Intact = None,
+    from_node: FromNode = False,
+    model_set: SetOption = None,
+    false_alarms: Alarms = 0.1,
+    definite_false_alarms: Definite = 0.01,
+    apply: Apply = None,
+    gallery: Pictures = 24,
+    positive: Positive = None,
+    negative: Negative = None,
     config: ConfigOption = None,
 ) -> None:
     """Judge the whole chain on images of your own: one page, refusals included."""
