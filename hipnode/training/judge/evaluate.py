@@ -24,6 +24,7 @@ from hipnode.training.judge.report import write_report
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
+from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
 
 
@@ -152,8 +153,8 @@ def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
     return [
         Figure(f"mean Jaccard{which}", float(j.mean())),
         Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
-        Figure.of(f"Jaccard above 0.5{which}", st.proportion(int((j > 0.5).sum()), len(j))),
-        Figure.of(f"Jaccard above 0.7{which}", st.proportion(int((j > 0.7).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.5{which}", est.proportion(int((j > 0.5).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.7{which}", est.proportion(int((j > 0.7).sum()), len(j))),
     ]
 
 
