@@ -30,6 +30,8 @@ class Event(StrEnum):
     SERVICE_STARTED = "service_started"
     SERVICE_STOPPED = "service_stopped"
     SERVICE_DIED = "service_died"
+    SERVICE_HUNG = "service_hung"  # the supervisor heard nothing of it, and ends it
+    THREAD_HUNG = "thread_hung"
     STOP_REQUESTED = "stop_requested"
     LISTENING_STARTED = "listening_started"
     ASSOCIATION_REFUSED = "association_refused"

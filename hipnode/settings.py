@@ -203,6 +203,13 @@ class HousekeeperSettings(Part):
     verify_hour_utc: int = Field(default=3, ge=0, le=23)
 
 
+class HealthSettings(Part):
+    """Where each service answers probes and Prometheus."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65532)  # 0: nowhere; else the first of four
+
+
 class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -226,6 +233,7 @@ class Settings(BaseSettings):
     destinations: tuple[DestinationSettings, ...] = ()
     retention: RetentionSettings = RetentionSettings()
     housekeeper: HousekeeperSettings = HousekeeperSettings()
+    health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

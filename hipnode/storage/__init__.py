@@ -16,6 +16,8 @@ from hipnode.storage.ledger.questions import Account, DestinationState, Overview
 from hipnode.storage.store import Store
 from hipnode.storage.upkeep.reconcile import Reconciled
 from hipnode.storage.upkeep.retention import Retired
+from hipnode.storage.upkeep.services import Beat, Services, ServiceState
+from hipnode.storage.upkeep.vitals import Vitals
 
 __all__ = [
     "Account",
@@ -23,6 +25,7 @@ __all__ = [
     "AuditFault",
     "AuditFilter",
     "AuditLog",
+    "Beat",
     "DayCount",
     "DestinationState",
     "Dispatcher",
@@ -35,7 +38,10 @@ __all__ = [
     "Received",
     "Reconciled",
     "Retired",
+    "ServiceState",
+    "Services",
     "Store",
     "StudyFacts",
+    "Vitals",
     "dispatcher_for",
 ]

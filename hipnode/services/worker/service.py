@@ -64,12 +64,20 @@ class Worker:
         """Load the models in a reading process, and put on the audit log which they are."""
         for reference in self._sets.references.values():
             spec = replace(self._spec, model_set=reference)
-            name, digest = self._warmed(spec)
-            detail = {"model_set": name, "digest": digest}
+            loaded = self._warmed(spec)
+            detail = {
+                "model_set": loaded.name,
+                "digest": loaded.digest,
+                "models": loaded.models,
+            }
             self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
-            self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
+            self._log.info(Event.MODEL_SET_LOADED, model_set=loaded.name, digest=loaded.digest)
+            self._store.pulse.models.append(
+                {"set": reference, "digest": loaded.digest, "models": loaded.models}
+            )
+        self._store.pulse.ready = True
 
-    def _warmed(self, spec: reader.ReaderSpec) -> tuple[str, str]:
+    def _warmed(self, spec: reader.ReaderSpec) -> reader.Warmed:
         """Load one set; a process that is killed meanwhile (memory ran out, say) is no verdict."""
         for _ in range(_TRIES - 1):
             with suppress(WorkerKilled):
