@@ -11,7 +11,6 @@ import typer
 
 from hipnode import DISCLAIMER, __version__
 from hipnode.cli import (
-    audit,
     conform,
     demo,
     evaluate,
@@ -21,6 +20,7 @@ from hipnode.cli import (
     read,
     relabel,
     status,
+    story,
     train,
 )
 from hipnode.errors import HipnodeError
@@ -63,7 +63,7 @@ app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
-app.add_typer(audit.app, name="audit")
+app.add_typer(story.app, name="audit")  # of `audit`, with what `story` adds to it
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 

@@ -21,11 +21,27 @@ def _config() -> None:
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(
+    config: ConfigOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Try all of it: models, keys, ports, destinations.")
+    ] = False,
+) -> None:
     """Say what is wrong with the settings, or print those in force (secrets masked)."""
     from hipnode import settings
 
-    typer.echo(json.dumps(settings.load(config).masked(), indent=2))
+    effective = settings.load(config)
+    if not live:
+        typer.echo(json.dumps(effective.masked(), indent=2))
+        return
+    from hipnode.services.rehearsal import rehearse
+
+    count = 0
+    for found in rehearse(effective):
+        count += found.is_fault
+        typer.echo(f"{found.state:<6} {found.what}: {found.says}")
+    if count:
+        raise typer.Exit(1)
 
 
 def status(

@@ -17,6 +17,7 @@ from hipnode.storage.store import Store
 from hipnode.storage.upkeep.reconcile import Reconciled
 from hipnode.storage.upkeep.retention import Retired
 from hipnode.storage.upkeep.services import Beat, Services, ServiceState
+from hipnode.storage.upkeep.troubles import Notice, Troubles
 from hipnode.storage.upkeep.vitals import Vitals
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "IngestOutcome",
     "Ledger",
     "NewResult",
+    "Notice",
     "Overview",
     "Received",
     "Reconciled",
@@ -42,6 +44,7 @@ __all__ = [
     "Services",
     "Store",
     "StudyFacts",
+    "Troubles",
     "Vitals",
     "dispatcher_for",
 ]

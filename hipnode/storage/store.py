@@ -23,6 +23,7 @@ from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep.reconcile import Reconciled, reconcile
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.services import Services
+from hipnode.storage.upkeep.troubles import Troubles
 from hipnode.storage.upkeep.vitals import Vitals, vitals
 
 
@@ -69,6 +70,8 @@ class Store:
         The files.
     services
         Who is alive.
+    troubles
+        What is wrong as far as alerts know, and who is to be told.
     pulse
         The signs of life of this process.
     """
@@ -79,6 +82,7 @@ class Store:
         self.now = now
         self.pulse = Pulse()
         self.services = Services(database, now)
+        self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
         self._nudger = None if database.is_sqlite else Nudger(ageing_s)

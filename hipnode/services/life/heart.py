@@ -110,6 +110,9 @@ def alive(name: str, settings: Settings, store: Store) -> Iterator[None]:
         if settings.health.port:
             web = import_module("hipnode.services.life.web")  # an option: it brings its libraries
             beside.enter_context(web.answering(name, settings, store))
+        if settings.alerts:
+            alerts = import_module("hipnode.services.life.alerts")
+            beside.enter_context(alerts.watching(name, settings, store))
         try:
             yield
         finally:
