@@ -11,6 +11,7 @@ import typer
 
 from hipnode import DISCLAIMER, __version__
 from hipnode.cli import (
+    audit,
     conform,
     demo,
     evaluate,
@@ -63,7 +64,9 @@ app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
-app.add_typer(story.app, name="audit")  # of `audit`, with what `story` adds to it
+audit.app.command("story")(story.story)
+audit.app.command("findings")(story.findings)
+app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 

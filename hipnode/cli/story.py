@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hipnode.cli.audit import Accession, Format, Patient, Since, Study, Until, app
+from hipnode.cli.audit import Accession, Format, Patient, Since, Study, Until
 from hipnode.cli.audit import _filter as chosen
 from hipnode.cli.audit import _inert as inert
 from hipnode.cli.audit import _output as output
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _WIDTH = 80
 
 
-@app.command("story")
 def story(
     accession: Annotated[str, typer.Argument(help="Accession Number.")],
     config: ConfigOption = None,
@@ -128,7 +127,6 @@ def _shown(text: str) -> str:
     )
 
 
-@app.command("findings")
 def findings(
     config: ConfigOption = None,
     since: Since = None,

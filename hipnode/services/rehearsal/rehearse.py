@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -42,11 +43,16 @@ def rehearse(settings: Settings) -> Iterator[Found]:
 def _storage(settings: Settings, runs: set[str]) -> Iterator[Found]:
     """Open database and folder; note which services run here."""
     what = "database and data_dir"
+    url = settings.database_url
+    path = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+    if path is not None and not path.exists():  # to look would make it
+        yield Found("advice", what, f"{path} is not there yet: the first start makes it")
+        return
     try:
         store = Store.open(settings)
     except HipnodeError as error:
         if "(none)" in str(error):
-            yield Found("advice", what, "the database is empty; the first start makes the tables")
+            yield Found("advice", what, "the database is empty: the first start makes its tables")
         else:
             yield Found("FAULT", what, str(error))
         return
