@@ -9,6 +9,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,7 +156,14 @@ def findings(
                 file.write(json.dumps(row) + "\n")
 
 
-def _rows(store: Store, *given: Any) -> Iterator[dict[str, Any]]:
+def _rows(
+    store: Store,
+    since: datetime | None,
+    until: datetime | None,
+    accession: str | None,
+    patient: str | None,
+    study: str | None,
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of both events, in the order of the records."""
     from heapq import merge
 
@@ -163,7 +171,7 @@ def _rows(store: Store, *given: Any) -> Iterator[dict[str, Any]]:
 
     records = [
         store.audit.query(
-            chosen(*given, None, event.value, None),
+            chosen(since, until, accession, patient, study, None, event.value, None),
             actor=getpass.getuser(),
             limit=None,
             newest_first=False,

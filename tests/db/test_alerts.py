@@ -106,8 +106,7 @@ def by_mail(server: MailServer) -> dict[str, Any]:
 def bench(open_store: OpenStore, mails: MailServer, hook: Hook) -> Bench:
     """A node that tells by mail and by webhook."""
     told = [by_mail(mails), {"name": "hook", "webhook": hook.url}]
-    made = open_store(alerts=told, retention={"disk_low_bytes": 0}, health={"hold_s": 60})
-    return made
+    return open_store(alerts=told, retention={"disk_low_bytes": 0}, health={"hold_s": 60})
 
 
 @pytest.fixture
