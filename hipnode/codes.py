@@ -74,6 +74,8 @@ LANGUAGE: Final = Concept(
     "121049", "DCM", "Language of Content Item and Descendants", "PS3.16 TID 1204"
 )
 ENGLISH: Final = Concept("en", "RFC5646", "English", "PS3.16 CID 5000")
+GERMAN: Final = Concept("de", "RFC5646", "German", "PS3.16 CID 5000")
+FRENCH: Final = Concept("fr", "RFC5646", "French", "PS3.16 CID 5000")
 DEVICE: Final = Concept("121007", "DCM", "Device", "PS3.16 CID 270")
 IMAGING_PROCEDURE: Final = Concept("363679005", "SCT", "Imaging procedure", "PS3.16 CID 100")
 COMMENT: Final = Concept("121106", "DCM", "Comment", "PS3.16 TID 1500")

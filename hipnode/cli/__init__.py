@@ -22,6 +22,7 @@ from hipnode.cli import (
     relabel,
     status,
     train,
+    validate,
 )
 from hipnode.errors import HipnodeError
 
@@ -62,6 +63,7 @@ app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
+app.command("validate")(validate.validate)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")

@@ -30,6 +30,7 @@ from hipnode.domain.work import (
     Job,
     JobKind,
     JobState,
+    Language,
     Result,
     ResultKind,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "Language",
     "ModelRef",
     "OperatingPoint",
     "Outcome",

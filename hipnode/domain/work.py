@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class JobKind(StrEnum):
@@ -72,6 +72,10 @@ class CommitmentState(StrEnum):
     COMMITTED = "committed"
     FAILED = "failed"  # it will not keep the object, which is delivered again or in quarantine
     WAIVED = "waived"  # the settings do not ask for it any more
+
+
+Language = Literal["en", "de", "fr"]
+"""The languages in which the node reports (RFC 5646)."""
 
 
 class ResultKind(StrEnum):

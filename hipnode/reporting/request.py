@@ -16,7 +16,7 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from hipnode import __version__, codes
 from hipnode.dicom.charset import check_declared
-from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind, Side
+from hipnode.domain import Finding, HipReading, Language, Reading, Result, ResultKind, Side
 
 SRClass = Literal["comprehensive-3d", "comprehensive"]
 SR_CLASSES: Final[dict[SRClass, str]] = {
@@ -115,6 +115,10 @@ class ReportRequest:
         One SR is made for each.
     other_patients
         Under how many other Patient IDs the study holds images: they are reported apart.
+    language
+        Of what people read; codes and their meanings stay English.
+    flagged
+        Whether Series Description and the document's title carry the outcome.
     """
 
     sources: tuple[SourceImage, ...]
@@ -125,6 +129,8 @@ class ReportRequest:
     objects: frozenset[ResultKind] = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
     sr_classes: tuple[SRClass, ...] = ("comprehensive-3d",)
     other_patients: int = 0
+    language: Language = "en"
+    flagged: bool = True
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -183,8 +189,9 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
         digest.update(source_fingerprint(source))
     node = request.node
     predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
+    said = (request.language, request.flagged)
     apart = (request.other_patients,) if request.other_patients else ()
-    for part in (node, request.version, predecessors, *apart, *extra):
+    for part in (node, request.version, predecessors, said, *apart, *extra):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
 

@@ -67,7 +67,7 @@ def test_a_presentation_state_shows_the_grey_values_as_the_image_asks() -> None:
 def test_the_labels_of_a_presentation_state_name_side_and_certainty() -> None:
     _, text, _ = render(one(ResultKind.GSPS, "implant"))
     assert "R: NOT ASSESSED - implant or other metal at the hip" in text.decode()
-    assert "L: FRACTURE 88 % - suspected, definite" in text.decode()
+    assert "L: FRACTURE LIKELY - Type: intracapsular" in text.decode()
 
 
 def test_the_pdf_is_well_formed() -> None:
