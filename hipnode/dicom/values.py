@@ -113,7 +113,15 @@ class Reader:
         return texts if any(texts) else ()
 
     def number(self, keyword: str, low: float, high: float) -> float | None:
-        """Return an attribute's first value as a number, where it is one between the bounds."""
+        """Return an attribute's first value as a number, where it is one between the bounds.
+
+        Parameters
+        ----------
+        keyword
+            The attribute's.
+        low, high
+            The bounds; both may be reached.
+        """
         try:
             number = float(self.text(keyword))
         except ValueError:

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
@@ -67,6 +67,7 @@ def test_what_cannot_be_carried_unchanged(keyword: str, fault: str) -> None:
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=70)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(IDENTIFYING)), TEXT)
 def test_a_report_says_what_came_or_nothing(keyword: str, text: str) -> None:
     ds = with_value(keyword, IDENTIFYING[keyword], text.encode())
