@@ -21,7 +21,9 @@ from hipnode.cli import (
     read,
     relabel,
     status,
+    story,
     train,
+    validate,
 )
 from hipnode.errors import HipnodeError
 
@@ -56,12 +58,16 @@ app.command("housekeep")(node.housekeep)
 app.command("read")(read.read)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
+app.command("health")(status.health)
 app.command("requeue")(status.requeue)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
+app.command("validate")(validate.validate)
+audit.app.command("story")(story.story)
+audit.app.command("findings")(story.findings)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")

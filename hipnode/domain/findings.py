@@ -187,10 +187,17 @@ _SOON: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
-    """A value, not an exception: the coded reason, and the measured detail for the audit log."""
+    """A value, not an exception: the coded reason, and the measured detail for the audit log.
+
+    ``p_judged`` and ``p_alone`` are P(fracture) of a hip that a higher one would have had named,
+    after both hips were judged together and before; None where no probability would have. They
+    are never reported: thresholds are chosen on them.
+    """
 
     reason: AbstentionReason
     detail: str = ""
+    p_judged: float | None = None
+    p_alone: float | None = None
 
     @property
     def attention(self) -> Attention:
@@ -303,6 +310,7 @@ class Reading:
                     "doubtful_from": finding.operating_point.doubtful_from,
                     "present_from": finding.operating_point.present_from,
                     "model": finding.model.name,
+                    "model_version": finding.model.version,
                     "model_digest": finding.model.digest,
                     "shadow": finding.shadow,
                 }

@@ -101,16 +101,17 @@ def assess(
     fracture = next(c for c in chosen if c.model.spec.role is Role.FRACTURE)
     measured = _measure(seen, rois, models, fracture, policy)
     together = _together(rois, measured)
-    judged = [
-        judge(_facts(seen, roi, m, _decision(fracture, m, together, roi)))
+    facts = [
+        _facts(seen, roi, m, _decision(fracture, m, together, roi))
         for roi, m in zip(rois, measured, strict=True)
     ]
+    judged = [judge(known) for known in facts]
     if len(judged) == 2:
         first, second = judged
         judged = [beside(first, second), beside(second, first)]
     hips = [
-        _reading(roi, m, j, fracture, together)
-        for roi, m, j in zip(rois, measured, judged, strict=True)
+        _unsaid(_reading(roi, m, j, fracture, together), known, m, together)
+        for roi, m, j, known in zip(rois, measured, judged, facts, strict=True)
     ]
     others = [c for c in chosen if c is not fracture]
     return _with_others(hips, seen, others)
@@ -208,6 +209,18 @@ def _reading(
     if together is not None and _one_of_them(together, from_p):
         caveats += (Caveat.EITHER_HIP,)
     return HipReading(roi, (made,), caveats=caveats)
+
+
+def _unsaid(
+    hip: HipReading, facts: Facts, measured: _Measured, together: Together | None
+) -> HipReading:
+    """Keep the probability of a hip that nothing is said of, if a higher one would have been."""
+    named = judge(replace(facts, fracture=Decision.DOUBTFUL)).reason is None
+    if hip.abstention is None or not named or not np.isfinite(measured.p_alone):
+        return hip
+    p = round(_p_judged(measured, together, hip.roi.side), 6)
+    kept = replace(hip.abstention, p_judged=p, p_alone=round(measured.p_alone, 6))
+    return replace(hip, abstention=kept)
 
 
 def _detail(measured: _Measured, roi: HipROI) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 BOTH: Final = 0.01
 """How much less often both are broken than if the hips knew nothing of each other."""
-_TELLS: Final = 1.25
+_TELLS: Final = 5.0
 """The likelier side is named where it is so many times likelier than the other."""
 _SMALLEST: Final = 1e-6
 

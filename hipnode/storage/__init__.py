@@ -17,6 +17,9 @@ from hipnode.storage.ledger.questions import Account, DestinationState, Overview
 from hipnode.storage.store import Store
 from hipnode.storage.upkeep.reconcile import Reconciled
 from hipnode.storage.upkeep.retention import Retired
+from hipnode.storage.upkeep.services import Beat, Services, ServiceState
+from hipnode.storage.upkeep.troubles import Notice, Troubles
+from hipnode.storage.upkeep.vitals import Vitals
 
 __all__ = [
     "Account",
@@ -24,6 +27,7 @@ __all__ = [
     "AuditFault",
     "AuditFilter",
     "AuditLog",
+    "Beat",
     "DayCount",
     "DestinationState",
     "Dispatcher",
@@ -32,11 +36,16 @@ __all__ = [
     "IngestOutcome",
     "Ledger",
     "NewResult",
+    "Notice",
     "Overview",
     "Received",
     "Reconciled",
     "Retired",
+    "ServiceState",
+    "Services",
     "Store",
     "StudyFacts",
+    "Troubles",
+    "Vitals",
     "dispatcher_for",
 ]

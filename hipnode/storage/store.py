@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Row, select
 
 from hipnode.errors import StorageUnavailable
+from hipnode.pulse import Pulse
 from hipnode.settings import Settings
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.seal import Sealer
@@ -21,6 +22,9 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep.reconcile import Reconciled, reconcile
 from hipnode.storage.upkeep.retention import Retired, retire
+from hipnode.storage.upkeep.services import Services
+from hipnode.storage.upkeep.troubles import Troubles
+from hipnode.storage.upkeep.vitals import Vitals, vitals
 
 
 def utc_now() -> datetime:
@@ -64,12 +68,21 @@ class Store:
         The audit log.
     files
         The files.
+    services
+        Who is alive.
+    troubles
+        What is wrong as far as alerts know, and who is to be told.
+    pulse
+        The signs of life of this process.
     """
 
     def __init__(self, settings: Settings, database: Database, now: Callable[[], datetime]) -> None:
         self.settings = settings
         self.database = database
         self.now = now
+        self.pulse = Pulse()
+        self.services = Services(database, now)
+        self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
         self._nudger = None if database.is_sqlite else Nudger(ageing_s)
@@ -138,6 +151,10 @@ class Store:
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
         return retire(self.database, self.files, self.settings.retention, self.now())
+
+    def vitals(self) -> Vitals:
+        """Return how the audit log is, and how many images were not assessed, and why."""
+        return self.database.read(lambda connection: vitals(connection, self.now()))
 
     def close(self) -> None:
         """Finish what is being written, and close every connection."""

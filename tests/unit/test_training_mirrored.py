@@ -16,7 +16,8 @@ pytest.importorskip("monai")
 from hipnode import nets
 from hipnode.phantom import Made, load_recipe, render, write_dicom, write_manifest
 from hipnode.training.judge.evaluate import predict
-from hipnode.training.samples.gather import gather, items
+from hipnode.training.samples.gather import gather
+from hipnode.training.samples.items import items
 from hipnode.training.samples.manifest import read_image, read_manifest
 from tests.unit.test_training import tiny
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC
+from math import inf
+from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -12,8 +14,13 @@ from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
+from hipnode.pulse import ROUND_S
 from hipnode.settings import Settings
 from hipnode.storage import Store
+
+_TASK_S: Final = 600.0
+"""After how long a task hangs; but these take as long as there is much to go through."""
+_LONG_S: Final = {"verify": inf, "begin": inf, "retire": inf}
 
 
 class Housekeeper:
@@ -48,6 +55,7 @@ class Housekeeper:
             self._log.warning(Event.CLOCK_WENT_BACK, count=mended)
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
+        self._store.services.forget()
         self.watch_disk()
 
     def watch_disk(self) -> None:
@@ -81,12 +89,19 @@ class Housekeeper:
         if fault is not None:
             self._log.error(Event.AUDIT_BROKEN, reason=fault.reason)
 
-    def guarded(self, task: Callable[[], object]) -> Callable[[], None]:
-        """Return ``task`` such that an error ends this run of it and not the housekeeper."""
+    def guarded(self, task: Callable[[], object], every_s: float = inf) -> Callable[[], None]:
+        """Return ``task`` such that an error ends this run of it and not the housekeeper.
+
+        ``every_s`` is how often it runs: if it does not, or takes too long, the housekeeper hangs.
+        """
+        name = getattr(task, "__name__", "task")
+        pulse = self._store.pulse
 
         def run_guarded() -> None:
+            pulse.went_round(3 * every_s + ROUND_S, loop=name)
             try:
-                task()
+                with pulse.doing(f"at {name}", _LONG_S.get(name, _TASK_S), loop=name):
+                    task()
             except HipnodeError as error:
                 if not self._database_away:
                     self._database_away = True
@@ -119,13 +134,14 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.seal, keep.seal_s),
         (keeper.retire, max(3600.0, keep.sweep_s)),
     ):
-        scheduler.add_job(keeper.guarded(task), "interval", seconds=every_s)
+        scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
     scheduler.add_job(
         keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
     )
     for task in (keeper.begin, keeper.sweep, keeper.seal):
         keeper.guarded(task)()
     scheduler.start()
+    store.pulse.ready = True
     try:
         stop.wait()
     finally:

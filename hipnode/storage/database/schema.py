@@ -223,6 +223,14 @@ reading = Table(
     Column("model_set", Text, primary_key=True),
     Column("document", Text, nullable=False),  # hipnode.domain.Reading as JSON
     Column("created_utc", Moment, nullable=False),
+    Column("abstained", String(24), nullable=False, server_default=""),  # why, if not assessed
+    Index(
+        "ix_reading_abstained",
+        "abstained",
+        "created_utc",
+        sqlite_where=text("abstained <> ''"),
+        postgresql_where=text("abstained <> ''"),
+    ),
 )
 
 destination = Table(
@@ -235,6 +243,7 @@ destination = Table(
     _text("error"),
     Column("last_delivery_utc", Moment),
     Column("claimed_utc", Moment),  # so that no destination waits for the others
+    Column("rejects", Boolean, nullable=False, server_default=text("false")),  # it is there
 )
 
 commitment = Table(

@@ -16,23 +16,20 @@ from hipnode.domain import (
     Job,
     JobKind,
     JobState,
-    Reading,
     Result,
     ResultKind,
 )
-from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import (
     audit,
     commitment,
     destination,
     instance,
     job,
-    reading,
     result,
     study,
 )
-from hipnode.storage.ledger.arrivals import header_adapter
 from hipnode.storage.ledger.jobs import to_job
+from hipnode.storage.ledger.readings import Readings, to_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +55,8 @@ class DestinationState:
     error: str
     uncommitted: int = 0  # delivered, and the destination has not committed to them yet
     committed: int = 0
+    rejects: bool = False  # it is there, and rejects our associations
+    oldest_waiting_utc: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,8 @@ class Account:
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
-class Lookups:
+class Lookups(Readings):
     """The reading half of `hipnode.storage.Ledger`."""
-
-    _database: Database
 
     def instance(self, instance_id: int) -> Instance:
         """Return a stored image.
@@ -102,12 +99,12 @@ class Lookups:
             If there is none with this id.
         """
         row = self._one(select(instance).where(instance.c.id == instance_id))
-        return _to_instance(row)
+        return to_instance(row)
 
     def instances(self, study_uid: str) -> list[Instance]:
         """Return the images of a study, in the order in which they came."""
         statement = select(instance).where(instance.c.study_instance_uid == study_uid)
-        return [_to_instance(row) for row in self._all(statement.order_by(instance.c.id))]
+        return [to_instance(row) for row in self._all(statement.order_by(instance.c.id))]
 
     def study(self, study_uid: str) -> StudyFacts:
         """Return a study.
@@ -126,40 +123,6 @@ class Lookups:
             row.last_received_utc,
         )
 
-    def readings(self, study_uid: str, model_set: str) -> list[tuple[Instance, Reading | str]]:
-        """Return what a report is made from: each image with its reading, or why it has none.
-
-        Of several contents under one SOP Instance UID the newest counts. Images that have been
-        rejected are left out, and those whose reading is still open: there are none when a report
-        is due.
-        """
-        statement = (
-            select(instance, job.c.state, job.c.error, reading.c.document)
-            .join(job, job.c.instance_id == instance.c.id)
-            .outerjoin(
-                reading,
-                (reading.c.instance_id == instance.c.id) & (reading.c.model_set == model_set),
-            )
-            .where(
-                job.c.study_instance_uid == study_uid,
-                job.c.kind == JobKind.READ,
-                job.c.model_set == model_set,
-                job.c.state.in_((JobState.DONE, JobState.QUARANTINED)),
-                instance.c.action == "read",
-            )
-            .order_by(instance.c.id)
-        )
-        newest = {row.sop_instance_uid: row for row in self._all(statement)}
-        return [
-            (
-                _to_instance(row),
-                Reading.from_json(row.document)
-                if row.state == JobState.DONE and row.document is not None
-                else row.error,
-            )
-            for row in sorted(newest.values(), key=lambda row: row.id)
-        ]
-
     def rejected(self, study_uid: str) -> dict[str, str]:
         """Return the images of a study that have been taken back: code by SOP Instance UID."""
         statement = select(instance.c.sop_instance_uid, instance.c.action).where(
@@ -171,14 +134,6 @@ class Lookups:
         """Return the destinations that any of these objects has been meant for."""
         statement = select(job.c.destination).where(job.c.result_id.in_([r.id for r in results]))
         return {row.destination for row in self._all(statement.distinct())}
-
-    def reading(self, instance_id: int, model_set: str) -> Reading | None:
-        """Return what a model set made of an image, or None."""
-        statement = select(reading.c.document).where(
-            reading.c.instance_id == instance_id, reading.c.model_set == model_set
-        )
-        rows = self._all(statement)
-        return Reading.from_json(rows[0].document) if rows else None
 
     def job(self, job_id: int) -> Job:
         """Return a job as it stands.
@@ -253,26 +208,6 @@ class Lookups:
         """Return where every received image has got to. It reads every row: not for hot paths."""
         return self._database.read(_account)
 
-    def _one(self, statement: Any) -> Row[Any]:
-        row: Row[Any] | None = self._database.read(lambda c: c.execute(statement).first())
-        if row is None:
-            raise KeyError("there is no such row in the ledger")
-        return row
-
-    def _all(self, statement: Any) -> list[Row[Any]]:
-        return self._database.read(lambda c: list(c.execute(statement).all()))
-
-
-def _to_instance(row: Row[Any]) -> Instance:
-    return Instance(
-        id=row.id,
-        header=header_adapter().validate_json(row.header),
-        calling_ae=row.calling_ae,
-        path=row.path,
-        digest=row.digest,
-        received_utc=row.received_utc,
-    )
-
 
 def _to_result(row: Row[Any]) -> Result:
     return Result(
@@ -298,7 +233,11 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.kind)
     ).all()
     waiting = connection.execute(
-        select(job.c.destination, func.count().label("waiting"))
+        select(
+            job.c.destination,
+            func.count().label("waiting"),
+            func.min(job.c.created_utc).label("oldest"),
+        )
         .where(
             job.c.kind == JobKind.DELIVER,
             job.c.state.in_((JobState.QUEUED, JobState.CLAIMED)),
@@ -306,6 +245,7 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.destination)
     ).all()
     lengths = {row.destination: row.waiting for row in waiting}
+    oldest_of = {row.destination: row.oldest for row in waiting}
     promises = connection.execute(
         select(commitment.c.destination, commitment.c.state, func.count()).group_by(
             commitment.c.destination, commitment.c.state
@@ -326,6 +266,8 @@ def _overview(connection: Connection) -> Overview:
                 row.error,
                 uncommitted=sum(promised.get((row.name, state), 0) for state in _UNCOMMITTED),
                 committed=promised.get((row.name, CommitmentState.COMMITTED), 0),
+                rejects=row.rejects,
+                oldest_waiting_utc=oldest_of.get(row.name),
             )
             for row in places
         ),

@@ -17,12 +17,14 @@ from hipnode.domain import Box, HipROI
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, Role, load_bundle
 from hipnode.reading import candidates, run
+from hipnode.reading.classify import Scores
 from hipnode.training.judge.figures import Answers, Figure, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
-from hipnode.training.samples.gather import Item, items
+from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
+from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
 
 
@@ -47,6 +49,7 @@ def evaluate(
     *,
     split: str = "test",
     external: Path | None = None,
+    views: Sequence[str] = ("frontal",),
     maps: int = 0,
     threads: int = 0,
     tell: Tell = lambda _done, _all: None,
@@ -65,6 +68,9 @@ def evaluate(
     external
         The manifest of another hospital: all of its rows, in a column of their own (Jang 2022,
         "External validation"); its predictions and plots lie in ``out/external``.
+    views
+        Of which views hips are judged; a fracture of any class counts, and one that the model has
+        no class for as the one nearest to it.
     maps
         So many examples of what the network looked at, in ``out/maps``.
     threads
@@ -80,8 +86,10 @@ def evaluate(
         If a row cannot be used, or none is of this split.
     """
     model = load_bundle(bundle, threads=threads)
-    found, chosen = _one(model, manifest, split, out, tell)
-    other = _one(model, external, "all", out / "external", tell)[0] if external else None
+    found, chosen = _one(model, manifest, split, out, tell, views)
+    other = None
+    if external:
+        other, _ = _one(model, external, "all", out / "external", tell, views)
     write_report(
         model.spec,
         found.figures,
@@ -98,10 +106,15 @@ def evaluate(
 
 
 def _one(
-    model: LoadedModel, manifest: Manifests, split: str, out: Path, tell: Tell
+    model: LoadedModel,
+    manifest: Manifests,
+    split: str,
+    out: Path,
+    tell: Tell,
+    views: Sequence[str],
 ) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
-    chosen, left_out = items(model.spec, rows)
+    chosen, left_out = items(model.spec, rows, views, every=True)
     if not chosen:
         raise ManifestInvalid(
             f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
@@ -140,8 +153,8 @@ def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
     return [
         Figure(f"mean Jaccard{which}", float(j.mean())),
         Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
-        Figure.of(f"Jaccard above 0.5{which}", st.proportion(int((j > 0.5).sum()), len(j))),
-        Figure.of(f"Jaccard above 0.7{which}", st.proportion(int((j > 0.7).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.5{which}", est.proportion(int((j > 0.5).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.7{which}", est.proportion(int((j > 0.7).sum()), len(j))),
     ]
 
 
@@ -155,11 +168,16 @@ def jaccard(a: Box, b: Box) -> float:
 
 def predict(model: LoadedModel, item: Item) -> NDArray[np.float32]:
     """Return calibrated probabilities (classes,) for an item, as the worker would."""
+    p: NDArray[np.float32] = scores(model, item).probabilities[0]
+    return p
+
+
+def scores(model: LoadedModel, item: Item) -> Scores:
+    """Return all that a classifier gives for an item, as the worker would have it."""
     seen = read_image(item.row)
     roi = HipROI(item.hip.side, seen.hip(item.hip).box, 1.0) if item.hip else None
     known = [item.row.number(name) for name in model.spec.covariates]
-    p: NDArray[np.float32] = run(model, seen.pixels, [roi], known).probabilities[0]
-    return p
+    return run(model, seen.pixels, [roi], known)
 
 
 def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:

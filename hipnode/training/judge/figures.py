@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from hipnode.nets import BundleSpec, Role
+from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
 
 
@@ -30,7 +31,7 @@ class Figure:
     high: float | None = None
 
     @staticmethod
-    def of(name: str, estimate: st.Estimate) -> Figure:
+    def of(name: str, estimate: est.Estimate) -> Figure:
         """Return an estimate as a figure."""
         return Figure(name, estimate.value, estimate.low, estimate.high)
 
@@ -80,8 +81,8 @@ def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
     found += readers(spec.labels, answers)
     return [
         *found,
-        Figure.of("AUC, positive", st.auc(positive, p_positive, answers.patients)),
-        Figure("calibration error", st.calibration_error(p_positive, positive)),
+        Figure.of("AUC, positive", est.auc(positive, p_positive, answers.patients)),
+        Figure("calibration error", est.calibration_error(p_positive, positive)),
     ]
 
 
@@ -101,7 +102,7 @@ def table(
             Figure(f"F1, {one.label}", one.f1),
         ]
     for index, label in enumerate(labels):
-        area = st.auc(actual == index, probabilities[:, index], patients)
+        area = est.auc(actual == index, probabilities[:, index], patients)
         found.append(Figure.of(f"AUC, {label}", area))
     covered, right = st.coverage_curve(probabilities, actual)
     enough = covered[right >= 0.95]
@@ -115,10 +116,10 @@ def binary(said: NDArray[np.bool_], positive: NDArray[np.bool_]) -> list[Figure]
     alarm, clear = int((said & ~positive).sum()), int((~said & ~positive).sum())
     both = 2 * hit + miss + alarm
     return [
-        Figure.of("precision", st.proportion(hit, hit + alarm)),
-        Figure.of("recall", st.proportion(hit, hit + miss)),
-        Figure.of("specificity", st.proportion(clear, clear + alarm)),
-        Figure.of("npv", st.proportion(clear, clear + miss)),
+        Figure.of("precision", est.proportion(hit, hit + alarm)),
+        Figure.of("recall", est.proportion(hit, hit + miss)),
+        Figure.of("specificity", est.proportion(clear, clear + alarm)),
+        Figure.of("npv", est.proportion(clear, clear + miss)),
         Figure("F1", 2 * hit / both if both else float("nan")),
     ]
 
@@ -126,7 +127,7 @@ def binary(said: NDArray[np.bool_], positive: NDArray[np.bool_]) -> list[Figure]
 def risk(actual: NDArray[np.int64], p: NDArray[np.float64]) -> list[Figure]:
     """Return F1 with micro-averaging and the mean of the classes' AUCs (DXA 2023, Table 1)."""
     areas = [
-        st.auc(actual == index, p[:, index], [str(i) for i in range(len(actual))], resamples=1)
+        est.auc(actual == index, p[:, index], [str(i) for i in range(len(actual))], resamples=1)
         for index in range(p.shape[1])
     ]
     known = [one.value for one in areas if not np.isnan(one.value)]
@@ -146,14 +147,14 @@ def at_thresholds(
         hits = int((said & positive).sum())
         both = int(said.sum() + positive.sum())
         found += [
-            Figure.of(f"recall at {name}", st.proportion(hits, int(positive.sum()))),
-            Figure.of(f"precision at {name}", st.proportion(hits, int(said.sum()))),
+            Figure.of(f"recall at {name}", est.proportion(hits, int(positive.sum()))),
+            Figure.of(f"precision at {name}", est.proportion(hits, int(said.sum()))),
             Figure.of(
                 f"specificity at {name}",
-                st.proportion(int((~said & ~positive).sum()), int((~positive).sum())),
+                est.proportion(int((~said & ~positive).sum()), int((~positive).sum())),
             ),
             Figure.of(
-                f"accuracy at {name}", st.proportion(int((said == positive).sum()), len(said))
+                f"accuracy at {name}", est.proportion(int((said == positive).sum()), len(said))
             ),
             Figure(f"F1 at {name}", 2 * hits / both if both else float("nan")),
         ]
@@ -200,8 +201,8 @@ def at_class_thresholds(
     kept = p.max(1) >= needed[named]
     right = int((named == actual)[kept].sum())
     return [
-        Figure.of("coverage at class thresholds", st.proportion(int(kept.sum()), len(kept))),
-        Figure.of("accuracy at class thresholds", st.proportion(right, int(kept.sum()))),
+        Figure.of("coverage at class thresholds", est.proportion(int(kept.sum()), len(kept))),
+        Figure.of("accuracy at class thresholds", est.proportion(right, int(kept.sum()))),
     ]
 
 

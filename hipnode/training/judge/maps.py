@@ -27,7 +27,7 @@ from hipnode.nets.bundle.contents import METADATA, verify
 from hipnode.nets.bundle.spec import read_spec
 from hipnode.nets.torch_engine import load_network
 from hipnode.reading.classify import preprocessing
-from hipnode.training.samples.gather import Item
+from hipnode.training.samples.items import Item
 from hipnode.training.samples.manifest import read_image
 
 _LAYER: Final = {"googlenet": "blocks.5b", "densenet172": "net.features"}

@@ -7,7 +7,9 @@ a recipe asks for them: ``split`` (train, val or test; else patients are dealt o
 
 Where several manifests are read as one: ``domain`` says where an image comes from (such as
 ``real``), and ``draw`` how many fractures and implants of each kind are drawn into its whole hips
-at the points in ``right_landmarks`` and ``left_landmarks`` (see `drawn.plan`).
+at the points in ``right_landmarks`` and ``left_landmarks`` (see `drawn.plan`). ``often`` says how
+many times as often as others of its class and domain each hip of a row is learned from, and
+``image_often`` the same of the whole image.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Row:
     cells: Mapping[str, str]
     draw: int
     manifest: Path
+    often: float = 1.0  # each hip, as many times as others of its class and domain
+    image_often: float = 1.0  # the image as a whole, likewise
 
     @property
     def at(self) -> str:
@@ -172,7 +176,20 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
         cells=text,
         draw=int(draw),
         manifest=path,
+        often=_often(path, line, text, "often"),
+        image_often=_often(path, line, text, "image_often"),
     )
+
+
+def _often(path: Path, line: int, text: Mapping[str, str], column: str) -> float:
+    cell = text.get(column) or "1"
+    try:
+        often = float(cell)
+    except ValueError:
+        often = -1.0
+    if not 0 < often < 1e6:
+        raise ManifestInvalid(f"{path}, line {line}: {column} is {cell!r}, no positive number")
+    return often
 
 
 def _hip(path: Path, line: int, text: Mapping[str, str], side: Side, drawn: bool) -> HipRow | None:

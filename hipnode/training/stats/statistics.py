@@ -1,4 +1,4 @@
-"""The papers' statistics, from statsmodels, scikit-learn and scipy.
+"""The papers' statistics, from statsmodels and scipy; `estimates` has what needs scipy alone.
 
 References
 ----------
@@ -15,22 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa
-from statsmodels.stats.proportion import proportion_confint
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; nan where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+from hipnode.training.stats.estimates import Estimate, proportion
 
 
 @dataclass(frozen=True)
@@ -43,14 +31,6 @@ class ClassFigures:
     specificity: Estimate
     f1: float
     support: int
-
-
-def proportion(successes: int, trials: int) -> Estimate:
-    """Return a proportion with its exact (Clopper-Pearson) interval."""
-    if trials == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    low, high = proportion_confint(successes, trials, alpha=0.05, method="beta")
-    return Estimate(successes / trials, float(low), float(high))
 
 
 def confusion(
@@ -93,44 +73,6 @@ def per_class(table: NDArray[np.int64], labels: Sequence[str]) -> list[ClassFigu
     return figures
 
 
-def auc(
-    positive: NDArray[Any], score: NDArray[Any], patients: Sequence[str], *, resamples: int = 1000
-) -> Estimate:
-    """Return the area under the ROC curve; the bootstrap draws patients, not images.
-
-    Parameters
-    ----------
-    positive
-        (n,) bool.
-    score
-        (n,) higher is more positive.
-    patients
-        (n,) whose image it is.
-    resamples
-        Bootstrap samples; Murphy 2022 took 1000.
-    """
-    positive = np.asarray(positive, bool)
-    if positive.all() or not positive.any():
-        return Estimate(np.nan, np.nan, np.nan)
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
-    members = [np.flatnonzero(owner == index) for index in range(len(names))]
-
-    def area(chosen: NDArray[np.int64]) -> float:
-        index = np.concatenate([members[int(one)] for one in chosen])
-        drawn = positive[index]
-        if drawn.all() or not drawn.any():
-            return float("nan")
-        # the same area from ranks (Mann-Whitney): a thousand times over, it must be quick
-        ranks, hits = stats.rankdata(score[index]), int(drawn.sum())
-        over = ranks[drawn].sum() - hits * (hits + 1) / 2
-        return float(over / (hits * (len(drawn) - hits)))
-
-    rng = np.random.default_rng(2022)
-    values = [area(rng.integers(0, len(names), len(names))) for _ in range(resamples)]
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return Estimate(float(roc_auc_score(positive, score)), float(low), float(high))
-
-
 def compare_paired(right_a: NDArray[Any], right_b: NDArray[Any]) -> float:
     """Return McNemar's exact p-value for two readers of the same images."""
     a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
@@ -141,18 +83,6 @@ def compare_paired(right_a: NDArray[Any], right_b: NDArray[Any]) -> float:
 def compare_proportions(hits_a: int, n_a: int, hits_b: int, n_b: int) -> float:
     """Return Fisher's exact p-value for two independent proportions."""
     return float(stats.fisher_exact([[hits_a, n_a - hits_a], [hits_b, n_b - hits_b]]).pvalue)
-
-
-def calibration_error(p: NDArray[Any], positive: NDArray[Any], bins: int = 10) -> float:
-    """Return the expected calibration error of P(positive) over bins of equal width."""
-    p, positive = np.asarray(p, float), np.asarray(positive, float)
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    gaps = [
-        (place == index).mean() * abs(p[place == index].mean() - positive[place == index].mean())
-        for index in range(bins)
-        if (place == index).any()
-    ]
-    return float(np.sum(gaps))
 
 
 def coverage_curve(
