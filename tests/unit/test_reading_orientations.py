@@ -17,6 +17,7 @@ from hipnode import imaging, nets
 from hipnode.domain import Box, Header, HipReading, Radiograph, Reading
 from hipnode.imaging import by_header
 from hipnode.reading import ReadPolicy, read
+from tests.examples import examples
 from tests.property.test_canonical_properties import EIGHT, as_oriented
 
 SAMPLES = Path(hipnode.__file__).parent / "phantom" / "samples"
@@ -40,7 +41,7 @@ def said(hip: HipReading) -> tuple[object, ...]:
     return hip.roi.side, hip.abstention, findings
 
 
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=examples(24), deadline=None)
 @given(st.sampled_from(NAMES), st.sampled_from(EIGHT), st.booleans())
 def test_all_eight_orientations_are_read_alike(
     name: str, orientation: tuple[str, str], lower: bool
