@@ -20,7 +20,7 @@ ALLOWED_KEYS: Final = frozenset(
     "event level timestamp service pid host port ae_title peer_ae peer_address destination "
     "job_id job_kind state attempts token result_id instance_id sop_class transfer_syntax status "
     "reason error_type duration_ms bytes free_bytes count waiting version digest model_set device "
-    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit".split()
+    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit head".split()
 )
 
 
@@ -57,6 +57,8 @@ class Event(StrEnum):
     SWEEP_FINISHED = "sweep_finished"
     CLOCK_WENT_BACK = "clock_went_back"
     AUDIT_BROKEN = "audit_broken"
+    AUDIT_HEAD = "audit_head"  # the log's newest head, for whoever keeps these lines
+    AUDIT_HEAD_NOT_KEPT = "audit_head_not_kept"  # somebody who should keep it could not be told
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
 

@@ -198,9 +198,20 @@ class RetentionSettings(Part):
     disk_low_bytes: int = Field(default=5 * 1024**3, ge=0)
 
 
+class AuditSettings(Part):
+    """Who keeps the audit log's key and its heads."""
+
+    key_file: Path | None = None  # default: audit.key in data_dir
+    head_files: tuple[Path, ...] = ()  # heads are appended to each
+    head_syslog: str = Field(default="", pattern=r"^(/.+|(udp|tcp|tls)://[^/:]+:\d+)?$")
+    head_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    head_every_s: float = Field(default=60, gt=0)
+    max_unsealed_s: float = Field(default=60, gt=0)
+
+
 class HousekeeperSettings(Part):
     sweep_s: float = Field(default=30, gt=0)
-    seal_s: float = Field(default=5, gt=0)
+    seal_s: float = Field(default=1, gt=0)
     verify_hour_utc: int = Field(default=3, ge=0, le=23)
 
 
@@ -226,6 +237,7 @@ class Settings(BaseSettings):
     report: ReportSettings = ReportSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
     housekeeper: HousekeeperSettings = HousekeeperSettings()
     log: LogSettings = LogSettings()
 
@@ -257,6 +269,11 @@ class Settings(BaseSettings):
             return self.database.url_file.read_text(encoding="utf-8").strip()
         set_url = self.database.url.get_secret_value()
         return set_url or f"sqlite:///{self.node.data_dir.absolute() / 'hipnode.db'}"
+
+    @property
+    def audit_key_file(self) -> Path:
+        """Where the audit log's key lies."""
+        return self.audit.key_file or self.node.data_dir.absolute() / "audit.key"
 
     def masked(self) -> dict[str, Any]:
         """Return the effective settings with secrets masked, ready for JSON."""

@@ -23,6 +23,7 @@ from hipnode.cli import (
     status,
     train,
     validate,
+    upkeep,
 )
 from hipnode.errors import HipnodeError
 
@@ -58,6 +59,8 @@ app.command("read")(read.read)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
 app.command("requeue")(status.requeue)
+app.command("adopt")(upkeep.adopt)
+app.command("reconcile")(upkeep.reconcile)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)

@@ -89,6 +89,8 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
             service.run(effective, store, stop)
         store.audit.append(AuditRecord(AuditEvent.SERVICE_STOPPED, actor=actor, detail=detail))
         logger.info(log.Event.SERVICE_STOPPED, pid=os.getpid())
+        if name == "housekeeper":
+            store.audit.seal()  # what the services said last, this one included
     finally:
         store.close()
 

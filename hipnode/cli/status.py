@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import cell
 
 if TYPE_CHECKING:
     from hipnode.storage import Store
@@ -37,7 +38,7 @@ def status(
         bool, typer.Option("--account", help="Also count where every image got to (reads all).")
     ] = False,
 ) -> None:
-    """Show the queue, the destinations and the disk."""
+    """Show the queue, the destinations, the disk, and what a person must see to (exit status 1)."""
     from hipnode import settings
     from hipnode.storage import Store
 
@@ -50,6 +51,8 @@ def status(
         typer.echo(json.dumps(document))
     else:
         print_overview(document)
+    if document["faults"]:
+        raise typer.Exit(1)
 
 
 def overview(store: Store, *, account: bool) -> dict[str, Any]:
@@ -82,8 +85,20 @@ def overview(store: Store, *, account: bool) -> dict[str, Any]:
             for d in seen.destinations
         ],
         "disk_free_bytes": store.files.free_bytes(),
+        "audit": _audit(store),
+        "faults": store.faults(),
     }
     return document | {"account": asdict(store.ledger.account())} if account else document
+
+
+def _audit(store: Store) -> dict[str, Any]:
+    state = store.audit.state()
+    return {
+        "epoch": state.epoch,
+        "sealed_utc": _iso(state.sealed_utc),
+        "unsealed": state.unsealed,
+        "unsealed_since_utc": _iso(state.unsealed_since_utc),
+    }
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -114,6 +129,11 @@ def print_overview(document: dict[str, Any]) -> None:
     console.print(places)
     console.print(f"images received: {document['instances']}")
     console.print(f"disk free: {document['disk_free_bytes'] / 1024**3:.1f} GiB")
+    audit = document["audit"]
+    unsealed = f", {audit['unsealed']} records not yet" if audit["unsealed"] else ""
+    console.print(f"audit log sealed: {audit['sealed_utc'] or 'never'}{unsealed}")
+    for fault in document["faults"]:
+        console.print(cell(f"FAULT: {fault}"))
     for name, count in document.get("account", {}).items():
         console.print(f"{name}: {count}")
 

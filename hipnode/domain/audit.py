@@ -45,6 +45,9 @@ class AuditEvent(StrEnum):
     ENGINE_LOST = "engine_lost"  # the GPU failed; the CPU goes on
     AUDIT_QUERIED = "audit_queried"
     AUDIT_VERIFIED = "audit_verified"
+    AUDIT_BROKEN = "audit_broken"  # it does not go on from its last head
+    AUDIT_ACKNOWLEDGED = "audit_acknowledged"  # a person has said in writing what was wrong
+    NODE_ADOPTED = "node_adopted"  # database and files were joined on purpose
     FILES_RETIRED = "files_retired"  # by retention
     DISK_LOW = "disk_low"
     SERVICE_STARTED = "service_started"

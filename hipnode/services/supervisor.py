@@ -17,6 +17,8 @@ from typing import Final
 from hipnode.log import Event, get_logger
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+SEALS_LAST: Final = "housekeep"
+"""Stopped once the others are, so that their last words on the audit log are sealed."""
 USAGE_ERROR: Final = 2
 """The exit status of a service that cannot run with these settings: starting it again is no use."""
 RESTART_FIRST_S: Final = 1.0
@@ -90,7 +92,9 @@ def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> 
                     service.start()
             stop.wait(0.2)
     finally:
-        _stop([s.process for s in services if s.process], grace_s)
+        last = [s.process for s in services if s.process and s.command == SEALS_LAST]
+        _stop([s.process for s in services if s.process and s.process not in last], grace_s)
+        _stop(last, min(grace_s, 10.0))
     return outcome
 
 

@@ -5,8 +5,12 @@ their errors: what goes wrong here is a `hipnode.errors.HipnodeError`.
 """
 
 from hipnode.storage.audit.days import DayCount
+from hipnode.storage.audit.epochs import AuditFault
+from hipnode.storage.audit.heads import Head
+from hipnode.storage.audit.heads import parse as parse_heads
 from hipnode.storage.audit.log import AuditEntry, AuditFilter, AuditLog
-from hipnode.storage.audit.seal import AuditFault
+from hipnode.storage.audit.seal import AuditState
+from hipnode.storage.audit.verify import VerifyReport
 from hipnode.storage.dispatch.choose import dispatcher_for
 from hipnode.storage.dispatch.hands import Dispatcher
 from hipnode.storage.files.disk import FileStore, IncomingFile
@@ -24,10 +28,12 @@ __all__ = [
     "AuditFault",
     "AuditFilter",
     "AuditLog",
+    "AuditState",
     "DayCount",
     "DestinationState",
     "Dispatcher",
     "FileStore",
+    "Head",
     "IncomingFile",
     "IngestOutcome",
     "Ledger",
@@ -38,5 +44,7 @@ __all__ = [
     "Retired",
     "Store",
     "StudyFacts",
+    "VerifyReport",
     "dispatcher_for",
+    "parse_heads",
 ]

@@ -7,19 +7,23 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, select
 
-from hipnode.errors import StorageUnavailable
+from hipnode.domain import AuditEvent, AuditRecord
+from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.settings import Settings
+from hipnode.storage.audit import entries, epochs, keys
+from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.seal import Sealer
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
-from hipnode.storage.database.schema import instance
+from hipnode.storage.database.schema import instance, seal
 from hipnode.storage.files.disk import IMAGES, FileStore, make_folder
 from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
-from hipnode.storage.upkeep.reconcile import Reconciled, reconcile
+from hipnode.storage.upkeep import faults, identity
+from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation
 from hipnode.storage.upkeep.retention import Retired, retire
 
 
@@ -47,6 +51,50 @@ def _check_new(connection: Connection) -> None:
         )
 
 
+def _holders(settings: Settings) -> list[identity.Holder]:
+    """Return what carries the node's identity, the place that all machines share first."""
+    folder = identity.FolderHolder(settings.node.data_dir.absolute())
+    if not settings.bucket.name:
+        return [folder]
+    from hipnode.storage.files.bucket import BucketHolder, open_bucket  # noqa: PLC0415 - an option
+
+    return [BucketHolder(open_bucket(settings.bucket), identity.NAME), folder]
+
+
+def _keys(settings: Settings, database: Database, now: datetime, *, vouch: bool) -> Keys | None:
+    """Return the audit log's key, which is made with the log; None where it is not here."""
+    path = settings.audit_key_file
+    this = database.read(epochs.newest)
+    if this is None and not database.read(_is_log_begun):
+        made = keys.make(path)
+    elif (found := keys.read(path)) is None:
+        if vouch:
+            raise StorageUnavailable(
+                f"The audit log's key is not at {path}. Bring it back, or take another on purpose:"
+                " `hipnode audit acknowledge --new-key`."
+            )
+        return None
+    else:
+        made = found
+    if this is None:
+        database.write(lambda c: epochs.begin_first(c, made, now))
+        this = database.read(epochs.newest)
+    if this is not None and this.key_name != made.name:
+        if vouch:
+            raise StorageUnavailable(
+                f"{path} is not the audit log's key. Machines that share a database share that file"
+                " (audit.key_file). To take this one on purpose: `hipnode audit acknowledge"
+                " --new-key`."
+            )
+        return None
+    return made
+
+
+def _is_log_begun(connection: Connection) -> bool:
+    """Tell whether there are seals from before there were epochs: they have a key already."""
+    return connection.execute(select(seal.c.id).limit(1)).first() is not None
+
+
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
     """SQLite's dispatcher looks for itself."""
 
@@ -66,7 +114,13 @@ class Store:
         The files.
     """
 
-    def __init__(self, settings: Settings, database: Database, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        now: Callable[[], datetime],
+        audit_keys: Keys | None,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.now = now
@@ -77,7 +131,10 @@ class Store:
         queue = Queue(settings.queue, nudge)
         self.ledger = Ledger(database, queue, settings.queue, now)
         self.commitments = Commitments(database, queue, settings.queue, now)
-        self.audit = AuditLog(database, Sealer(database, self.files.root), now)
+        if audit_keys:
+            entries.prepare(database.engine, audit_keys)
+        sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
+        self.audit = AuditLog(database, sealer, now)
 
     @classmethod
     def open(
@@ -85,6 +142,7 @@ class Store:
         settings: Settings,
         *,
         migrate: bool = False,
+        vouch: bool = True,
         now: Callable[[], datetime] = utc_now,
     ) -> Store:
         """Open the store that the settings name.
@@ -95,26 +153,36 @@ class Store:
             The effective settings.
         migrate
             Bring the database's schema up to date first, creating it if need be.
+        vouch
+            Whether database, files and the audit log's key must belong together. Only what puts
+            that right, or reads without believing, does without.
         now
             The clock.
 
         Raises
         ------
         StorageUnavailable
-            If the database or the folder cannot be used, its schema is not this version's, or the
-            folder is not the one that the database's images lie in.
+            If the database or the folder cannot be used, its schema is not this version's, or they
+            do not belong together: then nothing has been touched.
         SettingsInvalid
             If the database's URL cannot be used.
         """
+        if vouch:
+            identity.check_before(settings.database_url, settings.node.data_dir)
         folder = make_folder(settings.node.data_dir)  # SQLite's file may be in it
         database = open_database(settings.database_url)
         try:
+            holders = _holders(settings)
+            if vouch:
+                identity.check(database, holders[0])
             if migrate:
                 migrations.upgrade(database)
             migrations.check(database)
-            if not settings.bucket.name and not (folder / IMAGES).exists():
+            if vouch and not settings.bucket.name and not (folder / IMAGES).exists():
                 database.read(_check_new)
-            return cls(settings, database, now)
+            if vouch:
+                identity.join(database, *holders)
+            return cls(settings, database, now, _keys(settings, database, now(), vouch=vouch))
         except BaseException:
             database.close()
             raise
@@ -131,13 +199,62 @@ class Store:
             count += self.database.write(self._nudger.restore)
         return count
 
-    def reconcile(self) -> Reconciled:
-        """Compare rows and files after a crash, and put right what can be; see `reconcile`."""
-        return reconcile(self.database, self.ledger, self.files)
+    def reconcile(self, *, yes: bool = False) -> Reconciled:
+        """Compare rows and files after a crash, and put right what can be.
+
+        ``yes``: also where it is so much that a person must say that it is right.
+        """
+        return Reconciliation(self.database, self.ledger, self.files, self.now(), yes=yes).run()
 
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
         return retire(self.database, self.files, self.settings.retention, self.now())
+
+    def take_key(self) -> None:
+        """Take the key that lies in its file, or a new one, as the audit log's from now on.
+
+        To be followed by `AuditLog.acknowledge`, which says so on the log.
+        """
+        made = keys.make(self.settings.audit_key_file)
+        entries.prepare(self.database.engine, made)
+        self.audit.take_key(made)
+
+    def adopt(self, *, actor: str, reason: str) -> list[str]:
+        """Join database and files on purpose; return which identities were given up.
+
+        Raises
+        ------
+        StorageUnavailable
+            If they cannot be used.
+        InputRefused
+            If no reason is given.
+        """
+        if not reason.strip():
+            raise InputRefused("A reason is needed, in a few words.")
+        given_up = identity.adopt(self.database, *_holders(self.settings))
+        detail = {"given_up": given_up, "reason": reason.strip()}
+        record = AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail)
+        self.audit.append(record)
+        if self.audit.state().fault:  # its head is the other node's
+            self.audit.acknowledge(actor=actor, reason=reason)
+        return given_up
+
+    def faults(self) -> list[str]:
+        """Return what a person must see to, in words; the first is the oldest."""
+        audit, limit_s = self.audit.state(), self.settings.audit.max_unsealed_s
+        found = [f"audit log: {audit.fault}"] if audit.fault else []
+        since = audit.unsealed_since_utc
+        if since is not None and (self.now() - since).total_seconds() > limit_s:
+            found.append(
+                f"audit log: {audit.unsealed} records are not sealed, the oldest since"
+                f" {since:%Y-%m-%d %H:%M:%S} UTC; is a housekeeper running?"
+            )
+        return found + self.database.read(faults.every)
+
+    def known_files(self) -> tuple[int, int]:
+        """Return how many of some files here the database knows, and how many those are."""
+        some = _holders(self.settings)[0].some()
+        return identity.known_of(self.database, some), len(some)
 
     def close(self) -> None:
         """Finish what is being written, and close every connection."""

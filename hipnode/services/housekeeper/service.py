@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC
+from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -12,8 +13,11 @@ from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
+from hipnode.services.housekeeper.anchors import Anchors
 from hipnode.settings import Settings
 from hipnode.storage import Store
+
+_NAMED: Final = 20
 
 
 class Housekeeper:
@@ -33,6 +37,8 @@ class Housekeeper:
         self._log = get_logger(service="housekeeper")
         self._disk_low = False
         self._database_away = False
+        self._audit_fault = ""
+        self._anchors = Anchors(settings.audit)
 
     def begin(self) -> None:
         """Put right what a crash has left behind."""
@@ -72,14 +78,28 @@ class Housekeeper:
             self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
 
     def seal(self) -> None:
-        """Seal the newest rows of the audit log."""
+        """Seal the newest rows of the audit log; say so where it does not go on from its head."""
+        fault = self._store.audit.state().fault
+        if fault and fault != self._audit_fault:
+            self._log.error(Event.AUDIT_BROKEN, reason=fault)
+            detail = {"reason": fault}
+            self._store.audit.append(
+                AuditRecord(
+                    AuditEvent.AUDIT_BROKEN, Outcome.FAILED, actor="housekeeper", detail=detail
+                )
+            )
+        self._audit_fault = fault
         self._store.audit.seal()
 
     def verify(self) -> None:
         """Verify the whole audit log."""
-        fault = self._store.audit.verify(actor="housekeeper")
-        if fault is not None:
-            self._log.error(Event.AUDIT_BROKEN, reason=fault.reason)
+        for fault in self._store.audit.report(actor="housekeeper").faults[:_NAMED]:
+            self._log.error(Event.AUDIT_BROKEN, reason=str(fault))
+
+    def publish(self) -> None:
+        """Send the newest head of the audit log to where the database's owner cannot write."""
+        if (head := self._store.audit.head()) is not None:
+            self._anchors.keep(head)
 
     def guarded(self, task: Callable[[], object]) -> Callable[[], None]:
         """Return ``task`` such that an error ends this run of it and not the housekeeper."""
@@ -117,17 +137,19 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     for task, every_s in (
         (keeper.sweep, keep.sweep_s),
         (keeper.seal, keep.seal_s),
+        (keeper.publish, settings.audit.head_every_s),
         (keeper.retire, max(3600.0, keep.sweep_s)),
     ):
         scheduler.add_job(keeper.guarded(task), "interval", seconds=every_s)
     scheduler.add_job(
         keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
     )
-    for task in (keeper.begin, keeper.sweep, keeper.seal):
+    for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
     scheduler.start()
     try:
         stop.wait()
     finally:
         scheduler.shutdown(wait=True)
-    keeper.guarded(keeper.seal)()
+    for task in (keeper.seal, keeper.publish):
+        keeper.guarded(task)()

@@ -27,7 +27,9 @@ from hipnode.storage.files.disk import (
     RESULTS,
     FileStore,
     IncomingFile,
+    aside_name,
     replace_durably,
+    was_at,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +68,41 @@ def open_bucket(settings: BucketSettings) -> S3Store:
         client_options=_TIMEOUTS,
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
     )
+
+
+class BucketHolder:
+    """A bucket, as what carries an identity; see `hipnode.storage.upkeep.identity`."""
+
+    def __init__(self, bucket: S3Store, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
+
+    def carried(self) -> bytes | None:
+        """Return what the bucket carries, or None."""
+        try:
+            return bytes(obstore.get(self._bucket, self._name).bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def carry(self, content: bytes) -> None:
+        """Put it into the bucket."""
+        try:
+            obstore.put(self._bucket, self._name, content)
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def some(self) -> list[str]:
+        """Return some paths of its files."""
+        try:
+            return [
+                found["path"]
+                for top in (IMAGES, RESULTS)
+                for found in next(iter(obstore.list(self._bucket, top, chunk_size=25)), [])
+            ]
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
 
 
 class BucketStore(FileStore):
@@ -131,14 +168,29 @@ class BucketStore(FileStore):
     def put_aside(self, relative: str) -> None:
         """Move an object that no row knows into the bucket's quarantine."""
         path = super().path(relative)
-        aside = f"{QUARANTINE}/{path.parent.name}-{path.name}"
+        self._rename(relative, aside_name(relative))
+        path.unlink(missing_ok=True)
+
+    def aside(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what was put aside in the bucket; see `FileStore.aside`."""
         try:
-            obstore.rename(self._bucket, relative, aside)
+            for page in obstore.list(self._bucket, QUARANTINE):
+                for found in page:
+                    yield from was_at(found["path"])
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def bring_back(self, now_at: str, relative: str) -> None:
+        """Move an object that was put aside to where its row says that it is."""
+        self._rename(now_at, relative)
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            obstore.rename(self._bucket, old, new)
         except (NotFoundError, FileNotFoundError):
             return  # another host's housekeeper was faster
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        path.unlink(missing_ok=True)
 
     def delete(self, relative: str, *, unless_touched_since_s: float | None = None) -> bool:
         """Delete a file here and in the bucket; see `FileStore.delete`."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,13 @@ RESULTS: Final = "results"
 INCOMING: Final = "incoming"
 _VIEWS: Final = f"{INCOMING}/views"
 QUARANTINE: Final = "quarantine"
+_ASIDE: Final = f"{QUARANTINE}/aside"
+"""What has no row, under the path that it had: it goes back there once it has one."""
+_GOING: Final = ".going"
+_KEPT: Final = re.compile(
+    rf"(?:{IMAGES}|{RESULTS})/([0-9a-f]{{2}})/([0-9a-f]{{30}})-([0-9a-f]{{16,64}})\.dcm"
+)
+_OLD_ASIDE: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{30}-[0-9a-f]{16}\.dcm)")
 YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
 
@@ -239,18 +248,30 @@ class FileStore:
             Leave it alone if somebody has kept the same content since then (seconds since 1970).
         """
         path = self.path(relative)
+        going = path.with_name(f"{path.name}{_GOING}")
         try:
-            if (
-                unless_touched_since_s is not None
-                and path.stat().st_mtime >= unless_touched_since_s
-            ):
+            if _is_touched(path, unless_touched_since_s):
                 return False
-            path.unlink()
+            # What is renamed can be looked at once more: nobody keeps a file under that name.
+            path.rename(going)
+            if _is_touched(going, unless_touched_since_s):
+                _bring_back(going, path)
+                return False
+            going.unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
             raise StorageUnavailable.of(error) from error
         return True
+
+    def finish_deletions(self) -> None:
+        """Bring back what a crash has kept from being deleted: whoever wants it gone says so."""
+        for path in list(self.files(IMAGES, RESULTS)):
+            if path.suffix == _GOING:
+                try:
+                    _bring_back(path, path.with_suffix(""))
+                except OSError as error:
+                    raise StorageUnavailable.of(error) from error
 
     def exists(self, relative: str) -> bool:
         """Tell whether the file of a row is there.
@@ -272,8 +293,32 @@ class FileStore:
                 continue
 
     def put_aside(self, relative: str) -> None:
-        """Move a kept file that no row knows out of the way, for a person to look at."""
-        self.quarantine(self.root / relative)
+        """Move a kept file that no row knows out of the way; `bring_back` undoes it."""
+        target = self.root / _ASIDE / relative
+        try:
+            for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
+                make_folder(folder)
+            (self.root / relative).replace(target)
+        except FileNotFoundError:
+            return  # another housekeeper was faster
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def aside(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what was put aside: its path now, and what its path may have been."""
+        for path in self.files(QUARANTINE):
+            yield from was_at(str(path.relative_to(self.root)))
+
+    def bring_back(self, now_at: str, relative: str) -> None:
+        """Move a file that was put aside to where its row says that it is."""
+        try:
+            self._folder((self.root / relative).parent)
+            (self.root / now_at).replace(self.root / relative)
+            fsync_folder((self.root / relative).parent)
+        except FileNotFoundError:
+            return  # another housekeeper was faster
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
 
     def quarantine(self, path: Path) -> None:
         """Move a file of this machine out of the way, for a person to look at."""
@@ -302,9 +347,46 @@ class FileStore:
 
     def _name(self, top: str, uid: str, digest: str) -> str:
         of_uid = hashlib.sha256(uid.encode()).hexdigest()
-        return f"{top}/{of_uid[:2]}/{of_uid[2:32]}-{digest[:16]}.dcm"
+        return f"{top}/{of_uid[:2]}/{of_uid[2:32]}-{digest}.dcm"
 
     def _folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             fsync_folder(folder.parent)
+
+
+def digest_in(relative: str) -> str:
+    """Return the digest that a kept file's name begins with (its first 16 digits, once); or ""."""
+    found = _KEPT.fullmatch(relative)
+    return found[3] if found else ""
+
+
+def is_named_for(relative: str, uid: str) -> bool:
+    """Tell whether a kept file's name is one of this SOP Instance UID."""
+    found = _KEPT.fullmatch(relative)
+    return (
+        found is not None and hashlib.sha256(uid.encode()).hexdigest()[:32] == found[1] + found[2]
+    )
+
+
+def was_at(aside: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield a path in quarantine with what it may have been, if it was put aside."""
+    if aside.startswith(f"{_ASIDE}/"):
+        yield aside, (aside.removeprefix(f"{_ASIDE}/"),)
+    elif old := _OLD_ASIDE.fullmatch(aside.removeprefix(f"{QUARANTINE}/")):
+        yield aside, (f"{IMAGES}/{old[1]}/{old[2]}", f"{RESULTS}/{old[1]}/{old[2]}")
+
+
+def aside_name(relative: str) -> str:
+    """Return where a kept file goes that no row knows."""
+    return f"{_ASIDE}/{relative}"
+
+
+def _is_touched(path: Path, since_s: float | None) -> bool:
+    return since_s is not None and path.stat().st_mtime >= since_s
+
+
+def _bring_back(going: Path, path: Path) -> None:
+    with suppress(FileExistsError):  # the same content has come again meanwhile
+        os.link(going, path)
+    going.unlink()
