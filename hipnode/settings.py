@@ -195,6 +195,8 @@ class DestinationSettings(Part):
 class RetentionSettings(Part):
     images_days: float = Field(default=14, ge=0)
     results_days: float = Field(default=90, ge=0)
+    quarantine_days: float = Field(default=30, ge=0)
+    quarantine_bytes: int = Field(default=10 * 1024**3, ge=0)
     disk_low_bytes: int = Field(default=5 * 1024**3, ge=0)
 
 
@@ -213,6 +215,7 @@ class HousekeeperSettings(Part):
     sweep_s: float = Field(default=30, gt=0)
     seal_s: float = Field(default=1, gt=0)
     verify_hour_utc: int = Field(default=3, ge=0, le=23)
+    scrub_days: float = Field(default=30, ge=0)  # 0: never
 
 
 class LogSettings(Part):
@@ -264,9 +267,15 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """The SQLAlchemy URL: as set, from the secret's file, or SQLite under ``data_dir``."""
+        """The SQLAlchemy URL: as set, from the secret's file, or SQLite under ``data_dir``.
+
+        Raises
+        ------
+        SettingsInvalid
+            If the file is not there, or is empty: no other database is taken instead.
+        """
         if self.database.url_file:
-            return self.database.url_file.read_text(encoding="utf-8").strip()
+            return _secret("database.url_file", self.database.url_file)
         set_url = self.database.url.get_secret_value()
         return set_url or f"sqlite:///{self.node.data_dir.absolute() / 'hipnode.db'}"
 
@@ -282,6 +291,17 @@ class Settings(BaseSettings):
     def digest(self) -> str:
         """Return the sha256 of the effective settings: the audit log tells when they changed."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _secret(key: str, path: Path) -> str:
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsInvalid(f"{key}: {path} cannot be read: {why}") from error
+    if not found:
+        raise SettingsInvalid(f"{key}: {path} is empty")
+    return found
 
 
 class _FileAlone(Settings):

@@ -5,11 +5,12 @@ Nothing heavy is imported until a command runs, so that ``--help`` answers at on
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from hipnode import DISCLAIMER, __version__
+from hipnode import DISCLAIMER, __version__, log
 from hipnode.cli import (
     audit,
     conform,
@@ -22,9 +23,10 @@ from hipnode.cli import (
     relabel,
     status,
     train,
-    validate,
     upkeep,
+    validate,
 )
+from hipnode.cli.show import plain
 from hipnode.errors import HipnodeError
 
 app = typer.Typer(
@@ -74,8 +76,11 @@ app.add_typer(status.config_app, name="config")
 
 def main() -> None:
     """Run the command line: exit status 1 for an error, 2 for wrong usage or wrong settings."""
+    os.umask(0o077)  # whatever a command writes is the caller's alone
+    log.quiet_libraries()
     try:
         app()
     except HipnodeError as error:
-        typer.echo(f"hipnode: {error}", err=True)
+        for line in str(error).splitlines():
+            typer.echo(f"hipnode: {plain(line)}", err=True)
         sys.exit(2 if type(error).__name__ == "SettingsInvalid" else 1)

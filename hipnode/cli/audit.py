@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import cell, plain, spreadsheet
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditEntry, AuditFault, AuditFilter, Head, Store, VerifyReport
@@ -71,8 +72,8 @@ def list_(
     with _store(config) as store:
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
             record = entry.record
-            table.add_row(
-                str(entry.id),
+            row = (
+                entry.id,
                 entry.at_utc.strftime("%Y-%m-%d %H:%M:%S"),
                 record.event.value,
                 record.outcome.value,
@@ -80,6 +81,7 @@ def list_(
                 record.ae_title or record.actor,
                 _short(record.detail),
             )
+            table.add_row(*map(cell, row))
     Console().print(table)
 
 
@@ -123,9 +125,9 @@ def verify(
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
         late = _unsealed_too_long(report, store.settings.audit.max_unsealed_s)
     for fault in report.acknowledged:
-        typer.echo(f"acknowledged {_where(fault)}: {fault.reason}")
+        typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     for fault in report.faults:
-        typer.echo(f"BROKEN {_where(fault)}: {fault.reason}")
+        typer.echo(plain(f"BROKEN {_where(fault)}: {fault.reason}"))
     if late:
         typer.echo(f"NOT SEALED {report.unsealed} records: is a housekeeper running?")
     if not report.faults and not late:
@@ -203,7 +205,7 @@ def acknowledge(
             store.take_key()
         begun = store.audit.acknowledge(actor=getpass.getuser(), reason=reason)
     for fault in begun.faults:
-        typer.echo(f"acknowledged {_where(fault)}: {fault.reason}")
+        typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     typer.echo(f"epoch {begun.id} has begun; {len(begun.given_up)} heads were given up")
 
 
@@ -238,7 +240,7 @@ def export(
         for entry in entries:
             row = document(entry)
             row["detail"] = json.dumps(row["detail"])
-            writer.writerow([_inert(row[name]) for name in COLUMNS])
+            writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
 
 
 COLUMNS = (
@@ -258,12 +260,6 @@ def document(entry: AuditEntry) -> dict[str, Any]:
         "outcome": record.outcome.value,
         "row_hash": entry.row_hash,
     }
-
-
-def _inert(value: Any) -> Any:
-    """Keep a spreadsheet from taking a cell that a sender filled for a formula."""
-    text = str(value) if value is not None else ""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
 def _short(detail: dict[str, Any]) -> str:

@@ -85,6 +85,7 @@ def overview(store: Store, *, account: bool) -> dict[str, Any]:
             for d in seen.destinations
         ],
         "disk_free_bytes": store.files.free_bytes(),
+        "quarantine": dict(zip(("files", "bytes"), store.quarantined(), strict=True)),
         "audit": _audit(store),
         "faults": store.faults(),
     }
@@ -123,12 +124,16 @@ def print_overview(document: dict[str, Any]) -> None:
         if place["away_since_utc"]:
             state = f"away since {place['away_since_utc']}: {place['error']}"
         counts = [str(place[name]) for name in ("waiting", "uncommitted", "committed")]
-        places.add_row(place["name"], *counts, place["last_delivery_utc"] or "never", state)
+        row = (place["name"], *counts, place["last_delivery_utc"] or "never", state)
+        places.add_row(*map(cell, row))
     console = Console()
     console.print(jobs)
     console.print(places)
     console.print(f"images received: {document['instances']}")
     console.print(f"disk free: {document['disk_free_bytes'] / 1024**3:.1f} GiB")
+    kept = document["quarantine"]
+    if kept["files"]:
+        console.print(f"in quarantine: {kept['files']} files, {kept['bytes'] / 1024**2:.1f} MiB")
     audit = document["audit"]
     unsealed = f", {audit['unsealed']} records not yet" if audit["unsealed"] else ""
     console.print(f"audit log sealed: {audit['sealed_utc'] or 'never'}{unsealed}")

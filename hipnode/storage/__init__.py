@@ -19,10 +19,11 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.products import NewResult
 from hipnode.storage.ledger.questions import Account, DestinationState, Overview, StudyFacts
 from hipnode.storage.store import Store
-from hipnode.storage.upkeep.reconcile import Reconciled
+from hipnode.storage.upkeep.reconcile import DAMAGED, Reconciled
 from hipnode.storage.upkeep.retention import Retired
 
 __all__ = [
+    "DAMAGED",
     "Account",
     "AuditEntry",
     "AuditFault",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Row, select
 
-from hipnode.domain import AuditEvent, AuditRecord
+from hipnode.domain import AuditEvent, AuditRecord, Job
 from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.settings import Settings
 from hipnode.storage.audit import entries, epochs, keys
@@ -22,9 +23,10 @@ from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
-from hipnode.storage.upkeep import faults, identity
-from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation
+from hipnode.storage.upkeep import faults, identity, private, quarantine
+from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
+from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
 
 
 def utc_now() -> datetime:
@@ -172,6 +174,9 @@ class Store:
         folder = make_folder(settings.node.data_dir)  # SQLite's file may be in it
         database = open_database(settings.database_url)
         try:
+            if database.path is not None and migrate:
+                private.make_private(database.path)
+            private.close_to_others(folder, database.path, settings.audit_key_file)
             holders = _holders(settings)
             if vouch:
                 identity.check(database, holders[0])
@@ -205,6 +210,38 @@ class Store:
         ``yes``: also where it is so much that a person must say that it is right.
         """
         return Reconciliation(self.database, self.ledger, self.files, self.now(), yes=yes).run()
+
+    def take_up(self) -> int:
+        """Queue again what was given up for want of a file that is there by now; count it."""
+        return take_up(self.database, self.ledger, self.files)
+
+    def scrub(self, share: float = 1.0) -> Scrubbed:
+        """Compare the next ``share`` of what is stored with its digests."""
+        return Scrub(self.database, self.files, self.now()).some(share)
+
+    def set_damaged_aside(self, held: Job) -> int:
+        """Set the images aside that a job works on and that are not what was received; count them.
+
+        Only a damaged copy of what a bucket has is fetched again, and not counted.
+        """
+        scrub = Scrub(self.database, self.files, self.now())
+        ids = instance.c.study_instance_uid == held.study_instance_uid
+        if held.instance_id:
+            ids = instance.c.id == held.instance_id
+        statement = select(instance).where(ids, instance.c.retired_utc.is_(None))
+        rows = self.database.read(lambda c: c.execute(statement).all())
+        return sum(not scrub.look(instance, row) for row in rows if row.path)
+
+    def quarantined(self) -> tuple[int, int]:
+        """Return how many files are in quarantine, and their bytes."""
+        sizes = [size for _, _, size in self.files.quarantined()]
+        return len(sizes), sum(sizes)
+
+    def trim_quarantine(self) -> int:
+        """Delete the oldest of what is in quarantine, down to the settings; return how much."""
+        return quarantine.trim(
+            self.database, self.files, self.settings.retention, self.now(), time.time()
+        )
 
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""

@@ -54,6 +54,8 @@ class Housekeeper:
             self._log.warning(Event.CLOCK_WENT_BACK, count=mended)
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
+        if taken_up := self._store.take_up():
+            self._log.info(Event.SWEEP_FINISHED, count=taken_up)
         self.watch_disk()
 
     def watch_disk(self) -> None:
@@ -73,9 +75,18 @@ class Housekeeper:
 
     def retire(self) -> None:
         """Delete files that are old enough and needed by nothing."""
+        self._store.trim_quarantine()
         retired = self._store.retire()
         if retired.images or retired.results:
             self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
+
+    def scrub(self) -> None:
+        """Compare an hour's share of what is stored with its digests."""
+        if not self._settings.housekeeper.scrub_days:
+            return
+        done = self._store.scrub(1 / (24 * self._settings.housekeeper.scrub_days))
+        if done.damaged:
+            self._log.error(Event.FILE_DAMAGED, count=done.damaged)
 
     def seal(self) -> None:
         """Seal the newest rows of the audit log; say so where it does not go on from its head."""
@@ -139,6 +150,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.seal, keep.seal_s),
         (keeper.publish, settings.audit.head_every_s),
         (keeper.retire, max(3600.0, keep.sweep_s)),
+        (keeper.scrub, 3600.0),
     ):
         scheduler.add_job(keeper.guarded(task), "interval", seconds=every_s)
     scheduler.add_job(

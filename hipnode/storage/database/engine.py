@@ -105,6 +105,12 @@ class Database:
         )
 
     @property
+    def path(self) -> Path | None:
+        """SQLite's file; None where the database is none."""
+        name = self.engine.url.database
+        return Path(name) if self.is_sqlite and name else None
+
+    @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
@@ -391,10 +397,14 @@ def open_database(url: str) -> Database:
     """
     try:
         backend = make_url(url).get_backend_name()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise SettingsInvalid("database.url is not a database URL") from error
-    if backend == "sqlite":
-        return SQLiteDatabase(url)
-    if backend == "postgresql":
-        return Database(url)
-    raise SettingsInvalid(f"database.url: {backend} is neither sqlite nor postgresql")
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingsInvalid(f"database.url: {backend} is neither sqlite nor postgresql")
+    try:
+        return SQLiteDatabase(url) if backend == "sqlite" else Database(url)
+    except (ArgumentError, ImportError, ValueError, TypeError) as error:
+        raise SettingsInvalid(
+            "database.url names a driver that is not here, or what it does not know;"
+            " PostgreSQL's is postgresql+psycopg (pip install 'hipnode[postgresql]')"
+        ) from error

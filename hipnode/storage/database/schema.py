@@ -391,3 +391,11 @@ fault = Table(
     Column("reason", Text, nullable=False),
 )
 """What a person must see to; `hipnode status` says so until it is seen to."""
+
+mark = Table(
+    "mark",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""How far something has come that is done bit by bit."""

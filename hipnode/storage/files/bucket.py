@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from obstore.store import S3Store
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import BucketSettings
 from hipnode.storage.files.disk import (
+    DAMAGED,
     IMAGES,
     QUARANTINE,
     RESULTS,
@@ -183,6 +185,37 @@ class BucketStore(FileStore):
     def bring_back(self, now_at: str, relative: str) -> None:
         """Move an object that was put aside to where its row says that it is."""
         self._rename(now_at, relative)
+
+    def quarantine_damaged(self, relative: str) -> None:
+        """Move an object away that is not what it was, and this machine's copy."""
+        path = super().path(relative)
+        self._rename(relative, f"{DAMAGED}/{uuid.uuid4().hex[:8]}-{path.name}")
+        path.unlink(missing_ok=True)
+
+    def fetch_again(self, relative: str) -> bool:
+        """Drop this machine's copy, so that the next look fetches the bucket's."""
+        super().path(relative).unlink(missing_ok=True)
+        return True
+
+    def quarantined(self) -> Iterator[tuple[str, float, int]]:
+        """Yield what is in quarantine, here and in the bucket; see `FileStore.quarantined`."""
+        yield from super().quarantined()
+        try:
+            for page in obstore.list(self._bucket, QUARANTINE):
+                for found in page:
+                    yield found["path"], found["last_modified"].timestamp(), found["size"]
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def drop(self, name: str) -> None:
+        """Delete something in quarantine, here and in the bucket."""
+        super().drop(name)
+        try:
+            obstore.delete(self._bucket, name)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
 
     def _rename(self, old: str, new: str) -> None:
         try:

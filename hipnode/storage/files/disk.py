@@ -27,6 +27,7 @@ _VIEWS: Final = f"{INCOMING}/views"
 QUARANTINE: Final = "quarantine"
 _ASIDE: Final = f"{QUARANTINE}/aside"
 """What has no row, under the path that it had: it goes back there once it has one."""
+DAMAGED: Final = f"{QUARANTINE}/damaged"
 _GOING: Final = ".going"
 _KEPT: Final = re.compile(
     rf"(?:{IMAGES}|{RESULTS})/([0-9a-f]{{2}})/([0-9a-f]{{30}})-([0-9a-f]{{16,64}})\.dcm"
@@ -325,6 +326,37 @@ class FileStore:
         try:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def quarantine_damaged(self, relative: str) -> None:
+        """Move a kept file away that is not what it was; nothing brings it back."""
+        path = self.root / relative
+        try:
+            make_folder(self.root / DAMAGED)
+            path.replace(self.root / DAMAGED / f"{uuid.uuid4().hex[:8]}-{path.name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def fetch_again(self, relative: str) -> bool:  # noqa: ARG002 - where there is a bucket
+        """Drop this machine's copy and fetch another, if it is only a copy; tell whether it is."""
+        return False
+
+    def quarantined(self) -> Iterator[tuple[str, float, int]]:
+        """Yield what is in quarantine: its path, since when (since 1970), and its bytes."""
+        for path in self.files(QUARANTINE):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            yield str(path.relative_to(self.root)), found.st_mtime, found.st_size
+
+    def drop(self, name: str) -> None:
+        """Delete something in quarantine."""
+        try:
+            (self.root / name).unlink(missing_ok=True)
         except OSError as error:
             raise StorageUnavailable.of(error) from error
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, func, inspect, make_url, select, update
+from sqlalchemy.exc import ArgumentError
 
 from hipnode.errors import StorageUnavailable
 from hipnode.storage.database.engine import Database
@@ -109,7 +110,10 @@ def check_before(url: str, folder: Path) -> None:
     carried = parse(FolderHolder(folder).carried())
     if carried is None or not url.startswith("sqlite"):
         return
-    path = make_url(url).database
+    try:
+        path = make_url(url).database
+    except (ArgumentError, ValueError):
+        return  # whoever opens it says so
     if path and Path(path).exists():
         return
     raise StorageUnavailable(

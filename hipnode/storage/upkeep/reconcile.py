@@ -10,7 +10,7 @@ wrong: nothing is moved, nothing given up, and a person is asked.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from itertools import islice
@@ -29,6 +29,7 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.upkeep import faults
 
 MISSING: Final = "the image's file is missing"
+DAMAGED: Final = "the image's file is not the one that was received"
 FEW: Final = 20
 _SHARE: Final = 100
 _PAGE: Final = 1000
@@ -124,15 +125,8 @@ class Reconciliation:
                     if needed.get(name) and not self._files.exists(name):
                         self._files.bring_back(now_at, name)
                         count += 1
-        self._ledger.requeue(self._mended(), actor="housekeeper")
+        take_up(self._database, self._ledger, self._files)
         return count
-
-    def _mended(self) -> Iterator[int]:
-        """Yield the jobs that were given up because a file was missing which is there."""
-        rows = self._database.read(_given_up)
-        for row in rows:
-            if self._files.exists(row.path):
-                yield row.id
 
     # --- rows without files -------------------------------------------------------------------
 
@@ -212,24 +206,44 @@ class Reconciliation:
         )
 
 
+def take_up(database: Database, ledger: Ledger, files: FileStore) -> int:
+    """Queue again what was given up for want of a file that is there by now; return how much."""
+    given_up = database.read(_given_up)
+    mended = {number for number, paths in given_up if all(map(files.exists, paths))}
+    return ledger.requeue(mended, actor="housekeeper") if mended else 0
+
+
 def _rows_of(connection: Connection, table: Table, names: list[str]) -> Sequence[Row[Any]]:
     columns: list[Any] = [table.c.path, table.c.retired_utc]
     return connection.execute(select(*columns).where(table.c.path.in_(names))).all()
 
 
-def _given_up(connection: Connection) -> list[Row[Any]]:
-    """Return the jobs in quarantine for want of their file, with its path."""
-    columns: list[Any] = [job.c.id, func.coalesce(instance.c.path, result.c.path).label("path")]
-    wanted = select(*columns)
+def _given_up(connection: Connection) -> list[tuple[int, list[str]]]:
+    """Return the jobs in quarantine for want of a file, each with the paths that it needs."""
+    columns: list[Any] = [job.c.id, job.c.kind, job.c.study_instance_uid]
+    columns.append(func.coalesce(instance.c.path, result.c.path).label("path"))
     statement = (
-        wanted.outerjoin(instance, job.c.instance_id == instance.c.id)
+        select(*columns)
+        .outerjoin(instance, job.c.instance_id == instance.c.id)
         .outerjoin(result, job.c.result_id == result.c.id)
         .where(job.c.state == JobState.QUARANTINED, job.c.error.in_(GIVEN_UP_FOR))
     )
-    return [row for row in connection.execute(statement).all() if row.path]
+    found = []
+    for row in connection.execute(statement).all():
+        paths = [row.path]
+        if row.kind == JobKind.REPORT:
+            of_study = select(instance.c.path).where(
+                instance.c.study_instance_uid == row.study_instance_uid,
+                instance.c.retired_utc.is_(None),
+                instance.c.action == "read",
+            )
+            paths = list(connection.execute(of_study).scalars())
+        if all(paths):
+            found.append((row.id, paths))
+    return found
 
 
-GIVEN_UP_FOR: Final = (MISSING, "The result's file is gone.")
+GIVEN_UP_FOR: Final = (MISSING, DAMAGED, "The result's file is gone.")
 """What a job in quarantine says that goes on once the file is there."""
 
 

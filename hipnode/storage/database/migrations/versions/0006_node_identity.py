@@ -32,6 +32,12 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_fault")),
     )
+    op.create_table(
+        "mark",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_mark")),
+    )
     made_us = time.time_ns() // 1000
     row = {"id": 1, "identity": str(uuid.uuid4()), "joined": False, "made_utc": made_us}
     op.bulk_insert(node, [row])
