@@ -31,12 +31,18 @@ SupervisedOption = Annotated[
 def serve(config: ConfigOption = None) -> None:
     """Run the whole node: listener, worker, courier and housekeeper."""
     from hipnode import log, settings
+    from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
     from hipnode.storage import Store
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    Store.open(effective, migrate=True).close()  # once, before four services would race to do it
+    store = Store.open(effective, migrate=True)  # once, before four services would race to do it
+    try:
+        if found := store.check_database():
+            raise DatabaseDamaged(f"The database is damaged ({found[0]}): `hipnode restore`.")
+    finally:
+        store.close()
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
     sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s))

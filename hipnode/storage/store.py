@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, Row, select
 
@@ -15,6 +16,7 @@ from hipnode.storage.audit import entries, epochs, keys
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.seal import Sealer
+from hipnode.storage.database import check
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
 from hipnode.storage.database.schema import instance, seal
@@ -23,7 +25,7 @@ from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
-from hipnode.storage.upkeep import faults, identity, private, quarantine
+from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
@@ -95,6 +97,13 @@ def _keys(settings: Settings, database: Database, now: datetime, *, vouch: bool)
 def _is_log_begun(connection: Connection) -> bool:
     """Tell whether there are seals from before there were epochs: they have a key already."""
     return connection.execute(select(seal.c.id).limit(1)).first() is not None
+
+
+def _check_restored(settings: Settings) -> None:
+    if (settings.node.data_dir / backup.UNFINISHED).exists():
+        raise StorageUnavailable(
+            "A restore was begun here and not finished: run `hipnode restore` again."
+        )
 
 
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
@@ -170,6 +179,7 @@ class Store:
             If the database's URL cannot be used.
         """
         if vouch:
+            _check_restored(settings)
             identity.check_before(settings.database_url, settings.node.data_dir)
         folder = make_folder(settings.node.data_dir)  # SQLite's file may be in it
         database = open_database(settings.database_url)
@@ -275,6 +285,71 @@ class Store:
         if self.audit.state().fault:  # its head is the other node's
             self.audit.acknowledge(actor=actor, reason=reason)
         return given_up
+
+    def check_database(self, *, thorough: bool = False) -> list[str]:
+        """Look for damage in the database itself; from then on nothing is written to it.
+
+        Returns
+        -------
+        list of str
+            What is wrong; empty where nothing is.
+        """
+        found = check.problems(self.database, thorough=thorough)
+        self.database.mark_damaged(damaged=bool(found))
+        return found
+
+    def can_check_database(self) -> bool:
+        """Tell whether anything here looks for such damage."""
+        return check.can_look(self.database)
+
+    def back_up(self, target: Path, *, actor: str) -> backup.BackedUp:
+        """Copy database, files, key and head, and read the copy again; it is audited."""
+        self.audit.seal()
+        key_file = self.settings.audit_key_file
+        done = backup.back_up(self.database, self.files, key_file, target, self.now())
+        detail = {"files": done.files, "missing": done.missing, "sha256": done.database_sha256}
+        self.audit.append(AuditRecord(AuditEvent.BACKUP_MADE, actor=actor, detail=detail))
+        return done
+
+    @classmethod
+    def restore(
+        cls,
+        settings: Settings,
+        source: Path,
+        *,
+        actor: str,
+        reason: str,
+        now: Callable[[], datetime] = utc_now,
+    ) -> backup.Lost:
+        """Bring a backup back, and return what could not be; the log says so in a new epoch.
+
+        Raises
+        ------
+        InputRefused
+            If there is no such backup, it has been changed, or no reason is given.
+        StorageUnavailable
+            If it cannot be put where the settings say.
+        """
+        if not reason.strip():
+            raise InputRefused("A reason is needed, in a few words.")
+        chosen, folder = backup.newest(source), settings.node.data_dir.absolute()
+        backup.bring_back(chosen, settings.database_url, folder, settings.audit_key_file)
+        store = cls.open(settings, migrate=True, vouch=False, now=now)
+        try:
+            for holder in _holders(settings):
+                identity.adopt(store.database, holder)
+            lost = backup.compare(store.database, store.files, chosen.parent / backup.FILES)
+            report = store.audit.report(actor=actor)
+            store.audit.begin_epoch(
+                AuditEvent.BACKUP_RESTORED,
+                actor=actor,
+                reason=f"{reason.strip()} (backup {chosen.name})",
+                faults=(*report.acknowledged, *report.faults),
+            )
+        finally:
+            store.close()
+        (folder / backup.UNFINISHED).unlink()
+        return lost
 
     def faults(self) -> list[str]:
         """Return what a person must see to, in words; the first is the oldest."""

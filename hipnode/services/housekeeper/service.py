@@ -10,7 +10,7 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
-from hipnode.errors import HipnodeError
+from hipnode.errors import DatabaseDamaged, HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.housekeeper.anchors import Anchors
@@ -37,11 +37,13 @@ class Housekeeper:
         self._log = get_logger(service="housekeeper")
         self._disk_low = False
         self._database_away = False
+        self._database_damaged = False
         self._audit_fault = ""
         self._anchors = Anchors(settings.audit)
 
     def begin(self) -> None:
-        """Put right what a crash has left behind."""
+        """Put right what a crash has left behind, unless the database itself is damaged."""
+        self.check()
         self._store.reconcile()
         self._store.sweep_dispatch(thorough=True)
 
@@ -79,6 +81,24 @@ class Housekeeper:
         retired = self._store.retire()
         if retired.images or retired.results:
             self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
+
+    def check(self, *, thorough: bool = False) -> None:
+        """Look for damage in the database itself; where there is any, nobody writes to it.
+
+        Raises
+        ------
+        DatabaseDamaged
+            If there is.
+        """
+        found = self._store.check_database(thorough=thorough)
+        for problem in found:
+            self._log.error(Event.DATABASE_DAMAGED, reason=problem)
+        if found:
+            raise DatabaseDamaged
+
+    def check_thoroughly(self) -> None:
+        """Compare the database's indexes with its tables too."""
+        self.check(thorough=True)
 
     def scrub(self) -> None:
         """Compare an hour's share of what is stored with its digests."""
@@ -118,6 +138,10 @@ class Housekeeper:
         def run_guarded() -> None:
             try:
                 task()
+            except DatabaseDamaged as error:
+                if not self._database_damaged:
+                    self._database_damaged = True
+                    self._log.error(Event.DATABASE_DAMAGED, reason=str(error))
             except HipnodeError as error:
                 if not self._database_away:
                     self._database_away = True
@@ -156,6 +180,10 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     scheduler.add_job(
         keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
     )
+    nightly = {"hour": keep.verify_hour_utc, "misfire_grace_time": 3600}
+    scheduler.add_job(keeper.guarded(keeper.check), "cron", minute=30, **nightly)
+    weekly = nightly | {"day_of_week": "sun"}
+    scheduler.add_job(keeper.guarded(keeper.check_thoroughly), "cron", minute=45, **weekly)
     for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
     scheduler.start()

@@ -329,9 +329,9 @@ class Verification:
             e for e in self._epochs.values()
             if self._keys and self._keys.is_signed(e.content, e.signature)
         ]  # fmt: skip
-        known = {fault for begun in signed for fault in begun.faults}
+        known = dict.fromkeys(fault for begun in signed for fault in begun.faults)
         self.report.faults = tuple(f for f in gathered if f not in known)
-        self.report.acknowledged = tuple(f for f in gathered if f in known)
+        self.report.acknowledged = tuple(known)
         return self.report
 
     # --- reading ------------------------------------------------------------------------------

@@ -392,10 +392,6 @@ fault = Table(
 )
 """What a person must see to; `hipnode status` says so until it is seen to."""
 
-mark = Table(
-    "mark",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("number", BigInteger, nullable=False),
-)
-"""How far something has come that is done bit by bit."""
+# How far something has come that is done bit by bit.
+_number = Column("number", BigInteger, nullable=False)
+mark = Table("mark", metadata, Column("name", Text, primary_key=True), _number)

@@ -222,6 +222,10 @@ class FileStore:
             incoming.abort()
         return relative
 
+    def put_back(self, incoming: IncomingFile, relative: str) -> None:
+        """Keep a file under the name that its row has, as `keep` does."""
+        self._keep(incoming, relative)
+
     def path(self, relative: str) -> Path:
         """Return where a relative path of a row lies.
 
