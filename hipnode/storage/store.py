@@ -20,7 +20,8 @@ from hipnode.storage.database import check
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
 from hipnode.storage.database.schema import instance, seal
-from hipnode.storage.files.disk import IMAGES, FileStore, make_folder
+from hipnode.storage.files.disk import FileStore, make_folder
+from hipnode.storage.files.names import IMAGES
 from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger

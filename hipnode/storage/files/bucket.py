@@ -22,17 +22,8 @@ from obstore.store import S3Store
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import BucketSettings
-from hipnode.storage.files.disk import (
-    DAMAGED,
-    IMAGES,
-    QUARANTINE,
-    RESULTS,
-    FileStore,
-    IncomingFile,
-    aside_name,
-    replace_durably,
-    was_at,
-)
+from hipnode.storage.files.disk import DAMAGED, FileStore, IncomingFile, replace_durably
+from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config

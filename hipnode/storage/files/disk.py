@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,20 +18,12 @@ from typing import Final
 
 from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point, reach
+from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
-IMAGES: Final = "images"
-RESULTS: Final = "results"
 INCOMING: Final = "incoming"
 _VIEWS: Final = f"{INCOMING}/views"
-QUARANTINE: Final = "quarantine"
-_ASIDE: Final = f"{QUARANTINE}/aside"
-"""What has no row, under the path that it had: it goes back there once it has one."""
 DAMAGED: Final = f"{QUARANTINE}/damaged"
 _GOING: Final = ".going"
-_KEPT: Final = re.compile(
-    rf"(?:{IMAGES}|{RESULTS})/([0-9a-f]{{2}})/([0-9a-f]{{30}})-([0-9a-f]{{16,64}})\.dcm"
-)
-_OLD_ASIDE: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{30}-[0-9a-f]{16}\.dcm)")
 YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
 
@@ -299,7 +290,7 @@ class FileStore:
 
     def put_aside(self, relative: str) -> None:
         """Move a kept file that no row knows out of the way; `bring_back` undoes it."""
-        target = self.root / _ASIDE / relative
+        target = self.root / aside_name(relative)
         try:
             for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
                 make_folder(folder)
@@ -389,33 +380,6 @@ class FileStore:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             fsync_folder(folder.parent)
-
-
-def digest_in(relative: str) -> str:
-    """Return the digest that a kept file's name begins with (its first 16 digits, once); or ""."""
-    found = _KEPT.fullmatch(relative)
-    return found[3] if found else ""
-
-
-def is_named_for(relative: str, uid: str) -> bool:
-    """Tell whether a kept file's name is one of this SOP Instance UID."""
-    found = _KEPT.fullmatch(relative)
-    return (
-        found is not None and hashlib.sha256(uid.encode()).hexdigest()[:32] == found[1] + found[2]
-    )
-
-
-def was_at(aside: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield a path in quarantine with what it may have been, if it was put aside."""
-    if aside.startswith(f"{_ASIDE}/"):
-        yield aside, (aside.removeprefix(f"{_ASIDE}/"),)
-    elif old := _OLD_ASIDE.fullmatch(aside.removeprefix(f"{QUARANTINE}/")):
-        yield aside, (f"{IMAGES}/{old[1]}/{old[2]}", f"{RESULTS}/{old[1]}/{old[2]}")
-
-
-def aside_name(relative: str) -> str:
-    """Return where a kept file goes that no row knows."""
-    return f"{_ASIDE}/{relative}"
 
 
 def _is_touched(path: Path, since_s: float | None) -> bool:

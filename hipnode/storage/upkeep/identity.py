@@ -19,7 +19,8 @@ from sqlalchemy.exc import ArgumentError
 from hipnode.errors import StorageUnavailable
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import instance, node, result
-from hipnode.storage.files.disk import IMAGES, RESULTS, replace_durably
+from hipnode.storage.files.disk import replace_durably
+from hipnode.storage.files.names import IMAGES, RESULTS
 
 NAME: Final = "node-identity"
 _SAMPLE: Final = 50

@@ -23,7 +23,8 @@ from hipnode.errors import LeaseLost
 from hipnode.log import Event, get_logger
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import instance, job, result
-from hipnode.storage.files.disk import INCOMING, YOUNG_S, FileStore, digest_in, is_named_for
+from hipnode.storage.files.disk import INCOMING, YOUNG_S, FileStore
+from hipnode.storage.files.names import digest_in, is_named_for
 from hipnode.storage.ledger.jobs import to_job
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.upkeep import faults
