@@ -126,6 +126,10 @@ class DestinationUnreachable(HipnodeError):
     retryable = True
 
 
+class DestinationRejects(DestinationUnreachable):
+    """The destination is there, and rejects our associations: that mends itself for nobody."""
+
+
 class DestinationRefused(HipnodeError):
     """The destination answered, and refused the object."""
 

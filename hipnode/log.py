@@ -31,6 +31,10 @@ class Event(StrEnum):
     SERVICE_STARTED = "service_started"
     SERVICE_STOPPED = "service_stopped"
     SERVICE_DIED = "service_died"
+    SERVICE_HUNG = "service_hung"  # the supervisor heard nothing of it, and ends it
+    THREAD_HUNG = "thread_hung"
+    ALERT_SENT = "alert_sent"
+    ALERT_FAILED = "alert_failed"
     STOP_REQUESTED = "stop_requested"
     LISTENING_STARTED = "listening_started"
     ASSOCIATION_REFUSED = "association_refused"
@@ -43,6 +47,7 @@ class Event(StrEnum):
     IDENTITIES_DIFFER = "identities_differ"  # one study, images of several patients
     LEASE_LOST = "lease_lost"
     MODEL_SET_LOADED = "model_set_loaded"
+    SHADOW_SET_BROKEN = "shadow_set_broken"
     READER_DIED = "reader_died"
     ENGINE_LOST = "engine_lost"
     DESTINATION_WENT_AWAY = "destination_went_away"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -218,6 +220,41 @@ class HousekeeperSettings(Part):
     scrub_days: float = Field(default=30, ge=0)  # 0: never
 
 
+class HealthSettings(Part):
+    """Where each service answers probes and Prometheus."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65532)  # 0: nowhere; else the first of four
+    hold_s: float = Field(default=60, ge=0)
+
+
+class AlertSettings(Part):
+    """Who is told when a trouble begins and when it ends: a webhook, or people by e-mail."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    webhook: SecretStr = SecretStr("")  # its URL, which may hold a secret
+    webhook_file: Path | None = None
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = ""
+    smtp_host: str = "localhost"
+    smtp_port: int = Field(default=25, ge=1, le=65535)
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_ca: Path | None = None
+    smtp_user: str = ""
+    smtp_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> AlertSettings:
+        url = self.webhook.get_secret_value()
+        if bool(url) + bool(self.webhook_file) + bool(self.mail_to) != 1:
+            raise ValueError("an alert has one of webhook, webhook_file and mail_to")
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("webhook is no URL of http or https")
+        if self.mail_to and not self.mail_from:
+            raise ValueError("mail_from is missing")
+        return self
+
+
 class LogSettings(Part):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
@@ -242,6 +279,8 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
     housekeeper: HousekeeperSettings = HousekeeperSettings()
+    health: HealthSettings = HealthSettings()
+    alerts: tuple[AlertSettings, ...] = ()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -249,6 +288,9 @@ class Settings(BaseSettings):
         names = [d.name for d in self.destinations]
         if len(names) != len(set(names)):
             raise ValueError("two destinations have the same name")
+        told = [a.name for a in self.alerts]
+        if len(told) != len(set(told)):
+            raise ValueError("two alerts have the same name")
         if self.database.url.get_secret_value() and self.database.url_file:
             raise ValueError("database.url and database.url_file are both set")
         return self
@@ -347,8 +389,39 @@ def load(path: Path | None = None, *, environment: bool = True) -> Settings:
     try:
         return (Settings if environment else _FileAlone)(**table)
     except ValidationError as error:
+        text = path.read_text(encoding="utf-8") if path else ""
         lines = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: "
+            + (_unknown(item["loc"], text) if item["type"] == "extra_forbidden" else item["msg"])
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsInvalid("\n".join([f"{path or 'settings'} is not usable:", *lines])) from None
+
+
+def _unknown(where: tuple[int | str, ...], text: str) -> str:
+    """Return what to say of a key that there is none of: its line, and the key that it may mean."""
+    key = str(where[-1])
+    line = next(
+        (n for n, line in enumerate(text.splitlines(), 1) if re.match(rf"\s*\[*{key}\b", line)), 0
+    )
+    meant = get_close_matches(key, _keys(where[:-1]), n=1)
+    return "there is no such key" + (
+        (f" (line {line})" if line else "") + (f"; did you mean {meant[0]}?" if meant else "")
+    )
+
+
+def _keys(where: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of a table of the settings."""
+    part: type[BaseModel] = Settings
+    for step in where:
+        if isinstance(step, str) and step in part.model_fields:
+            inner = _parts(part.model_fields[step].annotation)
+            part = inner[0] if inner else part
+    return list(part.model_fields)
+
+
+def _parts(annotation: Any) -> list[type[BaseModel]]:
+    """Return the tables that an annotation names: ``Part | None``, ``tuple[Part, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for argument in get_args(annotation) for part in _parts(argument)]

@@ -22,6 +22,7 @@ from hipnode.cli import (
     read,
     relabel,
     status,
+    story,
     train,
     upkeep,
     validate,
@@ -60,6 +61,7 @@ app.command("housekeep")(node.housekeep)
 app.command("read")(read.read)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
+app.command("health")(status.health)
 app.command("requeue")(status.requeue)
 app.command("adopt")(upkeep.adopt)
 app.command("reconcile")(upkeep.reconcile)
@@ -72,6 +74,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("relabel")(relabel.relabel)
 app.command("validate")(validate.validate)
+audit.app.command("story")(story.story)
+audit.app.command("findings")(story.findings)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hipnode.answers.audit import COLUMNS, document
 from hipnode.cli.node import ConfigOption
 from hipnode.cli.show import cell, plain, spreadsheet
 
 if TYPE_CHECKING:
-    from hipnode.storage import AuditEntry, AuditFault, AuditFilter, Head, Store, VerifyReport
+    from hipnode.storage import AuditFault, AuditFilter, Head, Store, VerifyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -241,25 +242,6 @@ def export(
             row = document(entry)
             row["detail"] = json.dumps(row["detail"])
             writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
-
-
-COLUMNS = (
-    "id", "at_utc", "event", "outcome", "actor", "ae_title", "study_instance_uid",
-    "sop_instance_uid", "patient_id", "accession_number", "job_id", "detail", "row_hash",
-)  # fmt: skip
-
-
-def document(entry: AuditEntry) -> dict[str, Any]:
-    """Return a record as plain values; the keys are stable."""
-    record = entry.record
-    plain = {name: getattr(record, name, None) for name in COLUMNS}
-    return plain | {
-        "id": entry.id,
-        "at_utc": entry.at_utc.isoformat(),
-        "event": record.event.value,
-        "outcome": record.outcome.value,
-        "row_hash": entry.row_hash,
-    }
 
 
 def _short(detail: dict[str, Any]) -> str:

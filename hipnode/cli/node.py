@@ -72,6 +72,7 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
     gc.disable()  # looking again and again through what importing makes took a sixth of the start
     from hipnode import __version__, log, settings
     from hipnode.domain import AuditEvent, AuditRecord
+    from hipnode.services.life.heart import alive
     from hipnode.storage import Store
 
     service = import_module(f"hipnode.services.{name}.service")
@@ -89,10 +90,11 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
         logger.info(log.Event.SERVICE_STARTED, pid=os.getpid(), version=__version__)
         gc.freeze()  # what is there by now stays
         gc.enable()
-        if name == "listener":
-            service.serve(effective, store, stop, partial(_announce, effective))
-        else:
-            service.run(effective, store, stop)
+        with alive(name, effective, store):
+            if name == "listener":
+                service.serve(effective, store, stop, partial(_announce, effective))
+            else:
+                service.run(effective, store, stop)
         store.audit.append(AuditRecord(AuditEvent.SERVICE_STOPPED, actor=actor, detail=detail))
         logger.info(log.Event.SERVICE_STOPPED, pid=os.getpid())
         if name == "housekeeper":

@@ -1,19 +1,16 @@
-"""A node from outside, and a push for it: ``status``, ``requeue``, ``config check``."""
+"""A node from outside, and a push for it: ``status``, ``health``, ``requeue``, ``config check``."""
 
 from __future__ import annotations
 
 import getpass
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+import socket
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from hipnode.cli.node import ConfigOption
-from hipnode.cli.show import cell
-
-if TYPE_CHECKING:
-    from hipnode.storage import Store
 
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -24,11 +21,27 @@ def _config() -> None:
 
 
 @config_app.command("check")
-def config_check(config: ConfigOption = None) -> None:
+def config_check(
+    config: ConfigOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Try all of it: models, keys, ports, destinations.")
+    ] = False,
+) -> None:
     """Say what is wrong with the settings, or print those in force (secrets masked)."""
     from hipnode import settings
 
-    typer.echo(json.dumps(settings.load(config).masked(), indent=2))
+    effective = settings.load(config)
+    if not live:
+        typer.echo(json.dumps(effective.masked(), indent=2))
+        return
+    from hipnode.services.rehearsal import rehearse
+
+    count = 0
+    for found in rehearse(effective):
+        count += found.is_fault
+        typer.echo(f"{found.state:<6} {found.what}: {found.says}")
+    if count:
+        raise typer.Exit(1)
 
 
 def status(
@@ -37,110 +50,57 @@ def status(
     account: Annotated[
         bool, typer.Option("--account", help="Also count where every image got to (reads all).")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only what is wrong, a line each: then exit status 1.")
+    ] = False,
 ) -> None:
-    """Show the queue, the destinations, the disk, and what a person must see to (exit status 1)."""
+    """Show who is alive, the queue, the destinations, the disk, and what is wrong."""
     from hipnode import settings
+    from hipnode.cli.show_status import print_status
+    from hipnode.services.life.look import look
     from hipnode.storage import Store
 
-    store = Store.open(settings.load(config))
+    effective = settings.load(config)
+    store = Store.open(effective)
     try:
-        document = overview(store, account=account)
+        document = look(effective, store)
+        if account:
+            document["account"] = asdict(store.ledger.account())
     finally:
         store.close()
     if as_json:
         typer.echo(json.dumps(document))
-    else:
-        print_overview(document)
-    if document["faults"]:
+    elif not check:
+        print_status(document)
+    if check:
+        for fault in document["faults"]:
+            typer.echo(fault["what"], err=as_json)
+        if document["faults"]:
+            raise typer.Exit(1)
+
+
+def health(
+    service: Annotated[
+        str | None, typer.Argument(help="listener, worker, courier or housekeeper; none: all here.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say whether the services of this host are alive; exit status 1 if one is not."""
+    from hipnode import settings
+    from hipnode.answers.status import SERVICES, unwell
+    from hipnode.storage import Store
+
+    if service is not None and service not in SERVICES:
+        raise typer.BadParameter(f"one of {', '.join(SERVICES)}")
+    store = Store.open(settings.load(config))
+    try:
+        lines = unwell(store.services.all(), socket.gethostname(), service)
+    finally:
+        store.close()
+    for line in lines:
+        typer.echo(line)
+    if lines:
         raise typer.Exit(1)
-
-
-def overview(store: Store, *, account: bool) -> dict[str, Any]:
-    """Return the state of the node as plain values; the keys are stable."""
-    from dataclasses import asdict
-
-    seen = store.ledger.overview()
-    jobs: dict[str, dict[str, int]] = {}
-    for (kind, state), count in seen.jobs.items():
-        jobs.setdefault(kind.value, {})[state.value] = count
-    now = datetime.now(UTC)
-    document = {
-        "instances": seen.instances,
-        "jobs": jobs,
-        "oldest_queued_s": {
-            kind.value: round((now - moment).total_seconds(), 1)
-            for kind, moment in seen.oldest_queued_utc.items()
-        },
-        "destinations": [
-            {
-                "name": d.name,
-                "waiting": d.waiting,
-                "last_delivery_utc": _iso(d.last_delivery_utc),
-                "away_since_utc": _iso(d.away_since_utc),
-                "next_attempt_utc": _iso(d.paused_until_utc),
-                "error": d.error,
-                "uncommitted": d.uncommitted,
-                "committed": d.committed,
-            }
-            for d in seen.destinations
-        ],
-        "disk_free_bytes": store.files.free_bytes(),
-        "quarantine": dict(zip(("files", "bytes"), store.quarantined(), strict=True)),
-        "audit": _audit(store),
-        "faults": store.faults(),
-    }
-    return document | {"account": asdict(store.ledger.account())} if account else document
-
-
-def _audit(store: Store) -> dict[str, Any]:
-    state = store.audit.state()
-    return {
-        "epoch": state.epoch,
-        "sealed_utc": _iso(state.sealed_utc),
-        "unsealed": state.unsealed,
-        "unsealed_since_utc": _iso(state.unsealed_since_utc),
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None
-
-
-def print_overview(document: dict[str, Any]) -> None:
-    """Print the state of the node for a person."""
-    from rich.console import Console
-    from rich.table import Table
-
-    states = ("queued", "claimed", "done", "quarantined", "superseded")
-    jobs = Table("job", *states, "oldest waits")
-    for kind in ("read", "report", "deliver"):
-        counts = document["jobs"].get(kind, {})
-        oldest = document["oldest_queued_s"].get(kind)
-        waits = f"{oldest:.0f} s" if oldest is not None else "-"
-        jobs.add_row(kind, *(str(counts.get(s, 0)) for s in states), waits)
-    places = Table("destination", "waiting", "uncommitted", "committed", "last delivery", "state")
-    for place in document["destinations"]:
-        state = "there"
-        if place["away_since_utc"]:
-            state = f"away since {place['away_since_utc']}: {place['error']}"
-        counts = [str(place[name]) for name in ("waiting", "uncommitted", "committed")]
-        row = (place["name"], *counts, place["last_delivery_utc"] or "never", state)
-        places.add_row(*map(cell, row))
-    console = Console()
-    console.print(jobs)
-    console.print(places)
-    console.print(f"images received: {document['instances']}")
-    console.print(f"disk free: {document['disk_free_bytes'] / 1024**3:.1f} GiB")
-    kept = document["quarantine"]
-    if kept["files"]:
-        console.print(f"in quarantine: {kept['files']} files, {kept['bytes'] / 1024**2:.1f} MiB")
-    audit = document["audit"]
-    unsealed = f", {audit['unsealed']} records not yet" if audit["unsealed"] else ""
-    console.print(f"audit log sealed: {audit['sealed_utc'] or 'never'}{unsealed}")
-    for fault in document["faults"]:
-        console.print(cell(f"FAULT: {fault}"))
-    for name, count in document.get("account", {}).items():
-        console.print(f"{name}: {count}")
 
 
 def requeue(

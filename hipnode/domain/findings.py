@@ -310,6 +310,7 @@ class Reading:
                     "doubtful_from": finding.operating_point.doubtful_from,
                     "present_from": finding.operating_point.present_from,
                     "model": finding.model.name,
+                    "model_version": finding.model.version,
                     "model_digest": finding.model.digest,
                     "shadow": finding.shadow,
                 }

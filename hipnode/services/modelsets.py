@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hipnode.errors import BundleRefused, SettingsInvalid
 from hipnode.nets import set_digest
-from hipnode.settings import WorkerSettings
+from hipnode.settings import ModelSetRule, WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +17,57 @@ class Chosen:
     shadows: tuple[str, ...] = ()
 
 
+def _digest(key: str, reference: str) -> str:
+    try:
+        return set_digest(reference)
+    except BundleRefused as error:
+        raise SettingsInvalid(f"{key}: {error}") from error
+
+
 class ModelSets:
     """The rules of ``worker.model_sets``, with the digest of each set.
 
     A digest and not a name stands on each job: the same image is read again once models have
-    changed.
+    changed. A set in shadow that cannot be used is left out: what reads beside must not stop what
+    reports.
 
     Raises
     ------
-    BundleRefused
-        If the file of a set cannot be read or is not valid.
+    SettingsInvalid
+        If the file of a set that reports cannot be read or is not valid.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._default = set_digest(settings.model_set)
-        self._rules = [(rule, set_digest(rule.set)) for rule in settings.model_sets]
+        self.broken: dict[str, str] = {}
+        """Sets in shadow that are not used, each with the reason."""
+        self.left_out: set[str] = set()
+        """The digests of those of them whose file is as it should be."""
+        self._default = _digest("worker.model_set", settings.model_set)
+        self._rules: list[tuple[ModelSetRule, str]] = []
+        for number, rule in enumerate(settings.model_sets):
+            try:
+                digest = _digest(f"worker.model_sets.{number}.set", rule.set)
+            except SettingsInvalid as error:
+                if not rule.shadow:
+                    raise
+                self.broken[rule.set] = str(error)
+            else:
+                self._rules.append((rule, digest))
         self.references = {self._default: settings.model_set} | {
             digest: rule.set for rule, digest in self._rules if digest != self._default
         }
         """By digest: the name or path of each set."""
+
+    def is_only_shadow(self, digest: str) -> bool:
+        """Tell whether nothing is reported with a set."""
+        rules = [rule for rule, known in self._rules if known == digest]
+        return digest != self._default and all(rule.shadow for rule in rules)
+
+    def leave_out(self, digest: str, why: str) -> None:
+        """Use a set in shadow no more: it cannot be loaded."""
+        self.broken[self.references.pop(digest)] = why
+        self.left_out.add(digest)
+        self._rules = [pair for pair in self._rules if pair[1] != digest]
 
     def choose(self, facts: dict[str, str]) -> Chosen:
         """Return what reads an image with these facts (`Header.facts`)."""

@@ -1,20 +1,26 @@
-"""All services as one: starts them, restarts what dies, stops them cleanly.
+"""All services as one: starts them, restarts what dies or hangs, stops them cleanly.
 
 Each service is a process of its own, so that one that dies takes nothing else with it. A service
-knows that its supervisor is gone when its standard input ends, and then stops by itself.
+knows that its supervisor is gone when its standard input ends, and then stops by itself. The
+supervisor hears the beats of each through a pipe, and ends the one that falls silent: it may be
+stopped, or one of its threads hangs. systemd hears the supervisor.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from hipnode.log import Event, get_logger
+from hipnode.services.life import systemd
+from hipnode.services.life.heart import SUPERVISOR
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
 SEALS_LAST: Final = "housekeep"
@@ -23,6 +29,10 @@ USAGE_ERROR: Final = 2
 """The exit status of a service that cannot run with these settings: starting it again is no use."""
 RESTART_FIRST_S: Final = 1.0
 RESTART_CAP_S: Final = 60.0
+HUNG_S: Final = 60.0
+"""A service is ended that was silent for so long."""
+FIRST_BEAT_S: Final = 300.0
+"""How long its first beat may take: it imports, and looks through what a crash has left."""
 
 
 @dataclass
@@ -35,13 +45,31 @@ class _Service:
     deaths: int = 0
     started_s: float = 0.0
     start_at_s: float = 0.0
+    beats: int = -1
+    """The pipe's end at which the service is heard."""
+    silent_from_s: float = 0.0
 
     def start(self) -> None:
+        self.beats, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        environment = {k: v for k, v in os.environ.items() if k != systemd.SOCKET}
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "hipnode", self.command, "--supervised", *self.arguments],
             stdin=subprocess.PIPE,
+            pass_fds=(theirs,),
+            env=environment | {SUPERVISOR: str(theirs)},
         )
+        os.close(theirs)
         self.started_s = time.monotonic()
+        self.silent_from_s = self.started_s + FIRST_BEAT_S
+
+    def hangs(self) -> bool:
+        """Tell whether the service runs and has been silent for too long."""
+        if self.process is None:
+            return False
+        with suppress(BlockingIOError):
+            if os.read(self.beats, 4096):
+                self.silent_from_s = time.monotonic() + HUNG_S
+        return time.monotonic() > self.silent_from_s
 
     def died(self) -> int | None:
         """Return the exit status if the service has just died, and plan its restart."""
@@ -54,6 +82,7 @@ class _Service:
         self.start_at_s = time.monotonic() + wait_s
         self.deaths += 1
         self.process = None
+        os.close(self.beats)
         return status
 
 
@@ -86,10 +115,14 @@ def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> 
                     stop.set()
                 elif status is not None:
                     log.error(Event.SERVICE_DIED, worker=service.command, exit_code=status)
+                elif service.process is not None and service.hangs():
+                    log.error(Event.SERVICE_HUNG, worker=service.command)
+                    service.process.kill()  # also what is stopped; it is restarted as if it died
                 if service.process is None and time.monotonic() >= service.start_at_s:
                     if stop.is_set():
                         break
                     service.start()
+            systemd.notify("READY=1", "WATCHDOG=1")
             stop.wait(0.2)
     finally:
         last = [s.process for s in services if s.process and s.command == SEALS_LAST]

@@ -21,6 +21,9 @@ from hipnode.storage.ledger.questions import Account, DestinationState, Overview
 from hipnode.storage.store import Store
 from hipnode.storage.upkeep.reconcile import DAMAGED, Reconciled
 from hipnode.storage.upkeep.retention import Retired
+from hipnode.storage.upkeep.services import Beat, Services, ServiceState
+from hipnode.storage.upkeep.troubles import Notice, Troubles
+from hipnode.storage.upkeep.vitals import Vitals
 
 __all__ = [
     "DAMAGED",
@@ -30,6 +33,7 @@ __all__ = [
     "AuditFilter",
     "AuditLog",
     "AuditState",
+    "Beat",
     "DayCount",
     "DestinationState",
     "Dispatcher",
@@ -39,13 +43,18 @@ __all__ = [
     "IngestOutcome",
     "Ledger",
     "NewResult",
+    "Notice",
     "Overview",
     "Received",
     "Reconciled",
     "Retired",
+    "ServiceState",
+    "Services",
     "Store",
     "StudyFacts",
+    "Troubles",
     "VerifyReport",
+    "Vitals",
     "dispatcher_for",
     "parse_heads",
 ]

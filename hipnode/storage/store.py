@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Job
 from hipnode.errors import InputRefused, StorageUnavailable
+from hipnode.pulse import Pulse
 from hipnode.settings import Settings
 from hipnode.storage.audit import entries, epochs, keys
 from hipnode.storage.audit.keys import Keys
@@ -30,6 +31,9 @@ from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
+from hipnode.storage.upkeep.services import Services
+from hipnode.storage.upkeep.troubles import Troubles
+from hipnode.storage.upkeep.vitals import Vitals, vitals
 
 
 def utc_now() -> datetime:
@@ -124,6 +128,12 @@ class Store:
         The audit log.
     files
         The files.
+    services
+        Who is alive.
+    troubles
+        What is wrong as far as alerts know, and who is to be told.
+    pulse
+        The signs of life of this process.
     """
 
     def __init__(
@@ -136,6 +146,9 @@ class Store:
         self.settings = settings
         self.database = database
         self.now = now
+        self.pulse = Pulse()
+        self.services = Services(database, now)
+        self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
         self._nudger = None if database.is_sqlite else Nudger(ageing_s)
@@ -368,6 +381,10 @@ class Store:
         """Return how many of some files here the database knows, and how many those are."""
         some = _holders(self.settings)[0].some()
         return identity.known_of(self.database, some), len(some)
+
+    def vitals(self) -> Vitals:
+        """Return how the audit log is, and how many images were not assessed, and why."""
+        return self.database.read(lambda connection: vitals(connection, self.now()))
 
     def close(self) -> None:
         """Finish what is being written, and close every connection."""

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hipnode.domain import HipReading, Reading, Task, Verdict
 from hipnode.errors import HipnodeError
-from hipnode.reporting.drawing import colour_map
+from hipnode.reporting.palette import colour_map
 from hipnode.services.worker import reader
 from hipnode.validation.cases import Case
 from hipnode.validation.charts import COLOURS

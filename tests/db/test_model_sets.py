@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hipnode.domain import AuditEvent, JobKind, JobState
-from hipnode.errors import BundleRefused
+from hipnode.errors import SettingsInvalid
 from hipnode.nets import set_digest
 from hipnode.nets.bundle.setfile import SHIPPED
 from hipnode.services.modelsets import Chosen, ModelSets
@@ -57,8 +57,43 @@ def test_a_set_in_shadow_of_itself_reads_once() -> None:
 
 
 def test_a_rule_whose_set_is_not_there_is_refused_at_start(tmp_path: Path) -> None:
-    with pytest.raises(BundleRefused, match=r"none\.toml"):
+    with pytest.raises(SettingsInvalid, match=r"worker\.model_sets\.0\.set: .*none\.toml"):
         sets({"set": str(tmp_path / "none.toml")})
+
+
+def test_a_shadow_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.toml")
+    made = sets({"set": missing, "shadow": True})
+    assert made.choose({}) == Chosen(set_digest())
+    assert "none.toml" in made.broken[missing]
+
+
+def test_a_shadow_that_does_not_load_stops_neither_worker_nor_report(
+    bench: Bench, candidate: Path, tmp_path: Path
+) -> None:
+    """Its file is as it should be, and a bundle is damaged: only loading it tells."""
+    candidate = shutil.copytree(candidate.parent, tmp_path / "damaged") / candidate.name
+    weights = next(candidate.parent.rglob("model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    rules = [{"set": str(candidate), "shadow": True}]
+    settings = bench.settings.model_copy(
+        update={"worker": WorkerSettings.model_validate({"model_sets": rules})}
+    )
+    worker = Worker(settings, bench.store)
+    try:
+        worker.warm()
+        loaded = {one["set"]: one for one in bench.store.pulse.models}
+        assert bench.store.pulse.ready
+        assert "murphy2022-cnn2" in loaded["default"]["models"]["fracture"]
+        assert loaded[str(candidate)]["error"]
+        receive(bench, shadows=(set_digest(candidate),))
+        for _ in range(2):
+            worker.handle(bench.take(JobKind.READ))
+        worker.handle(bench.take(JobKind.REPORT))
+    finally:
+        worker.close()
+    (held,) = bench.store.ledger.jobs(state=JobState.QUARANTINED)
+    assert held.model_set == set_digest(candidate)
 
 
 def test_by_default_hip_scans_are_read_with_the_set_for_them() -> None:

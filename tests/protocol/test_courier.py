@@ -351,6 +351,9 @@ def test_a_wrong_ae_title_is_no_attempt(service: Make, orthanc: Orthanc) -> None
 
     eventually(lambda: any("reason 7" in reason for reason in reasons()))
     assert node.store.ledger.jobs(kind=JobKind.DELIVER)[0].attempts == 0
+    (place,) = node.store.ledger.overview().destinations
+    assert place.rejects
+    assert "does not know the called AE title WRONG" in place.error
 
 
 def test_destinations_do_not_wait_for_each_other(

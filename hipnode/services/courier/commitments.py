@@ -20,6 +20,7 @@ from pynetdicom import evt
 from hipnode.errors import DestinationRefused, DestinationUnreachable, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
+from hipnode.pulse import ROUND_S
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, take_report
 from hipnode.services.courier.ways.dimse import (
     NoContextAccepted,
@@ -63,7 +64,9 @@ class Committer:
 
     def run(self, stop: threading.Event) -> None:
         """Ask for what is due, until ``stop`` is set."""
+        pulse, limit_s = self._store.pulse, 4 * self._destination.timeout_s + ROUND_S
         while not stop.wait(_EVERY_S):
+            pulse.went_round(limit_s)
             try:
                 self.ask(stop)
             except StorageUnavailable as error:
@@ -72,6 +75,7 @@ class Committer:
                 self._database_away = True
             else:
                 self._database_away = False
+        pulse.forget()
 
     def ask(self, stop: threading.Event) -> None:
         """Ask once for all that is due, and wait a little for the answer.

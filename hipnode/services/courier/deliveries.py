@@ -22,6 +22,7 @@ from hipnode.domain import AuditEvent, AuditRecord, Job, Outcome, Result
 from hipnode.errors import (
     DestinationBusy,
     DestinationRefused,
+    DestinationRejects,
     DestinationUnreachable,
     HipnodeError,
     StorageUnavailable,
@@ -84,7 +85,8 @@ class Deliveries:
         except (DestinationUnreachable, DestinationBusy) as error:
             self._link.close()
             self._note_away(str(error))
-            self._store.ledger.retry(job, str(error), count_attempt=False)
+            rejected = isinstance(error, DestinationRejects)
+            self._store.ledger.retry(job, str(error), count_attempt=False, rejected=rejected)
         except ResultDamaged as error:
             self._failed(job, str(error))
             self._store.ledger.quarantine(job, str(error))

@@ -62,9 +62,12 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     ]
     for thread in threads:
         thread.start()
+    store.pulse.ready = True
     while not stop.wait(_LOOK_S):
+        store.pulse.went_round()
         for sender in senders.values():
             sender.release_when_idle()
+    store.pulse.forget()
     for thread in threads:
         thread.join()
     for sender in senders.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC
+from math import inf
 from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -13,11 +14,22 @@ from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import DatabaseDamaged, HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
+from hipnode.pulse import ROUND_S
 from hipnode.services.housekeeper.anchors import Anchors
 from hipnode.settings import Settings
 from hipnode.storage import Store
 
 _NAMED: Final = 20
+_TASK_S: Final = 600.0
+"""After how long a task hangs; but these take as long as there is much to go through."""
+_LONG_S: Final = {
+    "verify": inf,
+    "begin": inf,
+    "retire": inf,
+    "scrub": inf,
+    "check": inf,
+    "check_thoroughly": inf,
+}
 
 
 class Housekeeper:
@@ -58,6 +70,7 @@ class Housekeeper:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
         if taken_up := self._store.take_up():
             self._log.info(Event.SWEEP_FINISHED, count=taken_up)
+        self._store.services.forget()
         self.watch_disk()
 
     def watch_disk(self) -> None:
@@ -132,12 +145,19 @@ class Housekeeper:
         if (head := self._store.audit.head()) is not None:
             self._anchors.keep(head)
 
-    def guarded(self, task: Callable[[], object]) -> Callable[[], None]:
-        """Return ``task`` such that an error ends this run of it and not the housekeeper."""
+    def guarded(self, task: Callable[[], object], every_s: float = inf) -> Callable[[], None]:
+        """Return ``task`` such that an error ends this run of it and not the housekeeper.
+
+        ``every_s`` is how often it runs: if it does not, or takes too long, the housekeeper hangs.
+        """
+        name = getattr(task, "__name__", "task")
+        pulse = self._store.pulse
 
         def run_guarded() -> None:
+            pulse.went_round(3 * every_s + ROUND_S, loop=name)
             try:
-                task()
+                with pulse.doing(f"at {name}", _LONG_S.get(name, _TASK_S), loop=name):
+                    task()
             except DatabaseDamaged as error:
                 if not self._database_damaged:
                     self._database_damaged = True
@@ -176,7 +196,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.retire, max(3600.0, keep.sweep_s)),
         (keeper.scrub, 3600.0),
     ):
-        scheduler.add_job(keeper.guarded(task), "interval", seconds=every_s)
+        scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
     scheduler.add_job(
         keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
     )
@@ -187,6 +207,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
     scheduler.start()
+    store.pulse.ready = True
     try:
         stop.wait()
     finally:

@@ -134,6 +134,7 @@ class Intake:
         self._model_sets = ModelSets(settings.worker)
         self._store = store
         self.notes = Notes(store)
+        self.pulse = store.pulse
 
     # --- objects ------------------------------------------------------------------------------
 

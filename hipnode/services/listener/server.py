@@ -217,6 +217,12 @@ class NodeServer(ThreadedAssociationServer):
         with self._lock:
             self._live.discard(assoc)
 
+    def service_actions(self) -> None:
+        """Say, at each turn of the loop that accepts connections, that it goes round."""
+        super().service_actions()
+        if not self.stopping:
+            self.intake.pulse.went_round(loop="accept")
+
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Tell whether a connection may stay open long enough to say what it wants.
 

@@ -59,7 +59,9 @@ def serve(
     try:
         log.info(Event.LISTENING_STARTED, host=settings.listener.host, port=server.port)
         on_ready(server.port)
+        store.pulse.ready = True
         stop.wait()
     finally:
+        store.pulse.forget(loop="accept")
         server.stop(GRACE_S)
         thread.join()

@@ -93,8 +93,17 @@ def _models(spec: ReaderSpec) -> nets.ModelSet:
 _loaded = cache(nets.load_model_set)
 
 
-def warm(spec: ReaderSpec) -> tuple[str, str]:
-    """Load the models, and what the first report needs; return the set's name and digest.
+@dataclass(frozen=True)
+class Warmed:
+    """A model set that is loaded: its name and digest, and each model's name and version."""
+
+    name: str
+    digest: str
+    models: dict[str, str]
+
+
+def warm(spec: ReaderSpec) -> Warmed:
+    """Load the models, and what the first report needs; return which they are.
 
     Raises
     ------
@@ -103,7 +112,8 @@ def warm(spec: ReaderSpec) -> tuple[str, str]:
     """
     models = _models(spec)
     reporting.prepare()
-    return models.name, models.digest
+    loaded = {role.value: f"{m.spec.name} {m.spec.version}" for role, m in models.models.items()}
+    return Warmed(models.name, models.digest, loaded)
 
 
 def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:

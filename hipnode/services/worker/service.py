@@ -23,10 +23,12 @@ from hipnode.domain import (
     ResultKind,
 )
 from hipnode.errors import (
+    BundleRefused,
     HipnodeError,
     ImageDamaged,
     LeaseLost,
     NotDicom,
+    SettingsInvalid,
     StorageUnavailable,
     WorkerKilled,
 )
@@ -48,8 +50,8 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
 
     Raises
     ------
-    BundleRefused
-        If the model set cannot be loaded: nothing is read with anything else.
+    SettingsInvalid
+        If a model set that reports cannot be loaded: nothing is read with anything else.
     """
     worker = Worker(settings, store)
     try:
@@ -79,14 +81,28 @@ class Worker:
 
     def warm(self) -> None:
         """Load the models in a reading process, and put on the audit log which they are."""
-        for reference in self._sets.references.values():
-            spec = replace(self._spec, model_set=reference)
-            name, digest = self._warmed(spec)
-            detail = {"model_set": name, "digest": digest}
-            self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
-            self._log.info(Event.MODEL_SET_LOADED, model_set=name, digest=digest)
+        for digest, reference in list(self._sets.references.items()):
+            try:
+                self._load(reference)
+            except BundleRefused as error:
+                if not self._sets.is_only_shadow(digest):
+                    raise SettingsInvalid(f"worker.model_set(s), {reference}: {error}") from error
+                self._sets.leave_out(digest, str(error))
+        for reference, why in self._sets.broken.items():
+            self._log.error(Event.SHADOW_SET_BROKEN, model_set=reference, reason=why)
+            self._store.pulse.models.append({"set": reference, "error": why})
+        self._store.pulse.ready = True
 
-    def _warmed(self, spec: reader.ReaderSpec) -> tuple[str, str]:
+    def _load(self, reference: str) -> None:
+        loaded = self._warmed(replace(self._spec, model_set=reference))
+        detail = {"model_set": loaded.name, "digest": loaded.digest, "models": loaded.models}
+        self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
+        self._log.info(Event.MODEL_SET_LOADED, model_set=loaded.name, digest=loaded.digest)
+        self._store.pulse.models.append(
+            {"set": reference, "digest": loaded.digest, "models": loaded.models}
+        )
+
+    def _warmed(self, spec: reader.ReaderSpec) -> reader.Warmed:
         """Load one set; a process that is killed meanwhile (memory ran out, say) is no verdict."""
         for _ in range(_TRIES - 1):
             with suppress(WorkerKilled):
@@ -143,6 +159,8 @@ class Worker:
         self._log.warning(Event.JOB_FAILED, job_id=job.id, state=state, reason=why)
 
     def _read(self, job: Job) -> None:
+        if job.model_set in self._sets.left_out:
+            raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
         instance = self._store.ledger.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
         spec = self._spec_for(job, instance)

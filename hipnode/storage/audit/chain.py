@@ -21,7 +21,7 @@ from hipnode.storage.database.schema import seal as seals
 WRITERS_LOCK: Final = 0x68697001
 """The advisory lock that PostgreSQL's trigger on ``audit`` takes, shared, for each writer."""
 HEAD: Final = "audit-head"
-OLD_HEAD: Final = "audit-head.json"  # before schema 0005
+OLD_HEAD: Final = "audit-head.json"  # before schema 0021
 
 
 def seal_hash(seal: Any) -> str:

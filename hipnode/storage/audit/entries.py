@@ -133,7 +133,7 @@ def keyed_hash(values: Mapping[str, Any], key: bytes) -> str:
 
 
 def plain_hash(values: Mapping[str, Any]) -> str:
-    """Return the sha256 of a row's values: what rows had before schema 0005."""
+    """Return the sha256 of a row's values: what rows had before schema 0021."""
     return hashlib.sha256(_CONTENT(_content(values)).encode()).hexdigest()
 
 

@@ -73,7 +73,7 @@ def split(leaves: bytes) -> list[bytes]:
 
 
 def batch_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over one batch alone: what seals had before schema 0005."""
+    """Return the root over one batch alone: what seals had before schema 0021."""
     tree = Tree()
     for entry in leaves:
         tree.add(entry)

@@ -184,7 +184,7 @@ class Verification:
             self._reached[seal.epoch, seal.size] = root
 
     def _look_at_old_seal(self, seal: Row[Any], where: str) -> None:
-        """Look at a seal from before schema 0005: each has a root of its own."""
+        """Look at a seal from before schema 0021: each has a root of its own."""
         sealed = f"{seal.previous}:{seal.root}:{seal.first_id}:{seal.last_id}"
         if batch_root(split(seal.leaves)).hex() != seal.root:
             self._wrong(None, f"{where}: the root does not follow from its rows")

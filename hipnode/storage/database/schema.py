@@ -223,6 +223,14 @@ reading = Table(
     Column("model_set", Text, primary_key=True),
     Column("document", Text, nullable=False),  # hipnode.domain.Reading as JSON
     Column("created_utc", Moment, nullable=False),
+    Column("abstained", String(24), nullable=False, server_default=""),  # why, if not assessed
+    Index(
+        "ix_reading_abstained",
+        "abstained",
+        "created_utc",
+        sqlite_where=text("abstained <> ''"),
+        postgresql_where=text("abstained <> ''"),
+    ),
 )
 
 destination = Table(
@@ -235,6 +243,7 @@ destination = Table(
     _text("error"),
     Column("last_delivery_utc", Moment),
     Column("claimed_utc", Moment),  # so that no destination waits for the others
+    Column("rejects", Boolean, nullable=False, server_default=text("false")),  # it is there
 )
 
 commitment = Table(
@@ -286,8 +295,8 @@ audit = Table(
     Column("ae_title", Text, nullable=False),
     Column("job_id", BigInteger),
     Column("detail", Text, nullable=False),  # canonical JSON
-    _text("writer"),  # a connection and how many rows it has written; "" before schema 0005
-    Column("row_hash", String(64), nullable=False),  # HMAC; before schema 0005, SHA-256
+    _text("writer"),  # a connection and how many rows it has written; "" before schema 0021
+    Column("row_hash", String(64), nullable=False),  # HMAC; before schema 0021, SHA-256
     Index("ix_audit_at", "at_utc"),
     Index("ix_audit_event", "event", "at_utc"),
     *(
@@ -339,7 +348,7 @@ seal = Table(
     Column("hash", String(64), nullable=False),
     Column("signature", String(64), nullable=False),
     Column("sealed_utc", Moment, nullable=False),
-    Column("epoch", Integer, nullable=False, server_default="0"),  # 0: before schema 0005
+    Column("epoch", Integer, nullable=False, server_default="0"),  # 0: before schema 0021
     Column("size", BigInteger, nullable=False, server_default="0"),  # of the epoch's tree
     Index("uq_audit_seal_previous", "previous", unique=True),
     sqlite_autoincrement=True,

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hipnode.domain import Job, JobKind
 from hipnode.errors import HipnodeError, LeaseLost, StorageUnavailable
 from hipnode.log import Event, get_logger
+from hipnode.settings import Settings
 
 if TYPE_CHECKING:
     from hipnode.storage.store import Store
 
 Handle = Callable[[Job], None]
 
+_START_S: Final = 120.0
+"""What it may take a reading process to start, or a large object to go out."""
 AWAY_FIRST_S: Final = 0.5
 AWAY_CAP_S: Final = 10.0
 
@@ -58,6 +61,17 @@ class Dispatcher(Protocol):
         """
 
 
+def _limits_s(settings: Settings) -> dict[JobKind, float]:
+    """Return after how long a job of each kind hangs: what it may take by the settings, twice."""
+    one_s = settings.worker.job_timeout_s + _START_S
+    delivery_s = max((place.timeout_s for place in settings.destinations), default=0.0)
+    return {
+        JobKind.READ: 2 * one_s,
+        JobKind.REPORT: 2 * one_s,
+        JobKind.DELIVER: 8 * delivery_s + _START_S,
+    }
+
+
 class Hands:
     """What the dispatchers share: doing one job with its lease kept alive.
 
@@ -73,6 +87,8 @@ class Hands:
 
     def __init__(self, store: Store, handle: Handle, stop: threading.Event) -> None:
         self._ledger = store.ledger
+        self._pulse = store.pulse
+        self._limits_s = _limits_s(store.settings)
         self._handle = handle
         self._stop = stop
         self._away_s = 0.0
@@ -98,7 +114,8 @@ class Hands:
         with self._lock:
             self._held[job.id] = job
         try:
-            self._handle(job)
+            with self._pulse.doing(f"at {job.kind} job {job.id}", self._limits_s[job.kind]):
+                self._handle(job)
             self._away_s = 0.0
         except LeaseLost:
             self._log.warning(Event.LEASE_LOST, job_id=job.id, job_kind=job.kind, token=job.token)

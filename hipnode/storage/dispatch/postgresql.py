@@ -82,7 +82,9 @@ class PostgreSQLDispatcher:
                 if not away_s:
                     self._log.error(Event.DATABASE_WENT_AWAY, error_type=type(error).__name__)
                 away_s = longer(away_s)
+                self._store.pulse.went_round()
                 await asyncio.to_thread(stop.wait, away_s)
+        self._store.pulse.forget()
 
     async def _work(
         self,
@@ -104,6 +106,7 @@ class PostgreSQLDispatcher:
             )
         )
         while not stop.is_set() and not worker.done():
+            self._store.pulse.went_round()
             await asyncio.wait([worker], timeout=_STOP_S)
         worker.cancel()  # it finishes what it has at hand
         with contextlib.suppress(asyncio.CancelledError):

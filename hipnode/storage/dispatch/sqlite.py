@@ -10,6 +10,7 @@ from typing import Final
 from hipnode.domain import Job, JobKind
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
+from hipnode.pulse import ROUND_S
 from hipnode.storage.dispatch.hands import Handle, Hands, longer
 from hipnode.storage.store import Store
 
@@ -43,7 +44,7 @@ class SQLiteDispatcher:
             threading.Thread(
                 target=self._loop,
                 args=(wanted, hands, stop, owner, destination),
-                name=f"{owner}-{number}",
+                name=f"{destination or 'jobs'}-{number}",
             )
             for number in range(threads)
         ]
@@ -66,6 +67,7 @@ class SQLiteDispatcher:
         job: Job | None = None
         before, often_until_s = -1, 0.0
         while not stop.is_set():
+            self._store.pulse.went_round(ROUND_S + self._store.settings.queue.poll_s)
             try:
                 known, before = before, self._store.database.written()
                 if before != known:
@@ -86,6 +88,7 @@ class SQLiteDispatcher:
                 hands.do(job)
             else:
                 self._wait(stop, before, often_until_s)
+        self._store.pulse.forget()
 
     def _wait(self, stop: threading.Event, before: int, often_until_s: float) -> None:
         """Wait until somebody has written, ``poll_s`` at most: jobs come due without a write."""

@@ -226,6 +226,7 @@ class Ledger(Recovery):
             "model_set": held.model_set,
             "document": made.to_json().decode(),
             "created_utc": now,
+            "abstained": made.abstention.reason if made.abstention else "",
         }
 
         def work(connection: Connection) -> None:

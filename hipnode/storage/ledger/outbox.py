@@ -66,9 +66,9 @@ def note_claim(connection: Connection, name: str, now: datetime) -> None:
 
 
 def went_away(
-    queue: Queue, connection: Connection, name: str, now: datetime, error: str
+    queue: Queue, connection: Connection, name: str, now: datetime, error: str, *, rejects: bool
 ) -> datetime:
-    """Pause a destination that does not answer; return until when."""
+    """Pause a destination that does not answer, or rejects us; return until when."""
     row = connection.execute(
         select(destination).where(destination.c.name == name).with_for_update()
     ).one()
@@ -79,6 +79,7 @@ def went_away(
         failures=row.failures + 1,
         paused_until_utc=until,
         away_since_utc=row.away_since_utc or now,
+        rejects=rejects,
         error=error,
     )
     return until
@@ -93,6 +94,7 @@ def came_back(connection: Connection, name: str, now: datetime, *, delivered: bo
         failures=0,
         paused_until_utc=None,
         away_since_utc=None,
+        rejects=False,
         error="",
         **further,
     )

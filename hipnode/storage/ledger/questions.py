@@ -55,6 +55,8 @@ class DestinationState:
     error: str
     uncommitted: int = 0  # delivered, and the destination has not committed to them yet
     committed: int = 0
+    rejects: bool = False  # it is there, and rejects our associations
+    oldest_waiting_utc: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,11 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.kind)
     ).all()
     waiting = connection.execute(
-        select(job.c.destination, func.count().label("waiting"))
+        select(
+            job.c.destination,
+            func.count().label("waiting"),
+            func.min(job.c.created_utc).label("oldest"),
+        )
         .where(
             job.c.kind == JobKind.DELIVER,
             job.c.state.in_((JobState.QUEUED, JobState.CLAIMED)),
@@ -239,6 +245,7 @@ def _overview(connection: Connection) -> Overview:
         .group_by(job.c.destination)
     ).all()
     lengths = {row.destination: row.waiting for row in waiting}
+    oldest_of = {row.destination: row.oldest for row in waiting}
     promises = connection.execute(
         select(commitment.c.destination, commitment.c.state, func.count()).group_by(
             commitment.c.destination, commitment.c.state
@@ -259,6 +266,8 @@ def _overview(connection: Connection) -> Overview:
                 row.error,
                 uncommitted=sum(promised.get((row.name, state), 0) for state in _UNCOMMITTED),
                 committed=promised.get((row.name, CommitmentState.COMMITTED), 0),
+                rejects=row.rejects,
+                oldest_waiting_utc=oldest_of.get(row.name),
             )
             for row in places
         ),

@@ -48,7 +48,9 @@ class Recovery(Lookups):
         self._settings = settings
         self._now = now
 
-    def retry(self, held: Job, error: str, *, count_attempt: bool = True) -> JobState:
+    def retry(
+        self, held: Job, error: str, *, count_attempt: bool = True, rejected: bool = False
+    ) -> JobState:
         """Try again later, or give up after the last attempt.
 
         Parameters
@@ -60,6 +62,8 @@ class Recovery(Lookups):
         count_attempt
             False where it is not the job's fault. A delivery then pauses its whole destination,
             whose outbox waits in order; it is never quarantined for that.
+        rejected
+            True where the destination is there and rejects us: that is a fault, not an absence.
 
         Returns
         -------
@@ -72,10 +76,18 @@ class Recovery(Lookups):
             If the job is somebody else's by now.
         """
         now = self._now()
-        return self._database.write(lambda c: self._retry(c, now, held, error, count_attempt))
+        return self._database.write(
+            lambda c: self._retry(c, now, held, error, count_attempt, rejected)
+        )
 
     def _retry(
-        self, connection: Connection, now: datetime, held: Job, error: str, counts: bool
+        self,
+        connection: Connection,
+        now: datetime,
+        held: Job,
+        error: str,
+        counts: bool,
+        rejected: bool = False,
     ) -> JobState:
         error = error[:_ERROR_LENGTH]
         if held.kind is JobKind.REPORT and due.is_superseded(connection, held):
@@ -88,7 +100,9 @@ class Recovery(Lookups):
         when = now
         event = AuditEvent.JOB_RETRIED
         if held.kind is JobKind.DELIVER and not counts:
-            until = outbox.went_away(self._queue, connection, held.destination, now, error)
+            until = outbox.went_away(
+                self._queue, connection, held.destination, now, error, rejects=rejected
+            )
             detail |= {"destination": held.destination, "paused_until": until.isoformat()}
             event = AuditEvent.DELIVERY_FAILED
         else:

@@ -27,7 +27,7 @@ from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.runs.train import Telling, train
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
-from hipnode.training.stats import statistics as st
+from hipnode.training.stats import estimates as st
 
 _EDGE: Final = 1e-6
 _USUAL: Final = 0.985

@@ -28,7 +28,8 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from hipnode.errors import DestinationUnreachable
+from hipnode.errors import DestinationRejects, DestinationUnreachable
+from hipnode.services.rejections import rejection
 from hipnode.services.tls import client_context
 from hipnode.settings import DestinationSettings
 
@@ -139,10 +140,8 @@ def associate(
     if answer is None:
         raise DestinationUnreachable("no connection, or no answer to the association request")
     if answer.result:
-        raise DestinationUnreachable(
-            f"association rejected: result {answer.result}, source {answer.result_source}, "
-            f"reason {answer.diagnostic} (PS3.8 9.3.4)"
-        )
+        codes = answer.result, answer.result_source, answer.diagnostic
+        raise rejection(destination, ae.ae_title, *codes)
     raise NoContextAccepted
 
 
@@ -160,7 +159,7 @@ def _at_once(event: evt.Event) -> None:
             transport.socket.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
-class NoContextAccepted(DestinationUnreachable):
+class NoContextAccepted(DestinationRejects):
     """The destination accepts none of our SOP Classes."""
 
 

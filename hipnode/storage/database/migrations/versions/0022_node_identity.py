@@ -1,7 +1,7 @@
 """Who the database is: one identity, which its files carry too; what a person must see to. Only adds.
 
-Revision ID: 0006
-Revises: 0005
+Revision ID: 0022
+Revises: 0021
 """
 
 import time
@@ -10,8 +10,8 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -3,15 +3,15 @@
 Services of releases before it must be stopped first: their rows have no key. What they wrote stays,
 sealed as they sealed it.
 
-Revision ID: 0005
-Revises: 0004
+Revision ID: 0021
+Revises: 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
@@ -58,7 +58,7 @@ def upgrade() -> None:
     row = {"id": 1, "epoch": 0, "size": 0, "edge": b"", "keyed_from": newest + 1}
     op.bulk_insert(tree, [row])
     _take_additions_only("audit_epoch")
-    op.execute("UPDATE schema_support SET oldest = '0005'")
+    op.execute("UPDATE schema_support SET oldest = '0021'")
 
 
 def _of_seals() -> list[sa.Column[int]]:
