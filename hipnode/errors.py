@@ -48,6 +48,10 @@ class PixelsUnreadable(InputRefused):
     """The pixel data cannot be decoded."""
 
 
+class ImageDamaged(InputRefused):
+    """The stored image is not the one that was received: its file has been changed."""
+
+
 class ManifestInvalid(InputRefused):
     """A row of the manifest cannot be used."""
 
@@ -95,6 +99,10 @@ class StorageUnavailable(HipnodeError):
 
 class DiskFull(StorageUnavailable):
     """The disk is full, or nearer to it than the settings allow."""
+
+
+class DatabaseDamaged(StorageUnavailable):
+    """The database is damaged: nothing is taken in until it is restored."""
 
 
 class LeaseLost(HipnodeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import MutableMapping
 from enum import StrEnum
@@ -20,7 +21,7 @@ ALLOWED_KEYS: Final = frozenset(
     "event level timestamp service pid host port ae_title peer_ae peer_address destination "
     "job_id job_kind state attempts token result_id instance_id sop_class transfer_syntax status "
     "reason error_type duration_ms bytes free_bytes count waiting version digest model_set device "
-    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit".split()
+    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit head".split()
 )
 
 
@@ -62,6 +63,10 @@ class Event(StrEnum):
     SWEEP_FINISHED = "sweep_finished"
     CLOCK_WENT_BACK = "clock_went_back"
     AUDIT_BROKEN = "audit_broken"
+    AUDIT_HEAD = "audit_head"  # the log's newest head, for whoever keeps these lines
+    AUDIT_HEAD_NOT_KEPT = "audit_head_not_kept"  # somebody who should keep it could not be told
+    FILE_DAMAGED = "file_damaged"
+    DATABASE_DAMAGED = "database_damaged"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
 
@@ -75,6 +80,25 @@ def _allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return event
 
 
+def _frames_of_exception(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say where an exception came from and what kind it is; its words may be a header's."""
+    if event.pop("exc_info", None):
+        kind, error, trace = sys.exc_info()
+        if error is not None and kind is not None:
+            frames = "".join(traceback.format_tb(trace))
+            event["exception"] = f"{frames}{kind.__module__}.{kind.__qualname__}"
+    return event
+
+
+def quiet_libraries() -> None:
+    """Let no library write what it quotes: pydicom's warnings have header text in them."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+
+
 def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     style: Literal["json", "console"] = "json",
@@ -84,9 +108,7 @@ def configure(
     Libraries' own loggers are silenced below ERROR: pynetdicom prints data sets at DEBUG. So are
     Python's warnings, here and in processes started from here: pydicom's quote header text.
     """
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
-    warnings.simplefilter("ignore")
-    os.environ["PYTHONWARNINGS"] = "ignore"
+    quiet_libraries()
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"
@@ -98,7 +120,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _allow_listed,
-            structlog.processors.format_exc_info,
+            _frames_of_exception,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

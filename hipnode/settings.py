@@ -197,13 +197,27 @@ class DestinationSettings(Part):
 class RetentionSettings(Part):
     images_days: float = Field(default=14, ge=0)
     results_days: float = Field(default=90, ge=0)
+    quarantine_days: float = Field(default=30, ge=0)
+    quarantine_bytes: int = Field(default=10 * 1024**3, ge=0)
     disk_low_bytes: int = Field(default=5 * 1024**3, ge=0)
+
+
+class AuditSettings(Part):
+    """Who keeps the audit log's key and its heads."""
+
+    key_file: Path | None = None  # default: audit.key in data_dir
+    head_files: tuple[Path, ...] = ()  # heads are appended to each
+    head_syslog: str = Field(default="", pattern=r"^(/.+|(udp|tcp|tls)://[^/:]+:\d+)?$")
+    head_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    head_every_s: float = Field(default=60, gt=0)
+    max_unsealed_s: float = Field(default=60, gt=0)
 
 
 class HousekeeperSettings(Part):
     sweep_s: float = Field(default=30, gt=0)
-    seal_s: float = Field(default=5, gt=0)
+    seal_s: float = Field(default=1, gt=0)
     verify_hour_utc: int = Field(default=3, ge=0, le=23)
+    scrub_days: float = Field(default=30, ge=0)  # 0: never
 
 
 class HealthSettings(Part):
@@ -263,6 +277,7 @@ class Settings(BaseSettings):
     report: ReportSettings = ReportSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
     housekeeper: HousekeeperSettings = HousekeeperSettings()
     health: HealthSettings = HealthSettings()
     alerts: tuple[AlertSettings, ...] = ()
@@ -294,11 +309,22 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """The SQLAlchemy URL: as set, from the secret's file, or SQLite under ``data_dir``."""
+        """The SQLAlchemy URL: as set, from the secret's file, or SQLite under ``data_dir``.
+
+        Raises
+        ------
+        SettingsInvalid
+            If the file is not there, or is empty: no other database is taken instead.
+        """
         if self.database.url_file:
-            return self.database.url_file.read_text(encoding="utf-8").strip()
+            return _secret("database.url_file", self.database.url_file)
         set_url = self.database.url.get_secret_value()
         return set_url or f"sqlite:///{self.node.data_dir.absolute() / 'hipnode.db'}"
+
+    @property
+    def audit_key_file(self) -> Path:
+        """Where the audit log's key lies."""
+        return self.audit.key_file or self.node.data_dir.absolute() / "audit.key"
 
     def masked(self) -> dict[str, Any]:
         """Return the effective settings with secrets masked, ready for JSON."""
@@ -307,6 +333,17 @@ class Settings(BaseSettings):
     def digest(self) -> str:
         """Return the sha256 of the effective settings: the audit log tells when they changed."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _secret(key: str, path: Path) -> str:
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsInvalid(f"{key}: {path} cannot be read: {why}") from error
+    if not found:
+        raise SettingsInvalid(f"{key}: {path} is empty")
+    return found
 
 
 class _FileAlone(Settings):

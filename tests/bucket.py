@@ -63,9 +63,10 @@ class Bucket:
         self.client.delete_bucket(Bucket=name)
 
     def keys(self, prefix: str = "") -> list[str]:
-        """Return the names of all objects, sorted."""
+        """Return the names of all objects but the bucket's identity, sorted."""
         found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix)
-        return [item["Key"] for item in found.get("Contents", [])]
+        names = [item["Key"] for item in found.get("Contents", [])]
+        return [name for name in names if name != "node-identity"]
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object into it, past hipnode."""

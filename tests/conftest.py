@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import hypothesis
 import pytest
 
-from hipnode.settings import Settings
 from tests.examples import FEW, PROFILE
 
 if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` needs none of them
@@ -125,18 +124,15 @@ def empty_postgres_url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _migrated_template(_postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+def _migrated_template(_postgres_server: Postgres) -> str:
     """The name of a database with hipnode's tables: migrated once, cloned for each test."""
-    from hipnode.storage import Store
+    from hipnode.storage.database import migrate
+    from hipnode.storage.database.engine import open_database
 
     name = _postgres_server.create()
-    settings = Settings.model_validate(
-        {
-            "node": {"data_dir": tmp_path_factory.mktemp("template")},
-            "database": {"url": _postgres_server.url(name)},
-        }
-    )
-    Store.open(settings, migrate=True).close()
+    database = open_database(_postgres_server.url(name))
+    migrate.upgrade(database)
+    database.close()
     return name
 
 

@@ -5,11 +5,12 @@ Nothing heavy is imported until a command runs, so that ``--help`` answers at on
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from hipnode import DISCLAIMER, __version__
+from hipnode import DISCLAIMER, __version__, log
 from hipnode.cli import (
     audit,
     conform,
@@ -23,8 +24,10 @@ from hipnode.cli import (
     status,
     story,
     train,
+    upkeep,
     validate,
 )
+from hipnode.cli.show import plain
 from hipnode.errors import HipnodeError
 
 app = typer.Typer(
@@ -60,6 +63,11 @@ app.command("demo")(demo.demo)
 app.command("status")(status.status)
 app.command("health")(status.health)
 app.command("requeue")(status.requeue)
+app.command("adopt")(upkeep.adopt)
+app.command("reconcile")(upkeep.reconcile)
+app.command("check")(upkeep.check)
+app.command("backup")(upkeep.backup)
+app.command("restore")(upkeep.restore)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)
@@ -75,8 +83,11 @@ app.add_typer(status.config_app, name="config")
 
 def main() -> None:
     """Run the command line: exit status 1 for an error, 2 for wrong usage or wrong settings."""
+    os.umask(0o077)  # whatever a command writes is the caller's alone
+    log.quiet_libraries()
     try:
         app()
     except HipnodeError as error:
-        typer.echo(f"hipnode: {error}", err=True)
+        for line in str(error).splitlines():
+            typer.echo(f"hipnode: {plain(line)}", err=True)
         sys.exit(2 if type(error).__name__ == "SettingsInvalid" else 1)

@@ -17,9 +17,10 @@ import typer
 
 from hipnode.answers.audit import COLUMNS, document
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import cell, plain, spreadsheet
 
 if TYPE_CHECKING:
-    from hipnode.storage import AuditFilter, Store
+    from hipnode.storage import AuditFault, AuditFilter, Head, Store, VerifyReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,8 +73,8 @@ def list_(
     with _store(config) as store:
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
             record = entry.record
-            table.add_row(
-                str(entry.id),
+            row = (
+                entry.id,
                 entry.at_utc.strftime("%Y-%m-%d %H:%M:%S"),
                 record.event.value,
                 record.outcome.value,
@@ -81,6 +82,7 @@ def list_(
                 record.ae_title or record.actor,
                 _short(record.detail),
             )
+            table.add_row(*map(cell, row))
     Console().print(table)
 
 
@@ -112,15 +114,100 @@ def show(
 
 
 @app.command("verify")
-def verify(config: ConfigOption = None) -> None:
-    """Recompute the hash chain; exit status 1, naming the first bad or missing row."""
-    with _store(config) as store:
-        fault = store.audit.verify(actor=getpass.getuser())
-    if fault is not None:
-        where = "in a seal" if fault.row_id is None else f"at record {fault.row_id}"
-        typer.echo(f"BROKEN {where}: {fault.reason}")
+def verify(
+    config: ConfigOption = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file with heads that were kept elsewhere; each must be in the log."),
+    ] = None,
+) -> None:
+    """Recompute the whole log; exit status 1, naming all that is wrong, if anything is."""
+    with _store(config, vouch=False) as store:
+        report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
+        late = _unsealed_too_long(report, store.settings.audit.max_unsealed_s)
+    for fault in report.acknowledged:
+        typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
+    for fault in report.faults:
+        typer.echo(plain(f"BROKEN {_where(fault)}: {fault.reason}"))
+    if late:
+        typer.echo(f"NOT SEALED {report.unsealed} records: is a housekeeper running?")
+    if not report.faults and not late:
+        typer.echo("unbroken")
+    for line in _looked_at(report):
+        typer.echo(line)
+    if report.faults or late:
         raise typer.Exit(1)
-    typer.echo("unbroken")
+
+
+def _where(fault: AuditFault) -> str:
+    if fault.row_id is None:
+        return "in a seal or head"
+    if fault.last_id in {None, fault.row_id}:
+        return f"at record {fault.row_id}"
+    return f"at records {fault.row_id} to {fault.last_id}"
+
+
+def _looked_at(report: VerifyReport) -> Iterator[str]:
+    if report.first_utc and report.last_utc:
+        span = f"from {_second(report.first_utc)} to {_second(report.last_utc)}"
+        yield f"{report.rows} records {span}"
+    else:
+        yield f"{report.rows} records"
+    yield f"{report.seals} seals in {report.epochs} epochs, compared with {report.heads} heads"
+    if report.unsealed_since_utc:
+        yield f"not yet sealed: {report.unsealed}, since {_second(report.unsealed_since_utc)}"
+
+
+def _second(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _unsealed_too_long(report: VerifyReport, limit_s: float) -> bool:
+    since = report.unsealed_since_utc
+    return since is not None and (datetime.now(UTC) - since).total_seconds() > limit_s
+
+
+def _heads(paths: list[Path]) -> list[Head]:
+    from hipnode.errors import InputRefused
+    from hipnode.storage import parse_heads
+
+    found: list[Head] = []
+    for path in paths:
+        try:
+            these = parse_heads(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise InputRefused(f"{path} cannot be read: {error.strerror}") from error
+        if not these:
+            raise InputRefused(f"{path} has no head of an audit log in it")
+        found += these
+    return found
+
+
+@app.command("head")
+def head(config: ConfigOption = None) -> None:
+    """Print the log's newest head, signed: a checkpoint, to be kept elsewhere."""
+    with _store(config) as store:
+        found = store.audit.head()
+    if found is not None:
+        typer.echo(found.note(), nl=False)
+
+
+@app.command("acknowledge")
+def acknowledge(
+    reason: Annotated[str, typer.Option(help="What happened, in your words. It is signed.")],
+    config: ConfigOption = None,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Take the key in its file, or a new one, from now on.")
+    ] = False,
+) -> None:
+    """Say in writing that you know what is wrong with the log; it goes on in a new epoch."""
+    with _store(config, vouch=False) as store:
+        if new_key:
+            store.take_key()
+        begun = store.audit.acknowledge(actor=getpass.getuser(), reason=reason)
+    for fault in begun.faults:
+        typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
+    typer.echo(f"epoch {begun.id} has begun; {len(begun.given_up)} heads were given up")
 
 
 @app.command("export")
@@ -154,13 +241,7 @@ def export(
         for entry in entries:
             row = document(entry)
             row["detail"] = json.dumps(row["detail"])
-            writer.writerow([_inert(row[name]) for name in COLUMNS])
-
-
-def _inert(value: Any) -> Any:
-    """Keep a spreadsheet from taking a cell that a sender filled for a formula."""
-    text = str(value) if value is not None else ""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+            writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
 
 
 def _short(detail: dict[str, Any]) -> str:
@@ -204,11 +285,11 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 @contextmanager
-def _store(config: Path | None) -> Iterator[Store]:
+def _store(config: Path | None, *, vouch: bool = True) -> Iterator[Store]:
     from hipnode import settings
     from hipnode.storage import Store
 
-    store = Store.open(settings.load(config))
+    store = Store.open(settings.load(config), vouch=vouch)
     try:
         yield store
     finally:

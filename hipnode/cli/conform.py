@@ -14,6 +14,8 @@ from typing import Annotated, Final
 
 import typer
 
+from hipnode.cli.show import plain
+
 PIXELMED_JAR: Final = Path("/usr/share/java/pixelmed.jar")
 _XPATH_LIMITS: Final = [f"-Djdk.xml.xpath{limit}=0" for limit in (
     "TotalOpLimit", "ExprOpLimit", "ExprGrpLimit")]  # fmt: skip
@@ -218,6 +220,6 @@ def _print(verdict: Verdict, as_json: bool) -> None:
         typer.echo(json.dumps(asdict(verdict)))
         return
     word = "ERROR" if verdict.errors else "warn" if verdict.warnings else "ok"
-    typer.echo(f"{word:5} {verdict.validator:9} {verdict.path}")
+    typer.echo(plain(f"{word:5} {verdict.validator:9} {verdict.path}"))
     for line in (*verdict.errors, *verdict.warnings):
-        typer.echo(f"      {line}")
+        typer.echo(plain(f"      {line}"))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hipnode.cli.show import cell
+
 app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and export model bundles.")
 
 SetOption = Annotated[
@@ -36,7 +38,8 @@ def list_(model_set: SetOption = "default") -> None:
         spec = read_spec(files[METADATA], digest)
         size = sum(len(content) for content in files.values()) / 1e6
         mark = digest[:16] if digest == pinned else f"{digest[:16]} (NOT THE PINNED ONE)"
-        table.add_row(role, spec.name, spec.version, spec.network, f"{size:.1f}", mark)
+        row = (role, spec.name, spec.version, spec.network, f"{size:.1f}", mark)
+        table.add_row(*map(cell, row))
     Console(width=140).print(table)
 
 

@@ -31,12 +31,18 @@ SupervisedOption = Annotated[
 def serve(config: ConfigOption = None) -> None:
     """Run the whole node: listener, worker, courier and housekeeper."""
     from hipnode import log, settings
+    from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
     from hipnode.storage import Store
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    Store.open(effective, migrate=True).close()  # once, before four services would race to do it
+    store = Store.open(effective, migrate=True)  # once, before four services would race to do it
+    try:
+        if found := store.check_database():
+            raise DatabaseDamaged(f"The database is damaged ({found[0]}): `hipnode restore`.")
+    finally:
+        store.close()
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
     sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s))
@@ -91,6 +97,8 @@ def _run(name: str, config: Path | None, supervised: bool) -> None:
                 service.run(effective, store, stop)
         store.audit.append(AuditRecord(AuditEvent.SERVICE_STOPPED, actor=actor, detail=detail))
         logger.info(log.Event.SERVICE_STOPPED, pid=os.getpid())
+        if name == "housekeeper":
+            store.audit.seal()  # what the services said last, this one included
     finally:
         store.close()
 

@@ -15,6 +15,7 @@ import typer
 
 from hipnode import DISCLAIMER, dicom
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import cell
 from hipnode.domain import Verdict
 from hipnode.errors import HipnodeError
 
@@ -105,7 +106,7 @@ def print_table(rows: list[tuple[str, str, str, str]]) -> None:
 
     table = Table("image", "side", "finding", "how sure", caption=DISCLAIMER)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(cell, row))
     Console().print(table)
 
 

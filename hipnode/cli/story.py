@@ -17,10 +17,10 @@ import typer
 
 from hipnode.cli.audit import Accession, Format, Patient, Since, Study, Until
 from hipnode.cli.audit import _filter as chosen
-from hipnode.cli.audit import _inert as inert
 from hipnode.cli.audit import _output as output
 from hipnode.cli.audit import _store as opened
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import spreadsheet as inert
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditEntry, Store

@@ -45,6 +45,15 @@ class AuditEvent(StrEnum):
     ENGINE_LOST = "engine_lost"  # the GPU failed; the CPU goes on
     AUDIT_QUERIED = "audit_queried"
     AUDIT_VERIFIED = "audit_verified"
+    AUDIT_BROKEN = "audit_broken"  # it does not go on from its last head
+    AUDIT_ACKNOWLEDGED = "audit_acknowledged"  # a person has said in writing what was wrong
+    NODE_ADOPTED = "node_adopted"  # database and files were joined on purpose
+    IMAGE_DAMAGED = "image_damaged"  # its file is not what was received: in quarantine, or missing
+    RESULT_DAMAGED = "result_damaged"
+    QUARANTINE_TRIMMED = "quarantine_trimmed"  # the oldest of it went
+    DATABASE_DAMAGED = "database_damaged"
+    BACKUP_MADE = "backup_made"
+    BACKUP_RESTORED = "backup_restored"
     FILES_RETIRED = "files_retired"  # by retention
     DISK_LOW = "disk_low"
     SERVICE_STARTED = "service_started"

@@ -23,6 +23,8 @@ from hipnode.services.life import systemd
 from hipnode.services.life.heart import SUPERVISOR
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+SEALS_LAST: Final = "housekeep"
+"""Stopped once the others are, so that their last words on the audit log are sealed."""
 USAGE_ERROR: Final = 2
 """The exit status of a service that cannot run with these settings: starting it again is no use."""
 RESTART_FIRST_S: Final = 1.0
@@ -123,7 +125,9 @@ def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> 
             systemd.notify("READY=1", "WATCHDOG=1")
             stop.wait(0.2)
     finally:
-        _stop([s.process for s in services if s.process], grace_s)
+        last = [s.process for s in services if s.process and s.command == SEALS_LAST]
+        _stop([s.process for s in services if s.process and s.process not in last], grace_s)
+        _stop(last, min(grace_s, 10.0))
     return outcome
 
 

@@ -5,8 +5,12 @@ their errors: what goes wrong here is a `hipnode.errors.HipnodeError`.
 """
 
 from hipnode.storage.audit.days import DayCount
+from hipnode.storage.audit.epochs import AuditFault
+from hipnode.storage.audit.heads import Head
+from hipnode.storage.audit.heads import parse as parse_heads
 from hipnode.storage.audit.log import AuditEntry, AuditFilter, AuditLog
-from hipnode.storage.audit.seal import AuditFault
+from hipnode.storage.audit.seal import AuditState
+from hipnode.storage.audit.verify import VerifyReport
 from hipnode.storage.dispatch.choose import dispatcher_for
 from hipnode.storage.dispatch.hands import Dispatcher
 from hipnode.storage.files.disk import FileStore, IncomingFile
@@ -15,23 +19,26 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.products import NewResult
 from hipnode.storage.ledger.questions import Account, DestinationState, Overview, StudyFacts
 from hipnode.storage.store import Store
-from hipnode.storage.upkeep.reconcile import Reconciled
+from hipnode.storage.upkeep.reconcile import DAMAGED, Reconciled
 from hipnode.storage.upkeep.retention import Retired
 from hipnode.storage.upkeep.services import Beat, Services, ServiceState
 from hipnode.storage.upkeep.troubles import Notice, Troubles
 from hipnode.storage.upkeep.vitals import Vitals
 
 __all__ = [
+    "DAMAGED",
     "Account",
     "AuditEntry",
     "AuditFault",
     "AuditFilter",
     "AuditLog",
+    "AuditState",
     "Beat",
     "DayCount",
     "DestinationState",
     "Dispatcher",
     "FileStore",
+    "Head",
     "IncomingFile",
     "IngestOutcome",
     "Ledger",
@@ -46,6 +53,8 @@ __all__ = [
     "Store",
     "StudyFacts",
     "Troubles",
+    "VerifyReport",
     "Vitals",
     "dispatcher_for",
+    "parse_heads",
 ]

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import Connection, Row, select
 
-from hipnode.errors import StorageUnavailable
+from hipnode.domain import AuditEvent, AuditRecord, Job
+from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.pulse import Pulse
 from hipnode.settings import Settings
+from hipnode.storage.audit import entries, epochs, keys
+from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.seal import Sealer
+from hipnode.storage.database import check
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
-from hipnode.storage.database.schema import instance
-from hipnode.storage.files.disk import IMAGES, FileStore, make_folder
+from hipnode.storage.database.schema import instance, seal
+from hipnode.storage.files.disk import FileStore, make_folder
+from hipnode.storage.files.names import IMAGES
 from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
-from hipnode.storage.upkeep.reconcile import Reconciled, reconcile
+from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
+from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
+from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
 from hipnode.storage.upkeep.services import Services
 from hipnode.storage.upkeep.troubles import Troubles
 from hipnode.storage.upkeep.vitals import Vitals, vitals
@@ -51,6 +60,57 @@ def _check_new(connection: Connection) -> None:
         )
 
 
+def _holders(settings: Settings) -> list[identity.Holder]:
+    """Return what carries the node's identity, the place that all machines share first."""
+    folder = identity.FolderHolder(settings.node.data_dir.absolute())
+    if not settings.bucket.name:
+        return [folder]
+    from hipnode.storage.files.bucket import BucketHolder, open_bucket  # noqa: PLC0415 - an option
+
+    return [BucketHolder(open_bucket(settings.bucket), identity.NAME), folder]
+
+
+def _keys(settings: Settings, database: Database, now: datetime, *, vouch: bool) -> Keys | None:
+    """Return the audit log's key, which is made with the log; None where it is not here."""
+    path = settings.audit_key_file
+    this = database.read(epochs.newest)
+    if this is None and not database.read(_is_log_begun):
+        made = keys.make(path)
+    elif (found := keys.read(path)) is None:
+        if vouch:
+            raise StorageUnavailable(
+                f"The audit log's key is not at {path}. Bring it back, or take another on purpose:"
+                " `hipnode audit acknowledge --new-key`."
+            )
+        return None
+    else:
+        made = found
+    if this is None:
+        database.write(lambda c: epochs.begin_first(c, made, now))
+        this = database.read(epochs.newest)
+    if this is not None and this.key_name != made.name:
+        if vouch:
+            raise StorageUnavailable(
+                f"{path} is not the audit log's key. Machines that share a database share that file"
+                " (audit.key_file). To take this one on purpose: `hipnode audit acknowledge"
+                " --new-key`."
+            )
+        return None
+    return made
+
+
+def _is_log_begun(connection: Connection) -> bool:
+    """Tell whether there are seals from before there were epochs: they have a key already."""
+    return connection.execute(select(seal.c.id).limit(1)).first() is not None
+
+
+def _check_restored(settings: Settings) -> None:
+    if (settings.node.data_dir / backup.UNFINISHED).exists():
+        raise StorageUnavailable(
+            "A restore was begun here and not finished: run `hipnode restore` again."
+        )
+
+
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
     """SQLite's dispatcher looks for itself."""
 
@@ -76,7 +136,13 @@ class Store:
         The signs of life of this process.
     """
 
-    def __init__(self, settings: Settings, database: Database, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        now: Callable[[], datetime],
+        audit_keys: Keys | None,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.now = now
@@ -90,7 +156,10 @@ class Store:
         queue = Queue(settings.queue, nudge)
         self.ledger = Ledger(database, queue, settings.queue, now)
         self.commitments = Commitments(database, queue, settings.queue, now)
-        self.audit = AuditLog(database, Sealer(database, self.files.root), now)
+        if audit_keys:
+            entries.prepare(database.engine, audit_keys)
+        sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
+        self.audit = AuditLog(database, sealer, now)
 
     @classmethod
     def open(
@@ -98,6 +167,7 @@ class Store:
         settings: Settings,
         *,
         migrate: bool = False,
+        vouch: bool = True,
         now: Callable[[], datetime] = utc_now,
     ) -> Store:
         """Open the store that the settings name.
@@ -108,26 +178,40 @@ class Store:
             The effective settings.
         migrate
             Bring the database's schema up to date first, creating it if need be.
+        vouch
+            Whether database, files and the audit log's key must belong together. Only what puts
+            that right, or reads without believing, does without.
         now
             The clock.
 
         Raises
         ------
         StorageUnavailable
-            If the database or the folder cannot be used, its schema is not this version's, or the
-            folder is not the one that the database's images lie in.
+            If the database or the folder cannot be used, its schema is not this version's, or they
+            do not belong together: then nothing has been touched.
         SettingsInvalid
             If the database's URL cannot be used.
         """
+        if vouch:
+            _check_restored(settings)
+            identity.check_before(settings.database_url, settings.node.data_dir)
         folder = make_folder(settings.node.data_dir)  # SQLite's file may be in it
         database = open_database(settings.database_url)
         try:
+            if database.path is not None and migrate:
+                private.make_private(database.path)
+            private.close_to_others(folder, database.path, settings.audit_key_file)
+            holders = _holders(settings)
+            if vouch:
+                identity.check(database, holders[0])
             if migrate:
                 migrations.upgrade(database)
             migrations.check(database)
-            if not settings.bucket.name and not (folder / IMAGES).exists():
+            if vouch and not settings.bucket.name and not (folder / IMAGES).exists():
                 database.read(_check_new)
-            return cls(settings, database, now)
+            if vouch:
+                identity.join(database, *holders)
+            return cls(settings, database, now, _keys(settings, database, now(), vouch=vouch))
         except BaseException:
             database.close()
             raise
@@ -144,13 +228,159 @@ class Store:
             count += self.database.write(self._nudger.restore)
         return count
 
-    def reconcile(self) -> Reconciled:
-        """Compare rows and files after a crash, and put right what can be; see `reconcile`."""
-        return reconcile(self.database, self.ledger, self.files)
+    def reconcile(self, *, yes: bool = False) -> Reconciled:
+        """Compare rows and files after a crash, and put right what can be.
+
+        ``yes``: also where it is so much that a person must say that it is right.
+        """
+        return Reconciliation(self.database, self.ledger, self.files, self.now(), yes=yes).run()
+
+    def take_up(self) -> int:
+        """Queue again what was given up for want of a file that is there by now; count it."""
+        return take_up(self.database, self.ledger, self.files)
+
+    def scrub(self, share: float = 1.0) -> Scrubbed:
+        """Compare the next ``share`` of what is stored with its digests."""
+        return Scrub(self.database, self.files, self.now()).some(share)
+
+    def set_damaged_aside(self, held: Job) -> int:
+        """Set the images aside that a job works on and that are not what was received; count them.
+
+        Only a damaged copy of what a bucket has is fetched again, and not counted.
+        """
+        scrub = Scrub(self.database, self.files, self.now())
+        ids = instance.c.study_instance_uid == held.study_instance_uid
+        if held.instance_id:
+            ids = instance.c.id == held.instance_id
+        statement = select(instance).where(ids, instance.c.retired_utc.is_(None))
+        rows = self.database.read(lambda c: c.execute(statement).all())
+        return sum(not scrub.look(instance, row) for row in rows if row.path)
+
+    def quarantined(self) -> tuple[int, int]:
+        """Return how many files are in quarantine, and their bytes."""
+        sizes = [size for _, _, size in self.files.quarantined()]
+        return len(sizes), sum(sizes)
+
+    def trim_quarantine(self) -> int:
+        """Delete the oldest of what is in quarantine, down to the settings; return how much."""
+        return quarantine.trim(
+            self.database, self.files, self.settings.retention, self.now(), time.time()
+        )
 
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
         return retire(self.database, self.files, self.settings.retention, self.now())
+
+    def take_key(self) -> None:
+        """Take the key that lies in its file, or a new one, as the audit log's from now on.
+
+        To be followed by `AuditLog.acknowledge`, which says so on the log.
+        """
+        made = keys.make(self.settings.audit_key_file)
+        entries.prepare(self.database.engine, made)
+        self.audit.take_key(made)
+
+    def adopt(self, *, actor: str, reason: str) -> list[str]:
+        """Join database and files on purpose; return which identities were given up.
+
+        Raises
+        ------
+        StorageUnavailable
+            If they cannot be used.
+        InputRefused
+            If no reason is given.
+        """
+        if not reason.strip():
+            raise InputRefused("A reason is needed, in a few words.")
+        given_up = identity.adopt(self.database, *_holders(self.settings))
+        detail = {"given_up": given_up, "reason": reason.strip()}
+        record = AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail)
+        self.audit.append(record)
+        if self.audit.state().fault:  # its head is the other node's
+            self.audit.acknowledge(actor=actor, reason=reason)
+        return given_up
+
+    def check_database(self, *, thorough: bool = False) -> list[str]:
+        """Look for damage in the database itself; from then on nothing is written to it.
+
+        Returns
+        -------
+        list of str
+            What is wrong; empty where nothing is.
+        """
+        found = check.problems(self.database, thorough=thorough)
+        self.database.mark_damaged(damaged=bool(found))
+        return found
+
+    def can_check_database(self) -> bool:
+        """Tell whether anything here looks for such damage."""
+        return check.can_look(self.database)
+
+    def back_up(self, target: Path, *, actor: str) -> backup.BackedUp:
+        """Copy database, files, key and head, and read the copy again; it is audited."""
+        self.audit.seal()
+        key_file = self.settings.audit_key_file
+        done = backup.back_up(self.database, self.files, key_file, target, self.now())
+        detail = {"files": done.files, "missing": done.missing, "sha256": done.database_sha256}
+        self.audit.append(AuditRecord(AuditEvent.BACKUP_MADE, actor=actor, detail=detail))
+        return done
+
+    @classmethod
+    def restore(
+        cls,
+        settings: Settings,
+        source: Path,
+        *,
+        actor: str,
+        reason: str,
+        now: Callable[[], datetime] = utc_now,
+    ) -> backup.Lost:
+        """Bring a backup back, and return what could not be; the log says so in a new epoch.
+
+        Raises
+        ------
+        InputRefused
+            If there is no such backup, it has been changed, or no reason is given.
+        StorageUnavailable
+            If it cannot be put where the settings say.
+        """
+        if not reason.strip():
+            raise InputRefused("A reason is needed, in a few words.")
+        chosen, folder = backup.newest(source), settings.node.data_dir.absolute()
+        backup.bring_back(chosen, settings.database_url, folder, settings.audit_key_file)
+        store = cls.open(settings, migrate=True, vouch=False, now=now)
+        try:
+            for holder in _holders(settings):
+                identity.adopt(store.database, holder)
+            lost = backup.compare(store.database, store.files, chosen.parent / backup.FILES)
+            report = store.audit.report(actor=actor)
+            store.audit.begin_epoch(
+                AuditEvent.BACKUP_RESTORED,
+                actor=actor,
+                reason=f"{reason.strip()} (backup {chosen.name})",
+                faults=(*report.acknowledged, *report.faults),
+            )
+        finally:
+            store.close()
+        (folder / backup.UNFINISHED).unlink()
+        return lost
+
+    def faults(self) -> list[str]:
+        """Return what a person must see to, in words; the first is the oldest."""
+        audit, limit_s = self.audit.state(), self.settings.audit.max_unsealed_s
+        found = [f"audit log: {audit.fault}"] if audit.fault else []
+        since = audit.unsealed_since_utc
+        if since is not None and (self.now() - since).total_seconds() > limit_s:
+            found.append(
+                f"audit log: {audit.unsealed} records are not sealed, the oldest since"
+                f" {since:%Y-%m-%d %H:%M:%S} UTC; is a housekeeper running?"
+            )
+        return found + self.database.read(faults.every)
+
+    def known_files(self) -> tuple[int, int]:
+        """Return how many of some files here the database knows, and how many those are."""
+        some = _holders(self.settings)[0].some()
+        return identity.known_of(self.database, some), len(some)
 
     def vitals(self) -> Vitals:
         """Return how the audit log is, and how many images were not assessed, and why."""

@@ -33,8 +33,8 @@ def tamper(bench: Bench, statement: str, **values: object) -> None:
             for name in list(names):
                 connection.exec_driver_sql(f"DROP TRIGGER {name}")
         else:
-            connection.exec_driver_sql("ALTER TABLE audit DISABLE TRIGGER ALL")
-            connection.exec_driver_sql("ALTER TABLE audit_seal DISABLE TRIGGER ALL")
+            for table in ("audit", "audit_seal", "audit_epoch"):
+                connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         connection.execute(sa.text(statement), values)
 
     bench.store.database.write(work)
@@ -85,40 +85,13 @@ def test_a_row_rewritten_with_its_hash_is_found_by_its_seal(bench: Bench) -> Non
 
 def forged(bench: Bench, row_id: int) -> str:
     """Return the hash that the row would have with another actor."""
-    from hipnode.storage.audit.entries import row_hash
+    from hipnode.storage.audit.entries import plain_hash
     from hipnode.storage.database.schema import audit
 
     row = bench.store.database.read(
         lambda c: c.execute(sa.select(audit).where(audit.c.id == row_id)).one()
     )
-    return row_hash({**row._asdict(), "actor": "X"})
-
-
-def test_a_row_slipped_in_is_found(bench: Bench) -> None:
-    write(bench, 4)
-    tamper(bench, "UPDATE audit SET id = 10 WHERE id = 4")  # leaves a gap, before it is sealed
-    bench.store.audit.seal()
-    tamper(
-        bench,
-        "INSERT INTO audit SELECT 4, at_utc, event, outcome, actor, study_instance_uid, "
-        "sop_instance_uid, patient_id, accession_number, ae_title, job_id, detail, row_hash "
-        "FROM audit WHERE id = 3",
-    )
-    fault = bench.store.audit.verify()
-    assert fault is not None
-    assert (fault.row_id, fault.reason) == (4, "the row has been slipped in")
-
-
-def test_a_log_cut_off_at_its_end_is_found(bench: Bench) -> None:
-    write(bench, 5)
-    bench.store.audit.seal()
-    write(bench, 5)
-    bench.store.audit.seal()
-    tamper(bench, "DELETE FROM audit_seal WHERE id = 2")
-    tamper(bench, "DELETE FROM audit WHERE id > 5")
-    fault = bench.store.audit.verify()
-    assert fault is not None
-    assert "published" in fault.reason
+    return plain_hash({**row._asdict(), "actor": "X"})
 
 
 def test_a_chain_rewritten_as_a_whole_lacks_the_signature(bench: Bench) -> None:

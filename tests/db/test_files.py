@@ -271,7 +271,7 @@ def test_the_housekeeper_keeps_house(open_store: OpenStore) -> None:
     thread = threading.Thread(target=run, args=(bench.settings, bench.store, stop))
     thread.start()
     eventually(lambda: bench.store.ledger.jobs(kind=JobKind.READ)[0].state is JobState.QUEUED, 10)
-    eventually((bench.settings.node.data_dir / "audit-head.json").exists, 10)
+    eventually((bench.settings.node.data_dir / "audit-head").exists, 10)
     stop.set()
     thread.join(20)
     assert not thread.is_alive()

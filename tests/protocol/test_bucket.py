@@ -49,9 +49,14 @@ def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
 
         # Another machine has another cache and the same bucket.
         other = Settings.model_validate(
-            {"node": {"data_dir": tmp_path / "other"}, "bucket": bucket.tables}
+            {
+                "node": {"data_dir": tmp_path / "other"},
+                "database": {"url": str(node.store.database.engine.url)},
+                "audit": {"key_file": node.store.settings.audit_key_file},
+                "bucket": bucket.tables,
+            }
         )
-        elsewhere = Store.open(other, migrate=True)
+        elsewhere = Store.open(other)
         assert elsewhere.files.path(kept.path).read_bytes() == here
         assert elsewhere.files.delete(kept.path, unless_touched_since_s=0) is False
         assert elsewhere.files.delete(kept.path)

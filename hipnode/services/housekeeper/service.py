@@ -11,16 +11,25 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
-from hipnode.errors import HipnodeError
+from hipnode.errors import DatabaseDamaged, HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.pulse import ROUND_S
+from hipnode.services.housekeeper.anchors import Anchors
 from hipnode.settings import Settings
 from hipnode.storage import Store
 
+_NAMED: Final = 20
 _TASK_S: Final = 600.0
 """After how long a task hangs; but these take as long as there is much to go through."""
-_LONG_S: Final = {"verify": inf, "begin": inf, "retire": inf}
+_LONG_S: Final = {
+    "verify": inf,
+    "begin": inf,
+    "retire": inf,
+    "scrub": inf,
+    "check": inf,
+    "check_thoroughly": inf,
+}
 
 
 class Housekeeper:
@@ -40,9 +49,13 @@ class Housekeeper:
         self._log = get_logger(service="housekeeper")
         self._disk_low = False
         self._database_away = False
+        self._database_damaged = False
+        self._audit_fault = ""
+        self._anchors = Anchors(settings.audit)
 
     def begin(self) -> None:
-        """Put right what a crash has left behind."""
+        """Put right what a crash has left behind, unless the database itself is damaged."""
+        self.check()
         self._store.reconcile()
         self._store.sweep_dispatch(thorough=True)
 
@@ -55,6 +68,8 @@ class Housekeeper:
             self._log.warning(Event.CLOCK_WENT_BACK, count=mended)
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)
+        if taken_up := self._store.take_up():
+            self._log.info(Event.SWEEP_FINISHED, count=taken_up)
         self._store.services.forget()
         self.watch_disk()
 
@@ -75,19 +90,60 @@ class Housekeeper:
 
     def retire(self) -> None:
         """Delete files that are old enough and needed by nothing."""
+        self._store.trim_quarantine()
         retired = self._store.retire()
         if retired.images or retired.results:
             self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
 
+    def check(self, *, thorough: bool = False) -> None:
+        """Look for damage in the database itself; where there is any, nobody writes to it.
+
+        Raises
+        ------
+        DatabaseDamaged
+            If there is.
+        """
+        found = self._store.check_database(thorough=thorough)
+        for problem in found:
+            self._log.error(Event.DATABASE_DAMAGED, reason=problem)
+        if found:
+            raise DatabaseDamaged
+
+    def check_thoroughly(self) -> None:
+        """Compare the database's indexes with its tables too."""
+        self.check(thorough=True)
+
+    def scrub(self) -> None:
+        """Compare an hour's share of what is stored with its digests."""
+        if not self._settings.housekeeper.scrub_days:
+            return
+        done = self._store.scrub(1 / (24 * self._settings.housekeeper.scrub_days))
+        if done.damaged:
+            self._log.error(Event.FILE_DAMAGED, count=done.damaged)
+
     def seal(self) -> None:
-        """Seal the newest rows of the audit log."""
+        """Seal the newest rows of the audit log; say so where it does not go on from its head."""
+        fault = self._store.audit.state().fault
+        if fault and fault != self._audit_fault:
+            self._log.error(Event.AUDIT_BROKEN, reason=fault)
+            detail = {"reason": fault}
+            self._store.audit.append(
+                AuditRecord(
+                    AuditEvent.AUDIT_BROKEN, Outcome.FAILED, actor="housekeeper", detail=detail
+                )
+            )
+        self._audit_fault = fault
         self._store.audit.seal()
 
     def verify(self) -> None:
         """Verify the whole audit log."""
-        fault = self._store.audit.verify(actor="housekeeper")
-        if fault is not None:
-            self._log.error(Event.AUDIT_BROKEN, reason=fault.reason)
+        for fault in self._store.audit.report(actor="housekeeper").faults[:_NAMED]:
+            self._log.error(Event.AUDIT_BROKEN, reason=str(fault))
+
+    def publish(self) -> None:
+        """Send the newest head of the audit log to where the database's owner cannot write."""
+        if (head := self._store.audit.head()) is not None:
+            self._anchors.keep(head)
 
     def guarded(self, task: Callable[[], object], every_s: float = inf) -> Callable[[], None]:
         """Return ``task`` such that an error ends this run of it and not the housekeeper.
@@ -102,6 +158,10 @@ class Housekeeper:
             try:
                 with pulse.doing(f"at {name}", _LONG_S.get(name, _TASK_S), loop=name):
                     task()
+            except DatabaseDamaged as error:
+                if not self._database_damaged:
+                    self._database_damaged = True
+                    self._log.error(Event.DATABASE_DAMAGED, reason=str(error))
             except HipnodeError as error:
                 if not self._database_away:
                     self._database_away = True
@@ -132,13 +192,19 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     for task, every_s in (
         (keeper.sweep, keep.sweep_s),
         (keeper.seal, keep.seal_s),
+        (keeper.publish, settings.audit.head_every_s),
         (keeper.retire, max(3600.0, keep.sweep_s)),
+        (keeper.scrub, 3600.0),
     ):
         scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
     scheduler.add_job(
         keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
     )
-    for task in (keeper.begin, keeper.sweep, keeper.seal):
+    nightly = {"hour": keep.verify_hour_utc, "misfire_grace_time": 3600}
+    scheduler.add_job(keeper.guarded(keeper.check), "cron", minute=30, **nightly)
+    weekly = nightly | {"day_of_week": "sun"}
+    scheduler.add_job(keeper.guarded(keeper.check_thoroughly), "cron", minute=45, **weekly)
+    for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
     scheduler.start()
     store.pulse.ready = True
@@ -146,4 +212,5 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         stop.wait()
     finally:
         scheduler.shutdown(wait=True)
-    keeper.guarded(keeper.seal)()
+    for task in (keeper.seal, keeper.publish):
+        keeper.guarded(task)()

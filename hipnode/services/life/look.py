@@ -19,7 +19,10 @@ def look(settings: Settings, store: Store) -> dict[str, Any]:
     StorageUnavailable
         If the database or the folder cannot be asked.
     """
-    return status.document(seen(settings, store), settings)
+    document = status.document(seen(settings, store), settings)
+    document["faults"] += [{"key": "store", "what": what} for what in store.faults()]
+    count, size = store.quarantined()
+    return document | {"quarantine": {"files": count, "bytes": size}}
 
 
 def seen(settings: Settings, store: Store) -> status.Seen:

@@ -22,7 +22,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from hipnode import dicom, imaging, nets, reading, reporting
+from hipnode import dicom, digests, imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
 from hipnode.errors import PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -116,11 +116,22 @@ def warm(spec: ReaderSpec) -> Warmed:
     return Warmed(models.name, models.digest, loaded)
 
 
-def read_image(spec: ReaderSpec, path: Path) -> Reading:
+def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
     """Read one image. Pixels that cannot be decoded make an abstention, not an error.
+
+    Parameters
+    ----------
+    spec
+        With what.
+    path
+        Where it lies.
+    digest
+        Of the file as it was received; "" where nobody knows.
 
     Raises
     ------
+    ImageDamaged
+        If the file is another by now: nothing of it is read.
     NotDicom, HeaderUnusable
         If the file cannot even be identified.
     PixelsUnreadable
@@ -128,6 +139,8 @@ def read_image(spec: ReaderSpec, path: Path) -> Reading:
     """
     models = _models(spec)
     reach(Point.READING_BEGUN)
+    if digest:
+        digests.check_image(path, digest)
     began_s = time.perf_counter()
     try:
         header, radiograph = _load(spec, path)
@@ -236,6 +249,8 @@ def build_report(
 
     Raises
     ------
+    ImageDamaged
+        If an image's file is another than the one that was received: no report is made of it.
     ReportRefused
         If the study's identity cannot be carried over without inventing something.
     DiskFull, StorageUnavailable
@@ -303,7 +318,15 @@ def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
 
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
-    """Return one image as `reporting` wants it: its header, its reading, its picture."""
+    """Return one image as `reporting` wants it: its header, its reading, its picture.
+
+    Raises
+    ------
+    ImageDamaged
+        If its file is another than the one that was received and read.
+    """
+    if source.digest:
+        digests.check_image(source.path, source.digest)
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
     dataset = pydicom.Dataset() if picture else dicom.open_dicom(source.path, pixels=False)
     pixels = _view_of(spec, source.path) if source.reading is not None else None

@@ -25,6 +25,7 @@ from hipnode.domain import (
 from hipnode.errors import (
     BundleRefused,
     HipnodeError,
+    ImageDamaged,
     LeaseLost,
     NotDicom,
     SettingsInvalid,
@@ -38,7 +39,7 @@ from hipnode.services.worker import reader, reports
 from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
 from hipnode.settings import Settings
-from hipnode.storage import NewResult, Store, dispatcher_for
+from hipnode.storage import DAMAGED, NewResult, Store, dispatcher_for
 
 _TRIES: Final = 3
 _NOTE: Final = ResultKind.NOTE
@@ -135,11 +136,19 @@ class Worker:
             log.warning(Event.LEASE_LOST)
         except StorageUnavailable:
             raise  # not the job's fault: the dispatcher waits, and returns it
+        except ImageDamaged as error:
+            self._damaged(job, error)
         except HipnodeError as error:
             self._failed(job, str(error), retryable=error.retryable)
         except Exception as error:
             log.error(Event.JOB_FAILED, error_type=type(error).__name__, exc_info=True)
             self._failed(job, f"unexpected {type(error).__name__}", retryable=True)
+
+    def _damaged(self, job: Job, error: ImageDamaged) -> None:
+        """Give a job up whose image's file was changed, unless only a copy of it was."""
+        damaged = self._store.set_damaged_aside(job)
+        self._log.error(Event.FILE_DAMAGED, job_id=job.id, count=damaged)
+        self._failed(job, DAMAGED if damaged else str(error), retryable=not damaged)
 
     def _failed(self, job: Job, why: str, *, retryable: bool) -> None:
         if retryable:
@@ -154,7 +163,8 @@ class Worker:
             raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
         instance = self._store.ledger.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
-        made = self._pool.call(reader.read_image, self._spec_for(job, instance), path)
+        spec = self._spec_for(job, instance)
+        made = self._pool.call(reader.read_image, spec, path, instance.digest)
         self._store.ledger.finish_read(job, made)
 
     def _spec_for(self, job: Job, instance: Instance) -> reader.ReaderSpec:

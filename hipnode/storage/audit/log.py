@@ -12,17 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
+from hipnode.errors import InputRefused
 from hipnode.storage.audit import days
 from hipnode.storage.audit.days import DayCount
 from hipnode.storage.audit.entries import append
-from hipnode.storage.audit.seal import AuditFault, Sealer
+from hipnode.storage.audit.epochs import AuditFault, Epoch
+from hipnode.storage.audit.heads import Head
+from hipnode.storage.audit.keys import Keys
+from hipnode.storage.audit.seal import AuditState, Sealer
+from hipnode.storage.audit.verify import Verification, VerifyReport
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import audit
 
 _PAGE: Final = 1000
+_NAMED: Final = 20
+"""As many faults are put on the log itself; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,23 +213,97 @@ class AuditLog:
         now = self._now()
         return self._database.read(lambda connection: days.days(connection, now, number))
 
+    def take_key(self, keys: Keys) -> None:
+        """Seal with another key from now on."""
+        self._keeper.keys = keys
+
+    def state(self) -> AuditState:
+        """Return what is known of the log without reading all of it."""
+        return self._keeper.state()
+
+    def head(self) -> Head | None:
+        """Return the log's newest head, signed, for those who keep it elsewhere."""
+        return self._keeper.head()
+
     def verify(self, *, actor: str = "") -> AuditFault | None:
-        """Recompute every hash and the chain; return the first fault, or None. It is audited."""
-        report = self._keeper.verify()
-        self.append(
-            AuditRecord(
-                AuditEvent.AUDIT_VERIFIED,
-                Outcome.OK if report.fault is None else Outcome.FAILED,
-                actor=actor,
-                detail={"rows": report.rows, "seals": report.seals}
-                | (
-                    {"fault": report.fault.reason, "row": report.fault.row_id}
-                    if report.fault
-                    else {}
-                ),
+        """Verify the log as `report` does; return the first fault, or None."""
+        return self.report(actor=actor).fault
+
+    def report(self, *, actor: str = "", against: Sequence[Head] = ()) -> VerifyReport:
+        """Recompute every hash, the trees and the heads, and name all that is wrong. It is audited.
+
+        Parameters
+        ----------
+        actor
+            Who asks.
+        against
+            Heads that were kept elsewhere: the log must go on from each.
+        """
+        report = Verification(self._database, self._keeper, against).run()
+        if self._keeper.keys is not None:
+            self.append(
+                AuditRecord(
+                    AuditEvent.AUDIT_VERIFIED,
+                    Outcome.OK if report.fault is None else Outcome.FAILED,
+                    actor=actor,
+                    detail={"rows": report.rows, "seals": report.seals, "heads": report.heads}
+                    | _named(report.faults),
+                )
             )
+        return report
+
+    def acknowledge(self, *, actor: str, reason: str) -> Epoch:
+        """Begin another epoch, in writing: what is wrong by now stays named, and the log goes on.
+
+        Parameters
+        ----------
+        actor
+            Who does so.
+        reason
+            Why, in their words.
+
+        Raises
+        ------
+        InputRefused
+            If nothing is wrong, or no reason is given.
+        """
+        report = Verification(self._database, self._keeper).run()
+        if not report.faults:
+            raise InputRefused("Nothing is wrong with the audit log that nobody has acknowledged.")
+        return self.begin_epoch(
+            AuditEvent.AUDIT_ACKNOWLEDGED,
+            actor=actor,
+            reason=reason,
+            faults=(*report.acknowledged, *report.faults),
         )
-        return report.fault
+
+    def begin_epoch(
+        self, event: AuditEvent, *, actor: str, reason: str, faults: Sequence[AuditFault]
+    ) -> Epoch:
+        """Begin another epoch because of what ``event`` says; see `acknowledge`."""
+        if not reason.strip():
+            raise InputRefused("A reason is needed, in a few words.")
+        now = self._now()
+
+        def work(connection: Connection) -> Epoch:
+            begun = self._keeper.begin_epoch(
+                connection, now, actor=actor, reason=reason.strip(), faults=faults
+            )
+            detail = {"epoch": begun.id, "reason": begun.reason, "given_up": len(begun.given_up)}
+            record = AuditRecord(event, actor=actor, detail=detail | _named(faults))
+            append(connection, now, [record])
+            return begun
+
+        begun = self._database.write(work)
+        self._keeper.replace_heads()
+        self.seal()
+        return begun
+
+
+def _named(faults: Sequence[AuditFault]) -> dict[str, Any]:
+    if not faults:
+        return {}
+    return {"faults": len(faults), "named": [str(fault) for fault in faults[:_NAMED]]}
 
 
 def _beyond(last: AuditEntry, newest_first: bool) -> ColumnElement[bool]:

@@ -1,93 +1,86 @@
-"""Seals on the audit log: row hashes gathered into Merkle roots, the roots chained and signed.
+"""Seals on the audit log: every second, what is new goes into the epoch's tree.
 
-Writers never wait for each other: a row carries only its own hash. Every few seconds the sealer
-takes the rows that are final, in the order of their ids, and writes one seal over them. The signing
-key and the newest seal's hash lie in files outside the database, so that neither a rewritten row,
-nor a rewritten chain, nor a log cut off at its end goes unnoticed.
+Writers never wait for each other: a row carries its own keyed hash, and the sealer takes the rows
+that are final, in the order of their numbers. The key and the newest head lie outside the database.
+A head is only ever replaced by one that goes on from it. Where the log does not, it has been cut,
+emptied or rolled back: the head is kept, sealing goes on beside it, and the node says so until a
+person acknowledges it in writing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, update
 
 from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point, reach
-from hipnode.storage.audit.entries import row_hash
+from hipnode.storage.audit import chain, epochs, heads
+from hipnode.storage.audit import keys as keyring
+from hipnode.storage.audit.chain import HEAD, OLD_HEAD
+from hipnode.storage.audit.epochs import GENESIS, AuditFault, Epoch
+from hipnode.storage.audit.heads import Head
+from hipnode.storage.audit.keys import Keys
+from hipnode.storage.audit.tree import leaf
 from hipnode.storage.database.engine import Database
-from hipnode.storage.database.schema import audit, to_us
+from hipnode.storage.database.schema import audit, audit_tree
 from hipnode.storage.database.schema import seal as seals
 from hipnode.storage.files.disk import replace_durably
 
-WRITERS_LOCK: Final = 0x68697001
-"""The advisory lock that PostgreSQL's trigger on ``audit`` takes, shared, for each writer."""
 SEALER_LOCK: Final = 0x68697002
 
+BESIDE: Final = "audit-head.beside"
+GIVEN_UP: Final = "audit-heads.given-up"
 _BATCH: Final = 4096
-_LEAF: Final = Struct(">q16s")
-_GENESIS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class AuditFault:
-    """The first thing that is wrong with the audit log. ``row_id`` is None where a seal is."""
+class AuditState:
+    """What can be said of the audit log without reading all of it."""
 
-    row_id: int | None
-    reason: str
+    epoch: int
+    unsealed: int
+    unsealed_since_utc: datetime | None
+    sealed_utc: datetime | None
+    fault: str  # why nobody can vouch for it; "" where nothing is known
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What a verification looked at, and the first fault if there is one."""
-
-    rows: int
-    seals: int
-    fault: AuditFault | None
-
-
-def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over ``leaves``; leaves and nodes are hashed apart (as in RFC 6962 2.1)."""
-    level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
-    while len(level) > 1:
-        pairs = [
-            hashlib.sha256(b"\1" + level[i] + level[i + 1]).digest()
-            for i in range(0, len(level) - 1, 2)
-        ]
-        level = pairs + level[len(pairs) * 2 :]
-    return level[0] if level else hashlib.sha256(b"").digest()
-
-
-def _seal_hash(previous: str, root: str, first_id: int, last_id: int, sealed: datetime) -> str:
-    content = f"{previous}:{root}:{first_id}:{last_id}:{to_us(sealed)}"
-    return hashlib.sha256(content.encode()).hexdigest()
+class _Seal:
+    epoch: int
+    size: int
+    previous: str
+    root: str
+    leaves: bytes
+    first_id: int
+    last_id: int
+    sealed_utc: datetime
 
 
 class Sealer:
-    """Writes seals and checks them.
+    """Writes seals, publishes heads, and knows whether the log goes on from the last one.
 
     Parameters
     ----------
     database
         Where the audit log is.
     folder
-        Where the signing key and the newest seal's hash are kept: outside the database.
+        Where heads are kept: outside the database.
+    key_file
+        Where the log's key lies.
+    keys
+        The log's key; None where it is not here.
     """
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(self, database: Database, folder: Path, key_file: Path, keys: Keys | None) -> None:
         self._database = database
-        self._key_path = folder / "audit.key"
-        self._head_path = folder / "audit-head.json"
+        self._folder = folder
+        self._key_file = key_file
+        self.keys = keys
 
     # --- sealing ------------------------------------------------------------------------------
 
@@ -97,204 +90,201 @@ class Sealer:
         Raises
         ------
         StorageUnavailable
-            If the database or the folder cannot be used.
+            If the database or the folder cannot be used, or the key is not here.
         """
+        if self.keys is None:
+            raise StorageUnavailable("Nothing can be sealed: the audit log's key is not here.")
+        beside = bool(self.head_fault())
+        if beside:
+            self._keep_numbers_above_the_head()
+        elif not (self._folder / HEAD).exists():
+            self._publish(beside=False)  # before the first seal, so that none is without a head
+        if not self._database.read(chain.is_anything_new):
+            return 0
         horizon = self._horizon()
-        key = self._key()
         total = 0
         while True:
-            sealed = self._database.write(lambda c: self._seal_batch(c, horizon, now, key))
+            sealed = self._database.write(lambda c: self._seal_batch(c, horizon, now))
             if not sealed:
                 return total
             total += sealed
             reach(Point.SEAL_COMMITTED)
-            self._publish()
+            self._publish(beside=beside)
 
     def _horizon(self) -> int:
         """Return the highest id below which no row can appear any more."""
         if self._database.is_sqlite:  # one writer: ids appear in their order
-            return self._database.read(_newest_id)
-        return self._database.write(_newest_id_once_writers_are_done)
+            return self._database.read(chain.newest_id)
+        return self._database.write(chain.newest_id_once_writers_are_done)
 
-    def _seal_batch(self, connection: Connection, horizon: int, now: datetime, key: bytes) -> int:
+    def _seal_batch(self, connection: Connection, horizon: int, now: datetime) -> int:
         if connection.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(SEALER_LOCK)))
-        newest = connection.execute(
-            select(seals.c.last_id, seals.c.hash).order_by(seals.c.id.desc()).limit(1)
-        ).first()
-        last_id, previous = (newest.last_id, newest.hash) if newest else (0, _GENESIS)
+        newest = chain.newest_seal(connection)
+        last_id, previous = (newest.last_id, newest.hash) if newest else (0, GENESIS)
         rows = connection.execute(
             select(audit.c.id, audit.c.row_hash)
             .where(audit.c.id > last_id, audit.c.id <= horizon)
             .order_by(audit.c.id)
             .limit(_BATCH)
         ).all()
-        if not rows:
+        if not rows or self.keys is None:
             return 0
-        leaves = [_leaf(row.id, row.row_hash) for row in rows]
-        root = merkle_root(leaves).hex()
-        chained = _seal_hash(previous, root, rows[0].id, rows[-1].id, now)
-        connection.execute(
-            insert(seals).values(
-                first_id=rows[0].id,
-                last_id=rows[-1].id,
-                leaves=b"".join(leaves),
-                root=root,
-                previous=previous,
-                hash=chained,
-                signature=_sign(key, chained),
-                sealed_utc=now,
-            )
-        )
+        this = chain.present_epoch(connection)
+        tree = chain.tree_of(connection, this, newest)
+        leaves = [leaf(row.id, row.row_hash) for row in rows]
+        for entry in leaves:
+            tree.add(entry)
+        made = _Seal(
+            this.id, tree.size, previous, tree.root().hex(), b"".join(leaves),
+            rows[0].id, rows[-1].id, now,
+        )  # fmt: skip
+        chained = chain.seal_hash(made)
+        values = {name: getattr(made, name) for name in _Seal.__slots__}
+        values |= {"hash": chained, "signature": self.keys.sign(chained)}
+        connection.execute(insert(seals).values(values))
+        edge = {"epoch": this.id, "size": tree.size, "edge": tree.edge}
+        connection.execute(update(audit_tree).values(edge))
         reach(Point.SEAL_WRITTEN)
         return len(rows)
 
-    def _key(self) -> bytes:
-        """Return the signing key; the first time, make it."""
+    # --- heads --------------------------------------------------------------------------------
+
+    def head(self) -> Head | None:
+        """Return the head of the log as it is now, signed; None where there is no log or key."""
+        return None if self.keys is None else self._database.read(self._head)
+
+    def _head(self, connection: Connection) -> Head | None:
+        this = epochs.newest(connection)
+        if this is None or self.keys is None:
+            return None
+        newest = chain.newest_seal(connection)
+        if newest is None or newest.epoch != this.id:
+            root = chain.first_tree(this).root()
+            last_id = newest.last_id if newest else this.first_id - 1
+            return heads.signed(self.keys, this.id, 1, root, last_id)
+        root = bytes.fromhex(newest.root)
+        return heads.signed(self.keys, newest.epoch, newest.size, root, newest.last_id)
+
+    def _publish(self, *, beside: bool) -> None:
+        head = self.head()
+        if head is None:
+            return
+        path = self._folder / (BESIDE if beside else HEAD)
         try:
-            if not self._key_path.exists():
-                temporary = self._key_path.with_name(f".{secrets.token_hex(8)}.key")
-                replace_durably(temporary, secrets.token_hex(32).encode())
-                try:
-                    os.link(temporary, self._key_path)
-                except FileExistsError:
-                    pass  # another process was faster: its key counts
-                finally:
-                    temporary.unlink()
-            return self._key_path.read_bytes().strip()
+            replace_durably(path, head.note().encode())
+            if not beside:
+                (self._folder / OLD_HEAD).unlink(missing_ok=True)
         except OSError as error:
-            raise StorageUnavailable(f"{self._key_path} cannot be used.") from error
+            raise StorageUnavailable(f"{path} cannot be written: {error.strerror}.") from error
 
-    def _publish(self) -> None:
-        newest = self._database.read(
-            lambda c: c.execute(
-                select(seals.c.id, seals.c.hash, seals.c.last_id).order_by(seals.c.id.desc())
-            ).first()
-        )
-        if newest:
-            document = {"seal": newest.id, "hash": newest.hash, "last_row": newest.last_id}
+    def kept_heads(self) -> list[Head]:
+        """Return the heads that lie in the node's folder, the one beside included."""
+        kept = self._kept()
+        return [head for name in (HEAD, BESIDE) for head in heads.parse(kept.get(name, ""))]
+
+    def _kept(self) -> dict[str, str]:
+        """Return what lies in the folder: read before the database, which is ahead of it then."""
+        found = {}
+        for name in (HEAD, BESIDE, OLD_HEAD):
             try:
-                replace_durably(self._head_path, json.dumps(document).encode())
+                found[name] = (self._folder / name).read_text(encoding="utf-8", errors="replace")
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                raise StorageUnavailable(f"{self._head_path} cannot be written.") from error
+                raise StorageUnavailable(f"{name} cannot be read: {error.strerror}.") from error
+        return found
 
-    # --- verifying ----------------------------------------------------------------------------
-
-    def verify(self) -> VerifyReport:
-        """Recompute every row's hash, every root, the chain and its signatures.
-
-        Returns
-        -------
-        VerifyReport
-            With the first fault in the order of the rows: a row that was changed, removed or
-            slipped in, or a seal that does not follow from the one before.
-        """
-        key = self._key_path.read_bytes().strip() if self._key_path.exists() else None
-        rows = sealed = last_id = 0
-        previous = _GENESIS
-        newest_id = 0
-        for seal in self._seals():
-            fault = _seal_fault(seal, previous, key) or self._batch_fault(seal, last_id)
-            sealed += 1
-            if fault:
-                return VerifyReport(rows, sealed, fault)
-            rows += len(seal.leaves) // _LEAF.size
-            previous, last_id, newest_id = seal.hash, seal.last_id, seal.id
-        if fault := self._head_fault(newest_id):
-            return VerifyReport(rows, sealed, fault)
-        for row in self._rows(last_id, None):
-            rows += 1
-            if _recomputed(row) != row.row_hash:
-                return VerifyReport(rows, sealed, AuditFault(row.id, "the row has been changed"))
-        return VerifyReport(rows, sealed, None)
-
-    def _batch_fault(self, seal: Row[Any], last_id: int) -> AuditFault | None:
-        """Compare the rows that a seal covers with its leaves."""
-        leaves = list(_LEAF.iter_unpack(seal.leaves))
-        expected = iter(leaves)
-        for row in self._rows(last_id, seal.last_id):
-            leaf = next(expected, None)
-            if leaf is None or row.id < leaf[0]:
-                return AuditFault(row.id, "the row has been slipped in")
-            if row.id > leaf[0]:
-                return AuditFault(leaf[0], "the row has been removed")
-            if _recomputed(row) != row.row_hash:
-                return AuditFault(row.id, "the row has been changed")
-            if bytes.fromhex(row.row_hash)[:16] != leaf[1]:
-                return AuditFault(row.id, "the row and its hash have been changed")
-        if (leaf := next(expected, None)) is not None:
-            return AuditFault(leaf[0], "the row has been removed")
-        return None
-
-    def _head_fault(self, newest_id: int) -> AuditFault | None:
-        """Compare the newest seal with the one published: the end may have been cut off."""
-        if not self._head_path.exists():
-            return AuditFault(None, f"{self._head_path.name} is missing") if newest_id else None
-        head = json.loads(self._head_path.read_bytes())
-        found = self._database.read(
-            lambda c: c.execute(select(seals.c.hash).where(seals.c.id == head["seal"])).scalar()
-        )
-        if found != head["hash"]:
-            return AuditFault(
-                None,
-                f"seal {head['seal']}, up to row {head['last_row']}, was published and is gone",
+    def key_fault(self) -> str:
+        """Return what is wrong with the file of the log's key; "" where nothing is."""
+        found = keyring.read(self._key_file)
+        if found is None:
+            return (
+                f"{self._key_file.name} is gone: the signature of what it made cannot be verified"
             )
-        return None
+        if self.keys is None or found.name != self.keys.name:
+            return f"{self._key_file.name} has been replaced: its signature is not this log's"
+        return ""
 
-    def _seals(self) -> Iterator[Row[Any]]:
-        last = 0
-        while True:
-            statement = select(seals).where(seals.c.id > last).order_by(seals.c.id).limit(16)
-            page = self._database.read(lambda c, s=statement: c.execute(s).all())  # type: ignore[misc]
-            if not page:
-                return
-            yield from page
-            last = page[-1].id
+    def head_fault(self) -> str:
+        """Return why the log does not go on from its last head; "" where it does."""
+        kept = self._kept()
+        return self._database.read(lambda c: self._head_fault(c, kept))
 
-    def _rows(self, after: int, until: int | None) -> Iterator[Row[Any]]:
-        while True:
-            statement = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(_BATCH)
-            if until is not None:
-                statement = statement.where(audit.c.id <= until)
-            page = self._database.read(lambda c, s=statement: c.execute(s).all())  # type: ignore[misc]
-            if not page:
-                return
-            yield from page
-            after = page[-1].id
+    def _head_fault(self, connection: Connection, kept: dict[str, str]) -> str:
+        if self.keys is None:
+            return "the log's key is not here"
+        this, newest = epochs.newest(connection), chain.newest_seal(connection)
+        if this is None or not self.keys.is_signed(this.content, this.signature):
+            return "the signature of the present epoch is not this node's"
+        if newest is not None and newest.epoch and not chain.is_ours(newest, self.keys):
+            return f"the signature of seal {newest.id} is not this node's"
+        found = heads.parse(kept.get(HEAD, ""))
+        if BESIDE in kept:
+            was = (
+                f"{found[0]} was published and is gone, or was" if found else f"no {HEAD} was here"
+            )
+            return f"{was}: heads are kept beside it"
+        if HEAD not in kept:
+            return chain.fault_without_head(connection, newest, kept.get(OLD_HEAD, ""))
+        if len(found) != 1 or not heads.is_signed(found[0], self.keys):
+            return f"{HEAD} is not a head of this log"
+        return (
+            ""
+            if chain.is_contained(connection, found[0])
+            else f"{found[0]} was published and is gone"
+        )
 
+    def _keep_numbers_above_the_head(self) -> None:
+        """See to it that no number of a row that is gone comes again."""
+        highest = max((head.last_row for head in self.kept_heads()), default=0)
+        self._database.write(lambda c: chain.raise_numbers(c, highest))
 
-def _seal_fault(seal: Row[Any], previous: str, key: bytes | None) -> AuditFault | None:
-    leaves = [seal.leaves[i : i + _LEAF.size] for i in range(0, len(seal.leaves), _LEAF.size)]
-    where = f"seal {seal.id}, rows {seal.first_id} to {seal.last_id}"
-    if seal.previous != previous:
-        return AuditFault(None, f"{where}: the seal before it is missing or changed")
-    if len(seal.leaves) % _LEAF.size or merkle_root(leaves).hex() != seal.root:
-        return AuditFault(None, f"{where}: the root does not follow from its rows")
-    if seal.hash != _seal_hash(previous, seal.root, seal.first_id, seal.last_id, seal.sealed_utc):
-        return AuditFault(None, f"{where}: the seal has been changed")
-    if key is None or not hmac.compare_digest(seal.signature, _sign(key, seal.hash)):
-        return AuditFault(None, f"{where}: the signature is not this node's")
-    return None
+    # --- what is known of it ------------------------------------------------------------------
 
+    def state(self) -> AuditState:
+        """Return what is known of the log without reading all of it."""
+        fault, kept = self.key_fault(), self._kept()
+        return self._database.read(lambda c: self._state(c, fault, kept))
 
-def _recomputed(row: Row[Any]) -> str:
-    return row_hash({column.name: getattr(row, column.name) for column in audit.c})
+    def _state(self, connection: Connection, key_fault: str, kept: dict[str, str]) -> AuditState:
+        newest, this = chain.newest_seal(connection), epochs.newest(connection)
+        last_id = newest.last_id if newest else 0
+        count, since = connection.execute(
+            select(func.count(), func.min(audit.c.at_utc)).where(audit.c.id > last_id)
+        ).one()
+        return AuditState(
+            this.id if this else 0, count, since, newest.sealed_utc if newest else None,
+            key_fault or self._head_fault(connection, kept),
+        )  # fmt: skip
 
+    def begin_epoch(
+        self,
+        connection: Connection,
+        now: datetime,
+        *,
+        actor: str,
+        reason: str,
+        faults: Sequence[AuditFault],
+    ) -> Epoch:
+        """Begin another epoch, which gives up the heads that the log does not go on from."""
+        if self.keys is None:
+            raise StorageUnavailable("No epoch can be begun: the audit log's key is not here.")
+        kept = self.kept_heads()
+        lost = [head.line() for head in kept if not chain.is_contained(connection, head)]
+        above = max((head.last_row for head in kept), default=0)
+        return epochs.begin(
+            connection, self.keys, now,
+            actor=actor, reason=reason, faults=faults, given_up=lost, above=above,
+        )  # fmt: skip
 
-def _leaf(row_id: int, hexadecimal: str) -> bytes:
-    return _LEAF.pack(row_id, bytes.fromhex(hexadecimal)[:16])
-
-
-def _sign(key: bytes, content: str) -> str:
-    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
-
-
-def _newest_id(connection: Connection) -> int:
-    return connection.execute(select(func.max(audit.c.id))).scalar() or 0
-
-
-def _newest_id_once_writers_are_done(connection: Connection) -> int:
-    """Wait for the writers at work, whose ids come in any order; hold off new ones meanwhile."""
-    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-    connection.execute(select(func.pg_advisory_xact_lock(WRITERS_LOCK)))
-    return _newest_id(connection)
+    def replace_heads(self) -> None:
+        """Publish the head of a new epoch, and keep the others in a file of what was given up."""
+        try:
+            given_up = "".join(self._kept().values())
+            with (self._folder / GIVEN_UP).open("a", encoding="utf-8") as file:
+                file.write(given_up)
+            self._publish(beside=False)
+            (self._folder / BESIDE).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageUnavailable(f"Heads cannot be written: {error.strerror}.") from error

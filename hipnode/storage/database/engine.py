@@ -16,31 +16,25 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 
-from hipnode.errors import DiskFull, InputRefused, SettingsInvalid, StorageUnavailable
+from hipnode.errors import DatabaseDamaged, SettingsInvalid, StorageUnavailable
+from hipnode.storage.database.door import (
+    PATIENCE,
+    door,
+    is_broken,
+    is_serialisation,
+    translated,
+)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-
-PATIENCE: Final = {
-    "connect_timeout": "10",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-    " -c tcp_user_timeout=25000 -c idle_in_transaction_session_timeout=60000",
-}
-"""libpq's: both ends notice within half a minute that a machine was cut off. Without that, ours
-waits for a quarter of an hour, and the server keeps the locks of ours for two."""
 
 _PLAN_ONCE: Final = " -c plan_cache_mode=force_generic_plan"
 """What writes goes by one index whatever its values: once prepared, it is planned no more (half
@@ -49,35 +43,7 @@ _PLAN_EACH: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
 _BUSY_TIMEOUT_S: Final = 15.0
 _GROUP: Final = 64
 """As many transactions share one commit at most."""
-_SERIALISATION: Final = frozenset({"40001", "40P01"})  # SQLSTATE: nobody's fault, run it again
 _TRIES: Final = 5
-
-
-@contextmanager
-def door() -> Iterator[None]:
-    """Turn what SQLAlchemy and the drivers raise into the errors of `hipnode.errors`."""
-    try:
-        yield
-    except DBAPIError as error:
-        what = str(error.orig)
-        if "disk is full" in what or "No space left" in what:
-            raise DiskFull from error
-        if isinstance(error, DataError):
-            raise InputRefused("The database cannot store a value in this.") from error
-        raise StorageUnavailable(f"The database cannot be used: {type(error.orig).__name__}") from (
-            error
-        )
-    except PoolTimeout as error:
-        raise StorageUnavailable from error
-
-
-def _is_serialisation(error: StorageUnavailable) -> bool:
-    state = getattr(getattr(error.__cause__, "orig", None), "sqlstate", "")
-    return state in _SERIALISATION
-
-
-def _is_broken(error: StorageUnavailable) -> bool:  # the pool makes all connections anew then
-    return bool(getattr(error.__cause__, "connection_invalidated", False))
 
 
 class Database:
@@ -105,6 +71,12 @@ class Database:
         )
 
     @property
+    def path(self) -> Path | None:
+        """SQLite's file; None where the database is none."""
+        name = self.engine.url.database
+        return Path(name) if self.is_sqlite and name else None
+
+    @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
@@ -126,7 +98,7 @@ class Database:
                     committing = True
                 return value
             except StorageUnavailable as error:
-                again = _is_serialisation(error) or (_is_broken(error) and not committing)
+                again = is_serialisation(error) or (is_broken(error) and not committing)
                 if not again or attempt == _TRIES - 1:
                     raise
         raise AssertionError("unreachable")
@@ -142,7 +114,7 @@ class Database:
         try:
             return self._read(work)
         except StorageUnavailable as error:
-            if not _is_broken(error):
+            if not is_broken(error):
                 raise
         return self._read(work)
 
@@ -155,6 +127,12 @@ class Database:
     def written(self) -> int:
         """Return a number that changes when anybody commits; always 0 where nobody needs it."""
         return 0
+
+    def is_damaged(self) -> bool:
+        return False
+
+    def mark_damaged(self, *, damaged: bool = True) -> None:
+        """Nothing: PostgreSQL says so itself wherever it meets the damage."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -176,6 +154,7 @@ class SQLiteDatabase(Database):
             raise SettingsInvalid("database.url: an SQLite database needs a file")
         super().__init__(url)
         self._lock_path = Path(f"{path}.writer")
+        self._damaged_path = Path(f"{path}.damaged")
         self._waiting: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._writing = threading.Lock()  # held by whoever has the next
         self._connection: Connection | None = None
@@ -211,6 +190,8 @@ class SQLiteDatabase(Database):
 
     def write(self, work: Work[T]) -> T:
         """Run ``work`` in the next group of transactions; see `Database.write`."""
+        if self.is_damaged():
+            raise DatabaseDamaged
         submission = _Submission(work)
         if not self._write_at_once(submission):
             self._ensure_writer()
@@ -221,7 +202,29 @@ class SQLiteDatabase(Database):
             if submission.future.cancel():
                 raise StorageUnavailable("The database is busy.") from None
             value = submission.future.result()  # it is running now: its end must be known
+        except DatabaseDamaged:
+            self.mark_damaged()
+            raise
         return value
+
+    def _read(self, work: Work[T]) -> T:
+        try:
+            return super()._read(work)
+        except DatabaseDamaged:
+            self.mark_damaged()
+            raise
+
+    def is_damaged(self) -> bool:
+        """Tell whether somebody has found the database damaged: nothing is written then."""
+        return self._damaged_path.exists()
+
+    def mark_damaged(self, *, damaged: bool = True) -> None:
+        """Let every process know, without the database, that it is damaged; or that it is whole."""
+        with suppress(OSError):
+            if damaged:
+                self._damaged_path.touch(mode=0o600)
+            else:
+                self._damaged_path.unlink(missing_ok=True)
 
     def written(self) -> int:
         """Return a number that changes when anybody commits, this process included."""
@@ -337,7 +340,7 @@ class SQLiteDatabase(Database):
                 with nullcontext() if alone else connection.begin_nested():
                     done.append((submission, submission.work(connection)))
             except Exception as error:
-                submission.future.set_exception(_translated(error))
+                submission.future.set_exception(translated(error))
                 if alone or not _in_transaction(connection):
                     # SQLite undoes the whole transaction where the disk fails it.
                     raise StorageUnavailable from error
@@ -373,14 +376,6 @@ def _in_transaction(connection: Connection) -> bool:
     return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
 
 
-def _translated(error: Exception) -> Exception:
-    try:
-        with door():
-            raise error
-    except Exception as translated:  # noqa: BLE001 - to be raised in its caller's thread
-        return translated
-
-
 def open_database(url: str) -> Database:
     """Return the database at ``url``; nothing is connected to yet.
 
@@ -391,10 +386,14 @@ def open_database(url: str) -> Database:
     """
     try:
         backend = make_url(url).get_backend_name()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise SettingsInvalid("database.url is not a database URL") from error
-    if backend == "sqlite":
-        return SQLiteDatabase(url)
-    if backend == "postgresql":
-        return Database(url)
-    raise SettingsInvalid(f"database.url: {backend} is neither sqlite nor postgresql")
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingsInvalid(f"database.url: {backend} is neither sqlite nor postgresql")
+    try:
+        return SQLiteDatabase(url) if backend == "sqlite" else Database(url)
+    except (ArgumentError, ImportError, ValueError, TypeError) as error:
+        raise SettingsInvalid(
+            "database.url names a driver that is not here, or what it does not know;"
+            " PostgreSQL's is postgresql+psycopg (pip install 'hipnode[postgresql]')"
+        ) from error

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, func, inspect, make_url, select, text
 
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
-from hipnode.storage.database.engine import Database, door
+from hipnode.storage.database.door import door
+from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import schema_support
 
 _FOLDER: Final = Path(__file__).parent / "migrations"

@@ -295,7 +295,8 @@ audit = Table(
     Column("ae_title", Text, nullable=False),
     Column("job_id", BigInteger),
     Column("detail", Text, nullable=False),  # canonical JSON
-    Column("row_hash", String(64), nullable=False),
+    _text("writer"),  # a connection and how many rows it has written; "" before schema 0021
+    Column("row_hash", String(64), nullable=False),  # HMAC; before schema 0021, SHA-256
     Index("ix_audit_at", "at_utc"),
     Index("ix_audit_event", "event", "at_utc"),
     *(
@@ -314,6 +315,7 @@ audit = Table(
             ("outcome", "outcome", "ok"),
         )
     ),
+    sqlite_autoincrement=True,  # a number never comes again
 )
 
 schema_support = Table(
@@ -341,10 +343,64 @@ seal = Table(
     Column("first_id", BigInteger, nullable=False),
     Column("last_id", BigInteger, nullable=False),
     Column("leaves", LargeBinary, nullable=False),  # 8 bytes of row id, 16 of row hash, each
-    Column("root", String(64), nullable=False),  # Merkle root of the leaves
+    Column("root", String(64), nullable=False),  # of the epoch's tree; in epoch 0, of the leaves
     Column("previous", String(64), nullable=False),  # hash of the seal before
     Column("hash", String(64), nullable=False),
     Column("signature", String(64), nullable=False),
     Column("sealed_utc", Moment, nullable=False),
+    Column("epoch", Integer, nullable=False, server_default="0"),  # 0: before schema 0021
+    Column("size", BigInteger, nullable=False, server_default="0"),  # of the epoch's tree
     Index("uq_audit_seal_previous", "previous", unique=True),
+    sqlite_autoincrement=True,
 )
+
+audit_epoch = Table(
+    "audit_epoch",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("first_id", BigInteger, nullable=False),  # the number of the first row written in it
+    Column("keyed_from", BigInteger, nullable=False),  # rows from this number on have a keyed hash
+    Column("key_name", String(16), nullable=False),
+    Column("begun_utc", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # in the words of who began it
+    Column("previous", String(64), nullable=False),  # hash of the newest seal before it
+    Column("given_up", Text, nullable=False),  # heads that the log does not go on from, as JSON
+    Column("faults", Text, nullable=False),  # what was known to be wrong before it, as JSON
+    Column("signature", String(64), nullable=False),
+)
+"""The log's epochs: a person begins another after damage, in writing."""
+
+audit_tree = Table(
+    "audit_tree",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("edge", LargeBinary, nullable=False),
+    Column("keyed_from", BigInteger, nullable=False),
+)
+"""One row: the right edge of the present epoch's tree, which follows from the seals."""
+
+node = Table(
+    "node",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(36), nullable=False),  # a UUID, which the node's files carry too
+    Column("joined", Boolean, nullable=False, server_default=text("false")),  # they do by now
+    Column("made_utc", Moment, nullable=False),
+)
+"""One row: who this database is."""
+
+fault = Table(
+    "fault",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("since_utc", Moment, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""What a person must see to; `hipnode status` says so until it is seen to."""
+
+# How far something has come that is done bit by bit.
+_number = Column("number", BigInteger, nullable=False)
+mark = Table("mark", metadata, Column("name", Text, primary_key=True), _number)

@@ -23,7 +23,7 @@ from psycopg.conninfo import make_conninfo
 from hipnode.domain import Job, JobKind
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
-from hipnode.storage.database.engine import PATIENCE
+from hipnode.storage.database.door import PATIENCE
 from hipnode.storage.dispatch.hands import Handle, Hands, longer
 from hipnode.storage.ledger import hints
 from hipnode.storage.store import Store

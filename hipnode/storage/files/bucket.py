@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,14 +22,8 @@ from obstore.store import S3Store
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import BucketSettings
-from hipnode.storage.files.disk import (
-    IMAGES,
-    QUARANTINE,
-    RESULTS,
-    FileStore,
-    IncomingFile,
-    replace_durably,
-)
+from hipnode.storage.files.disk import DAMAGED, FileStore, IncomingFile, replace_durably
+from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -66,6 +61,41 @@ def open_bucket(settings: BucketSettings) -> S3Store:
         client_options=_TIMEOUTS,
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
     )
+
+
+class BucketHolder:
+    """A bucket, as what carries an identity; see `hipnode.storage.upkeep.identity`."""
+
+    def __init__(self, bucket: S3Store, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
+
+    def carried(self) -> bytes | None:
+        """Return what the bucket carries, or None."""
+        try:
+            return bytes(obstore.get(self._bucket, self._name).bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def carry(self, content: bytes) -> None:
+        """Put it into the bucket."""
+        try:
+            obstore.put(self._bucket, self._name, content)
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def some(self) -> list[str]:
+        """Return some paths of its files."""
+        try:
+            return [
+                found["path"]
+                for top in (IMAGES, RESULTS)
+                for found in next(iter(obstore.list(self._bucket, top, chunk_size=25)), [])
+            ]
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
 
 
 class BucketStore(FileStore):
@@ -131,14 +161,60 @@ class BucketStore(FileStore):
     def put_aside(self, relative: str) -> None:
         """Move an object that no row knows into the bucket's quarantine."""
         path = super().path(relative)
-        aside = f"{QUARANTINE}/{path.parent.name}-{path.name}"
+        self._rename(relative, aside_name(relative))
+        path.unlink(missing_ok=True)
+
+    def aside(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what was put aside in the bucket; see `FileStore.aside`."""
         try:
-            obstore.rename(self._bucket, relative, aside)
+            for page in obstore.list(self._bucket, QUARANTINE):
+                for found in page:
+                    yield from was_at(found["path"])
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def bring_back(self, now_at: str, relative: str) -> None:
+        """Move an object that was put aside to where its row says that it is."""
+        self._rename(now_at, relative)
+
+    def quarantine_damaged(self, relative: str) -> None:
+        """Move an object away that is not what it was, and this machine's copy."""
+        path = super().path(relative)
+        self._rename(relative, f"{DAMAGED}/{uuid.uuid4().hex[:8]}-{path.name}")
+        path.unlink(missing_ok=True)
+
+    def fetch_again(self, relative: str) -> bool:
+        """Drop this machine's copy, so that the next look fetches the bucket's."""
+        super().path(relative).unlink(missing_ok=True)
+        return True
+
+    def quarantined(self) -> Iterator[tuple[str, float, int]]:
+        """Yield what is in quarantine, here and in the bucket; see `FileStore.quarantined`."""
+        yield from super().quarantined()
+        try:
+            for page in obstore.list(self._bucket, QUARANTINE):
+                for found in page:
+                    yield found["path"], found["last_modified"].timestamp(), found["size"]
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def drop(self, name: str) -> None:
+        """Delete something in quarantine, here and in the bucket."""
+        super().drop(name)
+        try:
+            obstore.delete(self._bucket, name)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            obstore.rename(self._bucket, old, new)
         except (NotFoundError, FileNotFoundError):
             return  # another host's housekeeper was faster
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        path.unlink(missing_ok=True)
 
     def delete(self, relative: str, *, unless_touched_since_s: float | None = None) -> bool:
         """Delete a file here and in the bucket; see `FileStore.delete`."""

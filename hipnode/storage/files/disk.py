@@ -12,17 +12,18 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point, reach
+from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
-IMAGES: Final = "images"
-RESULTS: Final = "results"
 INCOMING: Final = "incoming"
 _VIEWS: Final = f"{INCOMING}/views"
-QUARANTINE: Final = "quarantine"
+DAMAGED: Final = f"{QUARANTINE}/damaged"
+_GOING: Final = ".going"
 YOUNG_S: Final = 3600.0
 """A file this young may belong to an association that is still open, here or on another host."""
 
@@ -212,6 +213,10 @@ class FileStore:
             incoming.abort()
         return relative
 
+    def put_back(self, incoming: IncomingFile, relative: str) -> None:
+        """Keep a file under the name that its row has, as `keep` does."""
+        self._keep(incoming, relative)
+
     def path(self, relative: str) -> Path:
         """Return where a relative path of a row lies.
 
@@ -239,18 +244,30 @@ class FileStore:
             Leave it alone if somebody has kept the same content since then (seconds since 1970).
         """
         path = self.path(relative)
+        going = path.with_name(f"{path.name}{_GOING}")
         try:
-            if (
-                unless_touched_since_s is not None
-                and path.stat().st_mtime >= unless_touched_since_s
-            ):
+            if _is_touched(path, unless_touched_since_s):
                 return False
-            path.unlink()
+            # What is renamed can be looked at once more: nobody keeps a file under that name.
+            path.rename(going)
+            if _is_touched(going, unless_touched_since_s):
+                _bring_back(going, path)
+                return False
+            going.unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
             raise StorageUnavailable.of(error) from error
         return True
+
+    def finish_deletions(self) -> None:
+        """Bring back what a crash has kept from being deleted: whoever wants it gone says so."""
+        for path in list(self.files(IMAGES, RESULTS)):
+            if path.suffix == _GOING:
+                try:
+                    _bring_back(path, path.with_suffix(""))
+                except OSError as error:
+                    raise StorageUnavailable.of(error) from error
 
     def exists(self, relative: str) -> bool:
         """Tell whether the file of a row is there.
@@ -272,14 +289,69 @@ class FileStore:
                 continue
 
     def put_aside(self, relative: str) -> None:
-        """Move a kept file that no row knows out of the way, for a person to look at."""
-        self.quarantine(self.root / relative)
+        """Move a kept file that no row knows out of the way; `bring_back` undoes it."""
+        target = self.root / aside_name(relative)
+        try:
+            for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
+                make_folder(folder)
+            (self.root / relative).replace(target)
+        except FileNotFoundError:
+            return  # another housekeeper was faster
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def aside(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what was put aside: its path now, and what its path may have been."""
+        for path in self.files(QUARANTINE):
+            yield from was_at(str(path.relative_to(self.root)))
+
+    def bring_back(self, now_at: str, relative: str) -> None:
+        """Move a file that was put aside to where its row says that it is."""
+        try:
+            self._folder((self.root / relative).parent)
+            (self.root / now_at).replace(self.root / relative)
+            fsync_folder((self.root / relative).parent)
+        except FileNotFoundError:
+            return  # another housekeeper was faster
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
 
     def quarantine(self, path: Path) -> None:
         """Move a file of this machine out of the way, for a person to look at."""
         try:
             target = self.root / QUARANTINE / f"{path.parent.name}-{path.name}"
             path.replace(target)
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def quarantine_damaged(self, relative: str) -> None:
+        """Move a kept file away that is not what it was; nothing brings it back."""
+        path = self.root / relative
+        try:
+            make_folder(self.root / DAMAGED)
+            path.replace(self.root / DAMAGED / f"{uuid.uuid4().hex[:8]}-{path.name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def fetch_again(self, relative: str) -> bool:  # noqa: ARG002 - where there is a bucket
+        """Drop this machine's copy and fetch another, if it is only a copy; tell whether it is."""
+        return False
+
+    def quarantined(self) -> Iterator[tuple[str, float, int]]:
+        """Yield what is in quarantine: its path, since when (since 1970), and its bytes."""
+        for path in self.files(QUARANTINE):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            yield str(path.relative_to(self.root)), found.st_mtime, found.st_size
+
+    def drop(self, name: str) -> None:
+        """Delete something in quarantine."""
+        try:
+            (self.root / name).unlink(missing_ok=True)
         except OSError as error:
             raise StorageUnavailable.of(error) from error
 
@@ -302,9 +374,19 @@ class FileStore:
 
     def _name(self, top: str, uid: str, digest: str) -> str:
         of_uid = hashlib.sha256(uid.encode()).hexdigest()
-        return f"{top}/{of_uid[:2]}/{of_uid[2:32]}-{digest[:16]}.dcm"
+        return f"{top}/{of_uid[:2]}/{of_uid[2:32]}-{digest}.dcm"
 
     def _folder(self, folder: Path) -> None:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
             fsync_folder(folder.parent)
+
+
+def _is_touched(path: Path, since_s: float | None) -> bool:
+    return since_s is not None and path.stat().st_mtime >= since_s
+
+
+def _bring_back(going: Path, path: Path) -> None:
+    with suppress(FileExistsError):  # the same content has come again meanwhile
+        os.link(going, path)
+    going.unlink()

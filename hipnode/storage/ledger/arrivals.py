@@ -140,8 +140,12 @@ def _again(
     _audit(connection, now, received, AuditEvent.INSTANCE_DUPLICATED)
     if row is None:
         return IngestOutcome.DUPLICATE
+    values: dict[str, Any] = {}
+    if row.path != received.path:  # kept under a name of an earlier release
+        values = {"path": received.path}
     if row.retired_utc is not None:  # its file is back: retention may delete it once more
         values = {"retired_utc": None, "received_utc": now, "path": received.path}
+    if values:
         connection.execute(update(instance).where(instance.c.id == row.id).values(values))
     if plan.action == "read":
         keys = {_key(row.id, model_set): model_set for model_set in plan.model_sets + plan.shadows}
