@@ -40,7 +40,7 @@ _WIDEST: Final = 1.5
 wider where two hips run together."""
 _EDGE: Final = 0.01
 _WHOLE: Final = 0.85
-"""In a view of one hip, a box at the picture's side that is narrower than this is of the other hip."""
+"""In a view of one hip, a box at the picture's side, narrower than this, is the other hip's."""
 _BRIDGE: Final = 0.4
 """What joins two hips in the mask is less than this of their height."""
 _CLOSEST: Final = 0.15
