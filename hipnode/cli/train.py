@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from hipnode.training.recipe.recipe import Recipe
     from hipnode.training.runs.train import Telling
 
 
@@ -48,11 +50,8 @@ def train(
 
     from hipnode.training.recipe.recipe import Pretraining, read_recipe
     from hipnode.training.runs.crossval import cross_validate
-    from hipnode.training.runs.leaveout import everything as everything_of
     from hipnode.training.runs.leaveout import leave_out as leaving_out
     from hipnode.training.runs.pretrain import pretrain
-    from hipnode.training.runs.train import train as run
-    from hipnode.training.samples.manifest import read_manifest
 
     changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
     chosen = read_recipe(recipe, changes)
@@ -60,30 +59,39 @@ def train(
         telling = _telling(progress, chosen.plan.epochs)
         if isinstance(chosen, Pretraining):
             said = str(pretrain(chosen, data, out, device=device, resume=resume, telling=telling))
-        elif leave_out:
-            said = leaving_out(
-                chosen, data, out, folds=leave_out, domain=of, device=device,
-                weights=weights, telling=telling,
-            )  # fmt: skip
-        elif folds:
-            said = cross_validate(
-                chosen, data, out, folds=folds, device=device, resume=resume,
-                weights=weights, telling=telling,
-            )  # fmt: skip
         else:
-            model = run(
-                chosen,
-                data,
-                out,
-                device=device,
-                resume=resume,
-                weights=weights,
-                version=version,
-                telling=telling,
-                rows=everything_of(read_manifest(data)) if everything else (),
+            judge = partial(leaving_out, folds=leave_out, domain=of)
+            cross = partial(cross_validate, folds=folds, resume=resume)
+            make = partial(_bundle, version=version, everything=everything, resume=resume)
+            said = (judge if leave_out else cross if folds else make)(
+                chosen, data, out, device=device, weights=weights, telling=telling
             )
-            said = f"{out}\nsha256 = {model.spec.digest}"
     typer.echo(said)
+
+
+def _bundle(
+    recipe: Recipe,
+    data: list[Path],
+    out: Path,
+    *,
+    version: str,
+    everything: bool,
+    resume: bool,
+    device: str,
+    weights: Path | None,
+    telling: Telling,
+) -> str:
+    """Train one network; return where its bundle lies, and its digest."""
+    from hipnode.training.runs.leaveout import everything as all_of
+    from hipnode.training.runs.train import train as run
+    from hipnode.training.samples.manifest import read_manifest
+
+    rows = all_of(read_manifest(data, seed=recipe.plan.seed)) if everything else ()
+    model = run(
+        recipe, data, out, device=device, resume=resume, weights=weights, version=version,
+        telling=telling, rows=rows,
+    )  # fmt: skip
+    return f"{out}\nsha256 = {model.spec.digest}"
 
 
 def _telling(progress: Progress, epochs: int) -> Telling:

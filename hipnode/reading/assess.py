@@ -34,6 +34,10 @@ IN_WORDS: Final = {
     Role.OSTEOPOROSIS: "Osteoporosis",
     Role.RISK: "Risk of fracture",
 }
+_NEARER: Final = 0.8
+"""One way round is clearly the nearer one where its distance is less than this of the other's. Of
+real hips left out of training, the right way was the nearer one on 86 of 86 whole ones (4 against
+24 to 28 in AP views) and on 12 of 16 broken ones (20 against 25)."""
 CLEAR: Final = 0.75
 """A hip that the localiser scores lower may be none. On real radiographs broken hips score 0.83 to
 0.96."""
@@ -99,6 +103,7 @@ def assess(
     Gale 2017, Methods (metal gate); Murphy 2022, Methods (CNN2 on the localised hip).
     """
     fracture = next(c for c in chosen if c.model.spec.role is Role.FRACTURE)
+    seen, rois = _both_ways(seen, rois, fracture)
     measured = _measure(seen, rois, models, fracture, policy)
     together = _together(rois, measured)
     facts = [
@@ -115,6 +120,31 @@ def assess(
     ]
     others = [c for c in chosen if c is not fracture]
     return _with_others(hips, seen, others)
+
+
+def _both_ways(seen: Seen, rois: list[HipROI], fracture: Chosen) -> tuple[Seen, list[HipROI]]:
+    """Return a hip by itself with whose hip it looks like, and so whose it is.
+
+    Networks see right hips only; a left one that nobody mirrored looks like nothing they know. So a
+    single hip is looked at both ways, and the way nearer to the training images is taken. Where the
+    header says another side, it is believed, and the side is said to be unsure.
+    """
+    if len(rois) != 1 or seen.view is View.PELVIS:
+        return seen, rois
+    (roi,) = rois
+    ways = [replace(roi, looks_like=side) for side in (Side.RIGHT, Side.LEFT)]
+    scores = classify.run(fracture.model, seen.image.pixels, ways, fracture.covariates)
+    far = scores.distance
+    if far is None or scores.usual is None:
+        return seen, rois
+    at = int(far[1] < far[0])
+    nearer, clear = ways[at], bool(scores.usual[at]) and far[at] < _NEARER * far[1 - at]
+    if seen.header.laterality in {"R", "L"}:
+        contradicted = clear and nearer.looks_like is not roi.side
+        return replace(seen, side=SideIs.UNSURE) if contradicted else seen, [nearer]
+    # a broken hip is unlike others both ways: its side must also fit to where it lies
+    known = clear or nearer.looks_like is roi.side
+    return seen, [replace(nearer, side=(nearer.looks_like if known else None) or Side.UNKNOWN)]
 
 
 def _measure(

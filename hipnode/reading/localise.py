@@ -38,6 +38,9 @@ _NARROWEST: Final = 0.6
 _WIDEST: Final = 1.5
 """A whole hip's box is 0.65 to 1 of its height wide: narrower where the image's edge cuts it,
 wider where two hips run together."""
+_EDGE: Final = 0.01
+_WHOLE: Final = 0.85
+"""In a view of one hip, a box at the picture's side, narrower than this, is the other hip's."""
 _BRIDGE: Final = 0.4
 """What joins two hips in the mask is less than this of their height."""
 _CLOSEST: Final = 0.15
@@ -225,6 +228,8 @@ def hips(
     """
     if not found:
         return Found(abstention=Abstention(AbstentionReason.HIP_NOT_FOUND))
+    if view is View.HIP:  # the other hip only begins at the edge, and nobody asked about it
+        found = [one for one in found if not _begins(one, shape)] or found
     pair = _pair(found, max(shape))
     if pair is None:
         return _single(found[0], header, shape, view, facing)
@@ -233,6 +238,12 @@ def hips(
         return Found(abstention=too_close)
     rois = [_roi(Side.RIGHT, image_left), _roi(Side.LEFT, image_right)]
     return Found(rois, None, facing.side, None, facing.notes)
+
+
+def _begins(one: Candidate, shape: tuple[int, ...]) -> bool:
+    """Tell whether a region is cut off at the side of the picture (rows, columns)."""
+    at_edge = one.box.x0 <= _EDGE * shape[1] or one.box.x1 >= (1 - _EDGE) * shape[1]
+    return at_edge and one.box.width_px < _WHOLE * one.box.height_px
 
 
 def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:

@@ -22,7 +22,10 @@ BUNDLES = sorted(path for path, _ in [*pins().values(), *pins("dxa").values()])
 def test_default_set_has_every_role_that_a_reading_needs() -> None:
     models = load_model_set(device="cpu", threads=1)
     assert {Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE} <= set(models.models)
-    assert models.fracture.spec.labels == ("no_fracture", "trochanteric", "intracapsular")
+    fractures = ("trochanteric", "intracapsular", "subtrochanteric")
+    assert models.fracture.spec.labels == ("no_fracture", *fractures)
+    assert models.gate.spec.labels == ("pelvis_ap", "hip_ap", "other")
+    assert models.gate.spec.positive_labels == ("pelvis_ap", "hip_ap")
     assert set(models.fracture.spec.outputs) >= {"logits", "cam", "embedding"}
     assert len(models.digest) == 64
 
