@@ -148,6 +148,11 @@ class Orthanc:
             self.request("DELETE", f"/patients/{patient}")
         self.request("DELETE", "/changes")
 
+    def route(self, name: str) -> None:
+        """Send everything that it holds to a DICOM peer known to it, as a routing rule would."""
+        everything = self.get("/instances")
+        self.request("POST", f"/modalities/{name}/store", everything)
+
     def set_modality(self, name: str, ae_title: str, host: str, port: int) -> None:
         """Make a DICOM peer known to it (a storage commitment's answer goes there, say)."""
         self.request("PUT", f"/modalities/{name}", {"AET": ae_title, "Host": host, "Port": port})
