@@ -15,8 +15,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Where the package index has no CPU build, name one that has: make test TORCH_FROM='--index-url URL'
 TORCH := torch==2.13.0
 TORCH_FROM ?=
+# What to install from, to the last file: make setup LOCK=tests/requirements.lock, as CI does.
+LOCK ?=
 TESTS ?= tests
 PYTEST_ARGS ?=
+# Each worker has servers, databases, ports and folders of its own; 0 for none, to use a debugger.
+WORKERS ?= auto
+PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 BENCH ?=
 BENCH_ARGS ?=
 
@@ -33,7 +38,12 @@ setup: $(VENV)/.tests peers  ## Install all that the tests need, and run nothing
 
 .PHONY: test
 test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for a part)
-	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TESTS) $(PARALLEL) $(PYTEST_ARGS)
+
+.PHONY: fast
+fast: $(VENV)/.tests  ## In under a minute: what needs no server, no model and no training
+	HYPOTHESIS_PROFILE=fast OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/property \
+	  -m 'not slow' $(PARALLEL) --quiet $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: setup  ## Measure next to every peer (BENCH="ingest start" for a part, BENCH_ARGS=--rounds=3)
@@ -59,6 +69,22 @@ serve: $(VENV)/.runs  ## Run a node with config/hipnode.toml, until Ctrl-C
 peers:  ## Install the programs that the tests talk to, or name them
 	@tests/install-peers
 
+.PHONY: lock
+lock: $(VENV)/.tests  ## Write the lock files anew, from the ranges in pyproject.toml
+	$(BIN)/python -m tests.lock
+
+.PHONY: sbom
+sbom: build/plain/.made  ## Write the bill of materials of a plain install (CycloneDX) to dist/
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'
+	mkdir -p dist
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/hipnode.cdx.json build/plain/bin/python
+
+.PHONY: image
+image:  ## Build the container image (buildah or docker), on a Debian base where there is no registry
+	@docker/build
+
 .PHONY: wheel
 wheel: $(VENV)/.runs  ## Build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -67,6 +93,15 @@ wheel: $(VENV)/.runs  ## Build the wheel into dist/
 clean:  ## Remove everything that these verbs have made
 	rm -rf $(VENV) build dist artefacts demo-out tests/browser/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+build/plain/.made: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "installing hipnode into build/plain, as the container image does"
+	rm -rf build/plain
+	$(PYTHON) -m venv build/plain
+	build/plain/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes --requirement requirements.lock
+	build/plain/bin/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@
 
 # --- files that say that a step is done; each is made anew when what it depends on has changed -------
 
@@ -83,6 +118,6 @@ $(VENV)/.runs: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
 	@echo "installing hipnode, PyTorch (CPU) and the test tools into $(VENV)"
-	$(PIP) $(TORCH_FROM) '$(TORCH)'
+	$(if $(LOCK),$(PIP) --require-hashes --requirement $(LOCK),$(PIP) $(TORCH_FROM) '$(TORCH)')
 	$(PIP) -e '.[test,train]' '$(TORCH)'
 	@touch $@ $(VENV)/.runs

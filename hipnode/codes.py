@@ -74,6 +74,8 @@ LANGUAGE: Final = Concept(
     "121049", "DCM", "Language of Content Item and Descendants", "PS3.16 TID 1204"
 )
 ENGLISH: Final = Concept("en", "RFC5646", "English", "PS3.16 CID 5000")
+GERMAN: Final = Concept("de", "RFC5646", "German", "PS3.16 CID 5000")
+FRENCH: Final = Concept("fr", "RFC5646", "French", "PS3.16 CID 5000")
 DEVICE: Final = Concept("121007", "DCM", "Device", "PS3.16 CID 270")
 IMAGING_PROCEDURE: Final = Concept("363679005", "SCT", "Imaging procedure", "PS3.16 CID 100")
 COMMENT: Final = Concept("121106", "DCM", "Comment", "PS3.16 TID 1500")
@@ -106,6 +108,24 @@ SOURCE_IMAGE: Final = Concept(
 CLASS_ACTIVATION: Final = Concept("130402", "DCM", "Class activation", "PS3.16 CID 217")
 ACQUISITION_EQUIPMENT: Final = Concept("109101", "DCM", "Acquisition Equipment", "PS3.16 CID 7005")
 PROCESSING_EQUIPMENT: Final = Concept("109102", "DCM", "Processing Equipment", "PS3.16 CID 7005")
+
+REJECTIONS: Final[dict[str, Concept]] = {
+    concept.value: concept
+    for concept in (
+        Concept("113001", "DCM", "Rejected for Quality Reasons", "PS3.16 CID 7010, IHE IOCM"),
+        Concept(
+            "113037", "DCM", "Rejected for Patient Safety Reasons", "PS3.16 CID 7010, IHE IOCM"
+        ),
+        Concept("113038", "DCM", "Incorrect Modality Worklist Entry", "PS3.16 CID 7010, IHE IOCM"),
+        Concept("113039", "DCM", "Data Retention Policy Expired", "PS3.16 CID 7010, IHE IOCM"),
+    )
+}
+"""Titles of a Key Object Selection that takes back what it names (IHE IOCM), by Code Value."""
+KEY_OBJECT_DESCRIPTION: Final = Concept(
+    "113012", "DCM", "Key Object Description", "PS3.16 TID 2010"
+)
+MOVED: Final = "113038"
+"""What an image is rejected with in the study that it has left."""
 
 # --- where ------------------------------------------------------------------------------------
 
@@ -198,6 +218,7 @@ REASONS: Final[dict[str, Concept]] = {
     "implant": _local("NA_IMPLANT", "implant or other metal at the hip"),
     "unreadable": _local("NA_UNREADABLE", "image quality too poor"),
     "too_small": _local("NA_TOO_SMALL", "image too small"),
+    "pixel_shape": _local("NA_PIXEL_SHAPE", "shape of the pixels not known"),
     "hip_not_found": _local("NA_NO_HIP", "no complete hip found"),
     "side_unknown": _local("NA_SIDE_UNKNOWN", "right or left side not known"),
     "not_adult": _local("NA_NOT_ADULT", "not an adult's hip, by its size or shape"),

@@ -60,6 +60,10 @@ class ReportRefused(InputRefused):
     """No valid report can be made from the identity in this study without inventing data."""
 
 
+class CharacterSetUndeclared(HipnodeError):
+    """The object has text outside ASCII and declares no character set; it does not leave."""
+
+
 class WorkerKilled(HipnodeError):
     """The process that decoded or read the image died or ran out of time."""
 

@@ -43,6 +43,7 @@ class Event(StrEnum):
     JOB_FINISHED = "job_finished"
     JOB_FAILED = "job_failed"
     JOB_QUARANTINED = "job_quarantined"
+    IDENTITIES_DIFFER = "identities_differ"  # one study, images of several patients
     LEASE_LOST = "lease_lost"
     MODEL_SET_LOADED = "model_set_loaded"
     SHADOW_SET_BROKEN = "shadow_set_broken"

@@ -173,6 +173,7 @@ class ReportSettings(Part):
     negative: Literal["report", "audit"] = "report"
     abstained: Literal["report", "audit"] = "report"
     failed: Literal["report", "audit"] = "report"
+    outcome_in_list: bool = True  # Series Description and document title say positive, doubt, ...
 
 
 class DestinationSettings(Part):
@@ -308,20 +309,38 @@ class Settings(BaseSettings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def load(path: Path | None = None) -> Settings:
+class _FileAlone(Settings):
+    """Settings that the environment cannot change."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file and nothing else."""
+        return (init_settings,)
+
+
+def load(path: Path | None = None, *, environment: bool = True) -> Settings:
     """Read the settings.
 
     Parameters
     ----------
     path
         The TOML file; None reads ``$HIPNODE_CONFIG``, and without that uses the defaults.
+    environment
+        Whether ``HIPNODE_…`` variables are looked at. A demo does not: they are the site's.
 
     Raises
     ------
     SettingsInvalid
         With one line per wrong key, naming the key and what is wrong with it.
     """
-    path = path or (Path(os.environ["HIPNODE_CONFIG"]) if "HIPNODE_CONFIG" in os.environ else None)
+    if path is None and environment and "HIPNODE_CONFIG" in os.environ:
+        path = Path(os.environ["HIPNODE_CONFIG"])
     table: dict[str, Any] = {}
     if path is not None:
         try:
@@ -331,7 +350,7 @@ def load(path: Path | None = None) -> Settings:
         except tomllib.TOMLDecodeError as error:
             raise SettingsInvalid(f"{path} is not valid TOML: {error}") from error
     try:
-        return Settings(**table)
+        return (Settings if environment else _FileAlone)(**table)
     except ValidationError as error:
         text = path.read_text(encoding="utf-8") if path else ""
         lines = [

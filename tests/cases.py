@@ -10,8 +10,11 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 
 from hipnode.domain import (
+    REPORTED,
+    Abstention,
     AbstentionReason,
     Box,
+    Caveat,
     Decision,
     HipReading,
     HipROI,
@@ -29,7 +32,7 @@ from tests.factory import finding, header, hip, radiograph, reading, reread, sce
 MADE_UTC = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 NODE = NodeIdentity(institution="General Hospital")
 DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
-ALL_OBJECTS = frozenset(ResultKind)
+ALL_OBJECTS = REPORTED
 R, L = Side.RIGHT, Side.LEFT
 
 
@@ -155,94 +158,212 @@ def _long_names(name: str) -> ReportRequest:
     return request(source(name, reading(hips, name), ds=ds), node=node)
 
 
+def _unjudged(side: Side, reason: AbstentionReason) -> HipReading:
+    box = factory.RIGHT_BOX if side is R else factory.LEFT_BOX
+    return HipReading(HipROI(side, box, 0.7), abstention=Abstention(reason))
+
+
+def _missing(name: str) -> ReportRequest:
+    return request(source(name, reading([hip(R, 0.02)], name, missing=L)))
+
+
+def _not_told_apart(name: str) -> ReportRequest:
+    hips = [replace(hip(side, 0.5), caveats=(Caveat.EITHER_HIP,)) for side in (R, L)]
+    return request(source(name, reading(hips, name)))
+
+
+def _judged_on_one(name: str) -> ReportRequest:
+    """A hip that was read on one image and could not be judged on another."""
+    blurred = [_unjudged(L, AbstentionReason.TOO_UNCERTAIN)]
+    return request(
+        source(name, reading([hip(R, 0.02), hip(L, 0.03)], name, "1")),
+        source(name, reading(blurred, name, "2"), "2"),
+    )
+
+
+def _lateral_too(name: str) -> ReportRequest:
+    return request(
+        source(name, reading([hip(R, 0.01), hip(L, 0.02)], name, "1")),
+        source(name, reading(AbstentionReason.NOT_FRONTAL, name, "2"), "2"),
+    )
+
+
+def _two_classes(name: str) -> ReportRequest:
+    """A bundle that names the healthy ones "healthy", and says that "fracture" is the positive."""
+
+    def said(p: float) -> dict[str, Any]:
+        labels = {"healthy": 1 - p, "fracture": p}
+        return {"probabilities": labels, "label": max(labels, key=lambda k: labels[k])}
+
+    whole, broken = ({**said(p), "positive": ("fracture",)} for p in (0.02, 0.97))
+    return request(source(name, reading([hip(R, 0.97, **broken), hip(L, 0.02, **whole)], name)))
+
+
 CASES: Final[dict[str, Case]] = {
     "positive-right": Case(
         _hips(hip(R, 0.97), hip(L, 0.02)),
         (
-            "Suspected fracture RIGHT; no fracture detected LEFT.",
-            "RIGHT hip: SUSPECTED FRACTURE, definite (AI probability 97 %; definite from 85 %).",
-            "Most likely intracapsular (82 %). Expert review advised.",
+            "LOOK NOW. RIGHT hip: FRACTURE LIKELY. LEFT hip: no fracture seen, not excluded.",
+            "RIGHT hip: FRACTURE LIKELY. Type: intracapsular. Expert review advised.",
         ),
     ),
     "positive-left": Case(
         _hips(hip(R, 0.02), hip(L, 0.97, intracapsular=0.1)),
-        ("LEFT hip: SUSPECTED FRACTURE, definite", "Most likely trochanteric (87 %)"),
+        (
+            "LOOK NOW. LEFT hip: FRACTURE LIKELY. RIGHT hip: no fracture seen, not excluded.",
+            "Type: trochanteric.",
+        ),
     ),
     "positive-both": Case(
-        _hips(hip(R, 0.9999), hip(L, 0.91)),
-        ("Suspected fracture RIGHT and LEFT.", "AI probability >99 %", "AI probability 91 %"),
+        _hips(hip(R, 0.9999), hip(L, 0.91)), ("LOOK NOW. RIGHT and LEFT hip: FRACTURE LIKELY.",)
     ),
     "negative": Case(
         _hips(hip(R, 0.001), hip(L, 0.02)),
         (
-            "No fracture detected RIGHT and LEFT.",
-            "RIGHT hip: no fracture detected (AI probability <1 %).",
+            "Look in the usual order. RIGHT and LEFT hip: no fracture seen, not excluded.",
             "An occult fracture is not excluded.",
         ),
     ),
     "doubtful": Case(
         _hips(hip(R, 0.03), hip(L, 0.45)),
         (
-            "Possible fracture LEFT; no fracture detected RIGHT.",
-            "LEFT hip: POSSIBLE FRACTURE, doubtful (AI probability 45 %",
-            "Neither confirmed nor excluded; expert review advised.",
+            "LOOK NOW. LEFT hip: FRACTURE POSSIBLE. RIGHT hip: no fracture seen, not excluded.",
+            "Neither confirmed nor excluded. Expert review advised.",
+        ),
+    ),
+    "not-told-apart": Case(
+        _not_told_apart,
+        ("LOOK NOW. RIGHT or LEFT hip, not told apart: FRACTURE POSSIBLE.",),
+    ),
+    "unusual": Case(
+        _hips(
+            _unjudged(R, AbstentionReason.OUT_OF_DISTRIBUTION),
+            replace(hip(L, 0.97, decision=Decision.DOUBTFUL), caveats=(Caveat.OTHER_HIP,)),
+        ),
+        (
+            (
+                "LOOK NOW. RIGHT hip: NOT JUDGED (image unlike those the model is made for). "
+                "LEFT hip: FRACTURE POSSIBLE."
+            ),
+            "Only possible, because the other hip could not be judged.",
+        ),
+    ),
+    "cut-off": Case(
+        _hips(hip(R, 0.01), _unjudged(L, AbstentionReason.CUT_OFF)),
+        ("LOOK NOW. LEFT hip: NOT JUDGED (the hip is not whole in the image). RIGHT hip: no",),
+    ),
+    "missing-hip": Case(
+        _missing, ("LOOK NOW. LEFT hip: NOT JUDGED (no hip was found there). RIGHT hip: no frac",)
+    ),
+    "judged-on-one": Case(
+        _judged_on_one,
+        (
+            "LOOK NOW. LEFT hip: NOT JUDGED (the hip could not be judged). RIGHT hip: no fracture",
+            "LEFT hip (image 1): no fracture seen.",
         ),
     ),
     "implant": Case(
         _hips(hip(R, None), hip(L, 0.88)),
         (
-            "Suspected fracture LEFT; not assessed RIGHT.",
-            "RIGHT hip: NOT ASSESSED - implant or other metal at the hip.",
+            (
+                "LOOK NOW. LEFT hip: FRACTURE LIKELY. "
+                "RIGHT hip: NOT ASSESSED (implant or other metal at the hip)."
+            ),
         ),
     ),
     "implants": Case(
-        _hips(hip(R, None), hip(L, None)), ("Not assessed RIGHT and LEFT.",), measured=False
+        _hips(hip(R, None), hip(L, None)),
+        ("Look soon. RIGHT and LEFT hip: NOT ASSESSED (implant or other metal at the hip).",),
+        measured=False,
     ),
-    "one-hip": Case(_hips(hip(L, 0.66, Box(200, 150, 1000, 900))), ("Possible fracture LEFT.",)),
+    "one-hip": Case(
+        _hips(hip(L, 0.66, Box(200, 150, 1000, 900))),
+        ("LOOK NOW. LEFT hip: FRACTURE POSSIBLE.",),
+    ),
+    "side-unknown": Case(
+        _hips(hip(Side.UNKNOWN, 0.97, Box(200, 150, 1000, 900))),
+        ("LOOK NOW. Hip, SIDE NOT KNOWN: FRACTURE LIKELY.",),
+    ),
     "child": Case(
         _abstained(AbstentionReason.CHILD),
-        ("No hip was assessed.", "NOT ASSESSED - patient younger than the model is made for."),
+        (
+            (
+                "Look in the usual order. NOT ASSESSED: patient younger than the model is made "
+                "for. Read it without the AI."
+            ),
+        ),
+        measured=False,
+    ),
+    "not-frontal": Case(
+        _abstained(AbstentionReason.NOT_FRONTAL),
+        ("NOT ASSESSED: not a frontal view of the pelvis or hip. Read it without the AI.",),
+        measured=False,
+    ),
+    "no-hip": Case(
+        _abstained(AbstentionReason.HIP_NOT_FOUND),
+        ("LOOK NOW. NOT JUDGED: no complete hip found. Read it without the AI.",),
         measured=False,
     ),
     "unusable": Case(
         _abstained(AbstentionReason.UNREADABLE),
-        ("NOT ASSESSED - image quality too poor.",),
+        ("Look soon. NOT ASSESSED: image quality too poor.",),
         measured=False,
     ),
     "failed": Case(
         lambda name: request(source(name, "The pixel data cannot be decoded.")),
-        ("NOT ASSESSED - technical failure (The pixel data cannot be decoded).",),
+        (
+            "Look soon. NOT ASSESSED: technical failure. Read it without the AI.",
+            "technical failure (The pixel data cannot be decoded).",
+        ),
         measured=False,
     ),
-    "flipped": Case(_flipped, ("Suspected fracture RIGHT; no fracture detected LEFT.",)),
-    "monochrome1": Case(_monochrome1, ("Suspected fracture LEFT",)),
+    "flipped": Case(_flipped, ("RIGHT hip: FRACTURE LIKELY. LEFT hip: no fracture seen",)),
+    "monochrome1": Case(_monochrome1, ("LOOK NOW. LEFT hip: FRACTURE LIKELY.",)),
+    "lateral-too": Case(
+        _lateral_too, ("RIGHT and LEFT hip: no fracture seen, not excluded. 1 of 2 images not",)
+    ),
     "several-images": Case(
         _several,
         (
-            "Suspected fracture RIGHT; no fracture detected LEFT.",
-            "RIGHT hip (image 1): SUSPECTED FRACTURE",
-            "RIGHT hip (image 2): POSSIBLE FRACTURE",
+            (
+                "LOOK NOW. RIGHT hip: FRACTURE LIKELY. LEFT hip: no fracture seen, not excluded. "
+                "2 of 4 images not assessed."
+            ),
+            "RIGHT hip (image 1): FRACTURE LIKELY",
+            "RIGHT hip (image 2): FRACTURE POSSIBLE",
             "Image 3 (series 1, image 3): NOT ASSESSED - not a frontal view",
             "Image 4 (series 1, image 4): NOT ASSESSED - technical failure",
         ),
     ),
     "second-version": Case(
-        _second, ("Version 2: replaces the report sent before.", "RIGHT hip (image 2): SUSPECTED")
+        _second, ("Version 2: replaces the report sent before.", "RIGHT hip (image 2): FRACTURE L")
     ),
     "several-tasks": Case(
         _several_tasks,
-        ("RIGHT hip: no fracture detected", "RIGHT hip: POSSIBLE LOW BONE DENSITY, doubtful"),
+        (
+            (
+                "LOOK NOW. LEFT hip: FRACTURE LIKELY. "
+                "RIGHT hip: LOW BONE DENSITY POSSIBLE; no fracture seen, not excluded."
+            ),
+        ),
+    ),
+    "healthy-label": Case(
+        _two_classes,
+        (
+            "LOOK NOW. RIGHT hip: FRACTURE LIKELY. LEFT hip: no fracture seen, not excluded.",
+            "RIGHT hip: FRACTURE LIKELY. Expert review advised.",
+        ),
     ),
     "dxa": Case(
         _scan,
         (
-            "Suspected high fracture risk LEFT.",
-            "LEFT hip: HIGH FRACTURE RISK, definite from 85 %",
-            "(AI probability: low 2 %, moderate 10 %, high 88 %).",
+            "Look soon. LEFT hip: HIGH FRACTURE RISK LIKELY.",
             "No fracture was looked for, and no bone density was measured.",
         ),
     ),
-    "long-names": Case(_long_names, ("Suspected fracture RIGHT; possible fracture LEFT.",)),
+    "long-names": Case(
+        _long_names, ("LOOK NOW. RIGHT hip: FRACTURE LIKELY. LEFT hip: FRACTURE POSSIBLE.",)
+    ),
 }
 
 

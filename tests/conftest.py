@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+import hypothesis
 import pytest
 
 from hipnode.settings import Settings
-from tests.archive import Orthanc
-from tests.bucket import Bucket
-from tests.crew import Crew
-from tests.node import destination
-from tests.peers import Process, require, start_on_free_ports
-from tests.postgres import Postgres
+from tests.examples import FEW, PROFILE
+
+if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` needs none of them
+    from tests.archive import Orthanc
+    from tests.bucket import Bucket
+    from tests.crew import Crew
+    from tests.peers import Process
+    from tests.postgres import Postgres
+
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"))
+hypothesis.settings.register_profile("fast", max_examples=FEW, deadline=None)
+hypothesis.settings.load_profile(PROFILE)
+
+# Tests that wait for servers go first: the short ones then fill what is idle at the end.
+FOLDERS: Final = ("soak", "browser", "protocol", "db", "unit", "property", "fuzz", "docs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests, and keep those together that share something of their module's."""
+    items.sort(key=_place)
+    for item in items:
+        if _shares_with_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave slow modules unread where only the fast ones run: they import PyTorch."""
+    if PROFILE != "fast" or collection_path.suffix != ".py":
+        return None
+    marked = re.search(
+        r"^pytestmark = .*\bslow\b", collection_path.read_text("utf-8"), re.MULTILINE
+    )
+    return True if marked else None
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    known = FOLDERS.index(folder) if folder in FOLDERS else FOLDERS.index("db")
+    return known, next(item.iter_markers("slow"), None) is None
+
+
+def _shares_with_its_module(item: pytest.Item) -> bool:
+    if next(item.iter_markers("xdist_group"), None):
+        return False
+    used = getattr(item, "_fixtureinfo", None)
+    fixtures = used.name2fixturedefs.values() if used else ()
+    return any(fixture[-1].scope == "module" for fixture in fixtures)
 
 
 @pytest.fixture(scope="session")
 def _orthanc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    from tests.archive import Orthanc
+
     server = Orthanc(tmp_path_factory.mktemp("orthanc"))
     server.start()
     yield server
@@ -36,6 +82,8 @@ def orthanc(_orthanc_server: Orthanc) -> Orthanc:
 @pytest.fixture
 def new_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     """A function that starts a further Orthanc, with settings of its own as keywords."""
+    from tests.archive import Orthanc
+
     servers: list[Orthanc] = []
 
     def start(**options: Any) -> Orthanc:
@@ -50,6 +98,8 @@ def new_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
 
 @pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[Postgres]:
+    from tests.postgres import Postgres
+
     server = Postgres()
     try:
         server.start()
@@ -111,6 +161,9 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
 
     Further keywords are options of the destination, which is asked for commitment by default.
     """
+    from tests.crew import Crew
+    from tests.node import destination
+
     made: list[Crew] = []
 
     def make(
@@ -142,6 +195,8 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
 @pytest.fixture
 def bucket(tmp_path: Path) -> Iterator[Bucket]:
     """An empty S3-compatible bucket."""
+    from tests.bucket import Bucket
+
     made = Bucket(tmp_path)
     yield made
     made.stop()
@@ -165,6 +220,8 @@ class StoreSCP:
 @pytest.fixture
 def storescp(tmp_path: Path) -> Iterator[Callable[..., StoreSCP]]:
     """A function that starts dcmtk's ``storescp``; its options are given as arguments."""
+    from tests.peers import Process, require, start_on_free_ports
+
     program = require("storescp", "dcmtk")
     started: list[StoreSCP] = []
 

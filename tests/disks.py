@@ -85,7 +85,7 @@ def on_a_small_disk(test: Callable[P, None]) -> Callable[P, None]:
         unshare = [require("unshare", "util-linux"), *_NAMESPACE]
         if run([*unshare, "true"], check=False).returncode:
             missing("neither mounts nor user namespaces are allowed here")
-        name = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+        name = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0].partition("@")[0]  # its group
         command = [*unshare, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
         run(command, env={_INSIDE: "1"}, cwd=ROOT, timeout_s=600)
 

@@ -16,6 +16,10 @@ def evaluate(
     external: Annotated[
         Path | None, typer.Option(help="The manifest of another hospital, all of its rows.")
     ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(help="Of which views hips are judged: frontal (default), one_hip, lateral."),
+    ] = None,
     maps: Annotated[int, typer.Option(help="So many examples of what the network looked at.")] = 0,
 ) -> None:
     """Run a bundle over a manifest with the worker's own code, and write tables and plots."""
@@ -36,6 +40,7 @@ def evaluate(
             out,
             split=split,
             external=external,
+            views=view or ("frontal",),
             maps=maps,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -46,6 +47,7 @@ def read(
 
     effective = settings.load(config)
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
+    warnings.simplefilter("ignore")  # the library's quote what a header says
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
     with nullcontext() if out is None else TemporaryDirectory(prefix="hipnode-") as views:
@@ -64,8 +66,12 @@ def read(
             if as_json:
                 typer.echo(json.dumps(document(path, reading)))
             rows.extend(table_rows(path.name, reading))
-            if out is not None:
-                _write(effective, spec, path, reading, out)
+            try:
+                if out is not None:
+                    _write(effective, spec, path, reading, out)
+            except HipnodeError as error:
+                failures += 1
+                typer.echo(f"{path}: no report: {error}", err=True)
     if not as_json:
         print_table(rows)
     if failures:

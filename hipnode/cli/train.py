@@ -32,6 +32,15 @@ def train(
     folds: Annotated[
         int, typer.Option(help="Cross-validate: so many models, one held-out test split.")
     ] = 0,
+    leave_out: Annotated[
+        int,
+        typer.Option(help="Judge patients of --of by networks that had not seen them: so many."),
+    ] = 0,
+    of: Annotated[str, typer.Option(help="The domain of whom --leave-out is.")] = "real",
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", help="Learn from the test split too, once it is judged."),
+    ] = False,
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "0.1.0",
 ) -> None:
     """Train a network and write its bundle: checkpoints and curves lie in OUT.run."""
@@ -39,8 +48,11 @@ def train(
 
     from hipnode.training.recipe.recipe import Pretraining, read_recipe
     from hipnode.training.runs.crossval import cross_validate
+    from hipnode.training.runs.leaveout import everything as everything_of
+    from hipnode.training.runs.leaveout import leave_out as leaving_out
     from hipnode.training.runs.pretrain import pretrain
     from hipnode.training.runs.train import train as run
+    from hipnode.training.samples.manifest import read_manifest
 
     changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
     chosen = read_recipe(recipe, changes)
@@ -48,6 +60,11 @@ def train(
         telling = _telling(progress, chosen.plan.epochs)
         if isinstance(chosen, Pretraining):
             said = str(pretrain(chosen, data, out, device=device, resume=resume, telling=telling))
+        elif leave_out:
+            said = leaving_out(
+                chosen, data, out, folds=leave_out, domain=of, device=device,
+                weights=weights, telling=telling,
+            )  # fmt: skip
         elif folds:
             said = cross_validate(
                 chosen, data, out, folds=folds, device=device, resume=resume,
@@ -63,6 +80,7 @@ def train(
                 weights=weights,
                 version=version,
                 telling=telling,
+                rows=everything_of(read_manifest(data)) if everything else (),
             )
             said = f"{out}\nsha256 = {model.spec.digest}"
     typer.echo(said)

@@ -3,6 +3,19 @@
 The listener's door, the rules, the audit log and the reporter read the same values here.
 """
 
-from hipnode.dicom.header import is_dicom, items_of, open_dicom, read_header, value_of
+from hipnode.dicom.header import header_at_the_door, is_dicom, known_of, open_dicom, read_header
+from hipnode.dicom.rejection import referenced_in, rejection_of
+from hipnode.dicom.values import Reader, items_of, value_of
 
-__all__ = ["is_dicom", "items_of", "open_dicom", "read_header", "value_of"]
+__all__ = [
+    "Reader",
+    "header_at_the_door",
+    "is_dicom",
+    "items_of",
+    "known_of",
+    "open_dicom",
+    "read_header",
+    "referenced_in",
+    "rejection_of",
+    "value_of",
+]

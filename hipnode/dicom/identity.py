@@ -1,17 +1,17 @@
-"""The identity of a study: mended where that invents nothing, refused where it would.
+"""The identity of a study: carried unchanged, or left out with a note; never edited.
 
 Hospitals send data sets that no library takes as they are. What a report needs is copied, as
 Unicode, under rules that only ever leave out or rewrite in the same meaning:
 
 - a required attribute that may be empty (type 2) is present and empty;
+- what identifies something and cannot be carried as it is (more than one value, there twice, a
+  control character, characters that cannot be decoded, longer than its VR allows) is left out;
 - a sex, date, time or orientation that DICOM does not know is rewritten if its meaning is
   certain (``MALE``, ``2026-03-01``), else left out;
-- text without a declared character set is read as UTF-8 if it is that, else as the site's setting
-  says, else left out; a misspelt character set is read as what it plainly means;
-- a value longer than its VR allows is left out where it identifies something, cut where it only
-  describes.
+- what only describes is cut where it is too long.
 
-Refused: no usable Study, Series or SOP Instance UID; a patient ID that cannot be carried.
+The listener's door reads by the same rules (`hipnode.dicom.header.read_header`) and takes in
+nothing that is refused here: no usable UID, a patient ID that cannot be carried.
 
 References
 ----------
@@ -22,20 +22,28 @@ Orientation), C.12.1.1.2 (Specific Character Set); PS3.5 6.2 (VR), 7.4.3 (type 2
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
 
-from pydicom.charset import convert_encodings, default_encoding, python_encoding
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from hipnode.dicom import items_of, value_of
-from hipnode.errors import ReportRefused
+from hipnode.dicom import uids
+from hipnode.dicom.values import (
+    CONTROL,
+    MAX_CHARS,
+    SEVERAL,
+    TWICE,
+    Reader,
+    Value,
+    items_of,
+    value_of,
+    vr_of,
+)
+from hipnode.errors import HeaderUnusable, ReportRefused
 
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _TYPE_2: Final = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "ReferringPhysicianName", "StudyID", "AccessionNumber",
@@ -77,13 +85,8 @@ COPIED: Final = frozenset({*_IDENTIFYING, *_DESCRIBING, *_SEQUENCES, "StudyInsta
 
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
-MAX_CHARS: Final = {"LO": 64, "SH": 16, "PN": 64, "CS": 16, "AS": 4, "IS": 12, "DS": 16}
-"""PS3.5 6.2: the most characters of a value (of a PN: of each component group), by VR."""
-
-_NUMBER: Final = {
-    "IS": re.compile(r"[+-]?\d+"),
-    "DS": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
-}
+_MULTIPLE: Final = frozenset({"PatientOrientation", "SoftwareVersions"})
+_CUT: Final = frozenset({"LO", "LT", "ST"})
 _SEX: Final = {"M": "M", "F": "F", "O": "O", "MALE": "M", "FEMALE": "F", "OTHER": "O"}
 
 
@@ -103,9 +106,11 @@ class Mender:
     def __init__(self, source: Dataset, assumed: str = "") -> None:
         self.source = source
         self.notes: list[str] = []
-        self.declared: tuple[str, ...] = ()
+        self._reader = Reader(source, assumed)
+        self.declared = self._reader.charset.declared
+        if note := self._reader.charset.note:
+            self._note("SpecificCharacterSet", note)
         with disable_value_validation():  # its warnings would quote the patient's data
-            self._decode = self._decoder(assumed)
             self.mended = self._mend()
 
     def _mend(self) -> Dataset:
@@ -114,7 +119,7 @@ class Mender:
         for keyword in _UIDS:
             setattr(out, keyword, self._uid(keyword))
         for keyword in (*_IDENTIFYING, *_DESCRIBING):
-            value = self._value(self.source, keyword)
+            value = self._value(self._reader, keyword)
             if value not in (None, "", []):
                 setattr(out, keyword, value)
         for keyword in ("StudyDate", "PatientBirthDate"):
@@ -132,9 +137,12 @@ class Mender:
         return out
 
     def _uid(self, keyword: str) -> str:
-        uid = str(value_of(self.source, keyword) or "").strip("\0 ")
-        if not _UID.fullmatch(uid) or len(uid) > 64:
-            raise ReportRefused(f"{keyword} is missing or not a UID, and none can be made up")
+        try:
+            uid = uids.required(self._reader, keyword)
+        except HeaderUnusable as error:
+            raise ReportRefused(str(error)) from error
+        if not uids.is_right(uid):
+            self._note(keyword, "carried as it is: not a UID by the letter of PS3.5 9.1")
         return uid
 
     def _sequences(self, source: Dataset, out: Dataset, above: tuple[str, ...]) -> None:
@@ -143,9 +151,9 @@ class Mender:
         for keyword in (k for k in known if k in _SEQUENCES):
             items = []
             for item in items_of(source, keyword):
-                copy = Dataset()
+                copy, reader = Dataset(), Reader(item, within=self._reader.charset)
                 for name in (n for n in _SEQUENCES[keyword] if n not in _SEQUENCES):
-                    value = self._value(item, name)
+                    value = self._value(reader, name)
                     if value not in (None, ""):
                         setattr(copy, name, value)
                 self._sequences(item, copy, (*above, keyword))
@@ -156,54 +164,35 @@ class Mender:
 
     # --- values ---
 
-    def _value(self, dataset: Dataset, keyword: str) -> Any:
+    def _value(self, reader: Reader, keyword: str) -> Any:
         """Return a value as text within the bounds of its VR, or None to leave it out."""
-        value = value_of(dataset, keyword)
-        if value is None:
+        if keyword in _MULTIPLE:
+            return list(reader.many(keyword))
+        if vr_of(keyword) == "US":
+            return value_of(self.source, keyword)
+        value = self._usable(reader.one(keyword), reader, keyword)
+        if value.fault:
+            if keyword == "PatientID" and reader is self._reader:
+                raise ReportRefused(f"PatientID {value.fault}")
+            self._note(keyword, f"left out: it {value.fault}")
             return None
-        if isinstance(value, MultiValue):
-            if keyword in ("PatientOrientation", "SoftwareVersions"):
-                return [self._clean(keyword, str(v)) or "" for v in value]
-            value = value[0] if value else ""
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return value if keyword in ("Rows", "Columns") else str(value)
-        return self._clean(keyword, str(value))
+        if vr_of(keyword) == "CS" and value.text != value.text.upper():
+            self._note(keyword, "rewritten in the same meaning")
+            return value.text.upper()
+        return value.text
 
-    def _clean(self, keyword: str, text: str) -> str | None:
-        decoded = self._decode(text)
-        if decoded is None:
-            if keyword == "PatientID":
-                raise ReportRefused(
-                    "PatientID has characters of an undeclared character set; set "
-                    "node.assumed_character_set if the site knows which"
-                )
-            self._note(keyword, "left out: its character set is not declared")
-            return None
-        vr = self.mended_vr(keyword)
-        text = "".join(c for c in decoded if c.isprintable()).strip(" ")
-        if vr != "PN" and "\\" in text:
-            text = text.replace("\\", "/")
-        if vr in _NUMBER and text and not _NUMBER[vr].fullmatch(text):
-            self._note(keyword, "left out: not a number")
-            return None
-        limit = MAX_CHARS.get(vr, 64)
-        longest = max(map(len, text.split("="))) if vr == "PN" else len(text)
-        if longest <= limit:
-            return text
-        if keyword == "PatientID":
-            raise ReportRefused(f"PatientID has {len(text)} characters; DICOM allows {limit}")
-        if keyword in _IDENTIFYING or vr in ("CS", "AS", "IS", "DS", "SH"):
-            self._note(keyword, f"left out: longer than {limit} characters")
-            return None
-        self._note(keyword, f"cut to {limit} characters")
-        return text[:limit]
-
-    @staticmethod
-    def mended_vr(keyword: str) -> str:
-        """Return the VR of a keyword in the data dictionary (PS3.6)."""
-        from_dictionary = Dataset()
-        setattr(from_dictionary, keyword, None)
-        return str(from_dictionary[keyword].VR)
+    def _usable(self, value: Value, reader: Reader, keyword: str) -> Value:
+        """Return a value that only describes without what it cannot be carried with."""
+        if not value.fault or keyword in _IDENTIFYING or vr_of(keyword) not in _CUT:
+            return value
+        text, limit = reader.text(keyword), MAX_CHARS["LO"]
+        if value.fault == CONTROL:
+            self._note(keyword, "carried without its control characters")
+        elif value.fault in (TWICE, SEVERAL) or len(text) <= limit:
+            return value
+        if len(text) > limit:
+            self._note(keyword, f"cut to {limit} characters")
+        return Value(text[:limit])
 
     def _rewrite(self, out: Dataset, keyword: str, rule: Callable[[str], str | None]) -> None:
         text = str(out.get(keyword) or "").strip()
@@ -231,47 +220,6 @@ class Mender:
         note = f"{keyword} {what}"
         if note not in self.notes:
             self.notes.append(note)
-
-    # --- characters ---
-
-    def _decoder(self, assumed: str) -> Callable[[str], str | None]:
-        """Return how text that pydicom has read becomes the text that was meant.
-
-        pydicom knows the defined terms, their usual misspellings and Python's own names, and reads
-        everything else as Latin-1, one character a byte; so the bytes are known again.
-        """
-        declared = value_of(self.source, "SpecificCharacterSet") or ""
-        terms = [
-            str(t).strip() for t in (declared if isinstance(declared, MultiValue) else [declared])
-        ]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            used = convert_encodings(terms)
-        if used != [default_encoding]:
-            if all(term in python_encoding for term in terms):
-                self.declared = tuple(terms)
-            else:
-                self._note(
-                    "SpecificCharacterSet", "is not a defined term, but its meaning is clear"
-                )
-            return lambda text: None if "\ufffd" in text else text
-        candidates = ["ascii", "utf-8"]
-        if assumed:
-            candidates.append(python_encoding.get(assumed, "ascii"))
-
-        def decode(text: str) -> str | None:
-            try:
-                data = text.encode("latin-1")
-            except UnicodeEncodeError:
-                return text  # set in memory as Unicode: nothing was lost
-            for encoding in candidates:
-                try:
-                    return data.decode(encoding)
-                except UnicodeDecodeError:
-                    continue
-            return None
-
-        return decode
 
 
 def mend_identity(dataset: Dataset, assumed_character_set: str = "") -> Dataset:

@@ -22,18 +22,21 @@ from hipnode.domain.findings import (
     Verdict,
     View,
 )
-from hipnode.domain.images import Box, Header, Instance, Radiograph, Side
+from hipnode.domain.images import Box, Header, Instance, Radiograph, Rejection, Side
 from hipnode.domain.work import (
+    REPORTED,
     TRANSITIONS,
     CommitmentState,
     Job,
     JobKind,
     JobState,
+    Language,
     Result,
     ResultKind,
 )
 
 __all__ = [
+    "REPORTED",
     "TRANSITIONS",
     "Abstention",
     "AbstentionReason",
@@ -52,11 +55,13 @@ __all__ = [
     "Job",
     "JobKind",
     "JobState",
+    "Language",
     "ModelRef",
     "OperatingPoint",
     "Outcome",
     "Radiograph",
     "Reading",
+    "Rejection",
     "Result",
     "ResultKind",
     "Saliency",

@@ -18,6 +18,7 @@ class AuditEvent(StrEnum):
     INSTANCE_CHANGED = "instance_changed"  # known UID, other content: kept and flagged
     INSTANCE_DISCARDED = "instance_discarded"  # by rule
     INSTANCE_REFUSED = "instance_refused"
+    IMAGES_REJECTED = "images_rejected"  # by a rejection note, or as moved to another study
     JOB_QUEUED = "job_queued"
     JOB_CLAIMED = "job_claimed"
     JOB_HANDED_BACK = "job_handed_back"
@@ -30,6 +31,8 @@ class AuditEvent(StrEnum):
     IMAGE_ABSTAINED = "image_abstained"
     REPORT_MADE = "report_made"
     REPORT_SKIPPED = "report_skipped"  # by the settings' rule; never silently
+    REPORT_WITHDRAWN = "report_withdrawn"  # what it was made from was rejected
+    IDENTITIES_DIFFER = "identities_differ"  # a study holds images of several patients
     OBJECT_DELIVERED = "object_delivered"
     OBJECT_COMMITTED = "object_committed"
     COMMITMENT_ASKED = "commitment_asked"

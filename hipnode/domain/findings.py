@@ -62,11 +62,16 @@ class Caveat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HipROI:
-    """Where one hip is. ``score`` in [0, 1] is the localiser's own, no probability of disease."""
+    """Where one hip is. ``score`` in [0, 1] is the localiser's own, no probability of disease.
+
+    ``looks_like`` is whose hip it looks like in the canonical picture, by where it lies there; None
+    where that is its ``side``.
+    """
 
     side: Side
     box: Box
     score: float
+    looks_like: Side | None = None
 
 
 class Task(StrEnum):
@@ -149,6 +154,7 @@ class AbstentionReason(StrEnum):
     IMPLANT = "implant"
     UNREADABLE = "unreadable"
     TOO_SMALL = "too_small"
+    PIXEL_SHAPE = "pixel_shape"
     HIP_NOT_FOUND = "hip_not_found"
     SIDE_UNKNOWN = "side_unknown"
     NOT_ADULT = "not_adult"
@@ -172,6 +178,7 @@ _SOON: Final = frozenset(
     {
         AbstentionReason.UNREADABLE,
         AbstentionReason.TOO_SMALL,
+        AbstentionReason.PIXEL_SHAPE,
         AbstentionReason.SIDE_UNKNOWN,
         AbstentionReason.IMPLANT,
     }

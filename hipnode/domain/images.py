@@ -61,6 +61,7 @@ class Header:
     image_type: tuple[str, ...] = ()
     device_serial: str = ""
     device_uid: str = ""
+    notes: tuple[str, ...] = ()  # what could not be carried unchanged, by keyword; never a value
 
     def facts(self, calling_ae: str) -> dict[str, str]:
         """Return what the settings' rules can match on."""
@@ -75,6 +76,14 @@ class Header:
             "sop_class_uid": self.sop_class_uid,
             "presentation_intent": self.presentation_intent,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a rejection note (IHE IOCM) takes back, and its title's Code Value."""
+
+    code: str
+    images: tuple[tuple[str, str], ...]  # Study Instance UID, SOP Instance UID
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +103,19 @@ class Radiograph:
     """A decoded image: MONOCHROME1, Modality LUT and VOI are resolved here and nowhere else.
 
     ``pixels`` is (rows, columns) float32 in [0, 1], bright bone. ``spacing_mm`` is (row, column)
-    in the patient's plane where known, else at the detector, else None.
+    in the patient's plane where known, else at the detector, else None. ``aspect`` is the height of
+    a pixel over its width (PS3.3 C.7.6.3.1.7): 1 for square ones, None where the header names
+    shapes that contradict each other. ``shown_turns`` and ``shown_mirrored`` are how a picture's
+    file asks to be shown (EXIF Orientation): so often `numpy.rot90`, then left and right exchanged.
     """
 
     pixels: NDArray[np.float32]
     spacing_mm: tuple[float, float] | None = None
     spacing_calibrated: bool = False
     notes: tuple[str, ...] = ()  # what the decoder had to mend or assume, in plain English
+    aspect: float | None = 1.0
+    shown_turns: int = 0
+    shown_mirrored: bool = False
 
     @property
     def rows(self) -> int:

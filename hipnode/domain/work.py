@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class JobKind(StrEnum):
@@ -74,6 +74,10 @@ class CommitmentState(StrEnum):
     WAIVED = "waived"  # the settings do not ask for it any more
 
 
+Language = Literal["en", "de", "fr"]
+"""The languages in which the node reports (RFC 5646)."""
+
+
 class ResultKind(StrEnum):
     """The kinds of object that a report is made of."""
 
@@ -82,6 +86,11 @@ class ResultKind(StrEnum):
     TEXT = "text"  # Basic Text SR
     GSPS = "gsps"
     PDF = "pdf"
+    NOTE = "note"  # a rejection note: takes back what was sent
+
+
+REPORTED: Final = frozenset(ResultKind) - {ResultKind.NOTE}
+"""What a destination's profile can ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +106,5 @@ class Result:
     sha256: str
     version: int
     destination: str = ""  # made for this one's profile; "" for all
+    series_instance_uid: str = ""  # as its file says; "" where nobody looked
+    patient_id: str | None = None  # likewise

@@ -3,6 +3,7 @@
 numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
+from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
 from hipnode.imaging.decode import MAX_PIXELS, decode, load
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
@@ -19,9 +20,13 @@ from hipnode.imaging.preprocess import (
 __all__ = [
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
+    "Canonical",
     "PreprocessSpec",
+    "as_shown",
+    "by_header",
     "crop",
     "decode",
+    "is_lateral",
     "load",
     "load_picture",
     "pad_to_square",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import Dataset
 
-from hipnode.dicom.header import PARSE_ERRORS, open_dicom, read_header
+from hipnode.dicom.header import open_dicom, read_header
+from hipnode.dicom.values import PARSE_ERRORS
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging.frame import first_frame
 from hipnode.imaging.grey import first, text, to_unit
 
 MAX_PIXELS: Final = 100_000_000
+_SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_SQUARE: Final = 0.01
+"""Pixels whose height and width differ by no more than this share count as square."""
 
 
 def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograph]:
@@ -72,7 +77,8 @@ def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
             f"({type(error).__name__})."
         ) from error
     spacing, calibrated = _spacing(dataset)
-    return Radiograph(pixels, spacing, calibrated, tuple(notes))
+    aspect = _aspect(dataset, notes)
+    return Radiograph(pixels, spacing, calibrated, tuple(notes), aspect)
 
 
 def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, bool]:
@@ -91,9 +97,39 @@ def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, bool]:
     return detector, False
 
 
-def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+def _aspect(dataset: Dataset, notes: list[str]) -> float | None:
+    """Return a pixel's height over its width; None where two spacings contradict each other.
+
+    PS3.3 C.7.6.3.1.7: Pixel Aspect Ratio counts only where no spacing is given.
+    """
+    spacings = {keyword: _positive(dataset, keyword) for keyword in _SPACINGS}
+    said = {keyword: pair[0] / pair[1] for keyword, pair in spacings.items() if pair}
+    ratio = _positive(dataset, "PixelAspectRatio")
+    if not said:
+        aspect = ratio[0] / ratio[1] if ratio else 1.0
+    else:
+        aspect = next(iter(said.values()))
+        if any(not _alike(aspect, other) for other in said.values()):
+            return None
+        if ratio and not _alike(aspect, ratio[0] / ratio[1]):
+            notes.append("The Pixel Aspect Ratio of the image contradicts its pixel spacing.")
+    return 1.0 if _alike(aspect, 1.0) else aspect
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one / other - 1) <= _SQUARE
+
+
+def _positive(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    """Return a pair of numbers above 0, or None where there is none."""
     try:
         row, column = (float(v) for v in dataset.get(keyword) or ())
     except PARSE_ERRORS:
         return None
-    return (row, column) if 0.005 <= row <= 10 and 0.005 <= column <= 10 else None
+    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None
+
+
+def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    """Return a pixel spacing, (row, column) in mm, where it is a likely one."""
+    pair = _positive(dataset, keyword)
+    return pair if pair and all(0.005 <= value <= 10 for value in pair) else None

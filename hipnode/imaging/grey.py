@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut
 
-from hipnode.dicom.header import PARSE_ERRORS, value_of
+from hipnode.dicom.values import PARSE_ERRORS, value_of
 from hipnode.errors import PixelsUnreadable
 
 Array = NDArray[Any]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hipnode.domain import Box
+from hipnode.domain import Box, Side
 
 _SAMPLE_PX: Final = 65_536
 """Percentiles are taken from about this many pixels on a regular grid: exact enough, and quick."""
@@ -53,6 +53,14 @@ class PreprocessSpec:
             raise ValueError("the clip percentiles are not in order")
         if not 8 <= self.size_px <= 4096:
             raise ValueError("size_px must be from 8 to 4096")
+
+    def mirrors(self, side: Side) -> bool:
+        """Tell whether a hip of the canonical picture is mirrored before the network sees it.
+
+        There the left hip is the one on the viewer's right (see `imaging.canonical`); in an image
+        as stored, a side tells nothing of how the hip looks.
+        """
+        return self.flip_left_to_right and side is Side.LEFT
 
 
 def resample(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -43,10 +43,10 @@ def project(points: Array, triangles: Ints, grid: Grid, *, times: int = 2) -> Im
     high = np.floor(corners[:, :, :2].max(1)).astype(np.int64)
     span = (high - low + 1).max(1)
     inside = (high >= 0).all(1) & (low[:, 0] < fine.shape[1]) & (low[:, 1] < fine.shape[0])
-    edges = [1, 3, 5, 8, 12, 20, 40, 80, 160, 1000]
+    edges = [4, 12, 40, 1000]
     for below, size in zip([0, *edges[:-1]], edges, strict=True):
         chosen = np.nonzero(inside & (span > below) & (span <= size))[0]
-        for part in np.array_split(chosen, max(1, len(chosen) * size * size // 2_000_000 + 1)):
+        for part in np.array_split(chosen, max(1, len(chosen) * size // 1_000_000 + 1)):
             if len(part):
                 _add(fine, corners[part], low[part], size)
     coarse = fine.reshape(grid.rows, times, grid.columns, times).mean((1, 3))
@@ -59,21 +59,26 @@ def _add(image: Array, corners: Array, low: Ints, size: int) -> None:
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     keep = np.abs(area) > 1e-12
     a, b, c, area, low = a[keep], b[keep], c[keep], area[keep], low[keep]
-    offset = np.arange(size)
-    x = low[:, 0, None, None] + offset[None, None, :]
-    y = low[:, 1, None, None] + offset[None, :, None]
-
-    def weight(p: Array, q: Array) -> Array:
-        px, py, qx, qy = (w[:, None, None] for w in (p[:, 0], p[:, 1], q[:, 0], q[:, 1]))
-        return np.asarray(((qx - px) * (y - py) - (qy - py) * (x - px)) / area[:, None, None])
-
-    wa, wb, wc = weight(b, c), weight(c, a), weight(a, b)
-    covered = (wa >= 0) & (wb >= 0) & (wc >= 0)
-    covered &= (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
-    depth = wa * a[:, 2, None, None] + wb * b[:, 2, None, None] + wc * c[:, 2, None, None]
-    depth *= np.sign(area)[:, None, None]
-    x, y = np.broadcast_arrays(x, y)
-    flat = np.bincount(
-        (y[covered] * image.shape[1] + x[covered]), depth[covered], minlength=image.size
-    )
-    image += flat.reshape(image.shape)
+    row = low[:, 1, None] + np.arange(size)  # (n, size)
+    first, last = np.full(row.shape, -np.inf), np.full(row.shape, np.inf)
+    depth, slope = np.zeros(row.shape), np.zeros(len(low))  # at column 0, and by column
+    for p, q, corner in ((b, c, a), (c, a, b), (a, b, c)):  # each corner's weight: down + across
+        dx, dy = ((q[:, i] - p[:, i]) / area for i in (0, 1))
+        down = dx[:, None] * (row - p[:, 1, None]) + (dy * p[:, 0])[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = down / dy[:, None]  # where the weight is 0
+        first = np.where(dy[:, None] < 0, np.maximum(first, ends), first)
+        last = np.where(dy[:, None] > 0, np.minimum(last, ends), last)
+        last = np.where((dy[:, None] == 0) & (down < 0), -np.inf, last)
+        depth += down * corner[:, 2, None]
+        slope -= dy * corner[:, 2]
+    from_x = np.maximum(np.ceil(first), 0)
+    to_x = np.minimum(np.floor(last), image.shape[1] - 1)
+    n, r = np.nonzero((to_x >= from_x) & (row >= 0) & (row < image.shape[0]))
+    start = from_x[n, r].astype(np.int64)
+    run = to_x[n, r].astype(np.int64) - start + 1
+    column = np.arange(run.sum()) + np.repeat(start - np.cumsum(run) + run, run)
+    sign = np.sign(area[n])
+    signed = np.repeat(depth[n, r] * sign, run) + np.repeat(slope[n] * sign, run) * column
+    at = np.repeat(row[n, r] * image.shape[1], run) + column
+    image += np.bincount(at, signed, minlength=image.size).reshape(image.shape)

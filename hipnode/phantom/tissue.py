@@ -12,6 +12,8 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.meshes import Grid, Image
 from hipnode.phantom.people import Person
 
+_REACH_MM = 60.0
+"""Beyond this a vertebra, however tilted, adds nothing that a pixel could show."""
 SPINE_GRID = Grid(-60.0, -500.0, 0.5, 890, 240)
 
 
@@ -92,14 +94,16 @@ def spine(top: tuple[float, float], dense: float, rng: np.random.Generator) -> I
     at = np.array([0.0, top[1] + rng.uniform(2, 12)])
     for level in range(12):
         tilt = bend * level + rng.normal(0, 1)
-        out += _vertebra(x, y, at, tilt, dense, level, rng)
+        weave = affine.crop(affine.texture("trabecular"), out.shape, rng)
+        near = slice(*np.searchsorted(y[:, 0], (at[1] - _REACH_MM, at[1] + _REACH_MM)))
+        out[near] += _vertebra(x, y[near], at, tilt, dense, level, weave[near])
         step = affine.turn(tilt)[:2, :2] @ np.array([0.0, -1.0])
         at = at + step * rng.uniform(34, 38)
     return out
 
 
 def _vertebra(
-    x: Image, y: Image, at: Array, tilt: float, dense: float, level: int, rng: np.random.Generator
+    x: Image, y: Image, at: Array, tilt: float, dense: float, level: int, weave: Image
 ) -> Image:
     c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
     u, v = (x - at[0]) * c + (y - at[1]) * s, -(x - at[0]) * s + (y - at[1]) * c
@@ -108,7 +112,6 @@ def _vertebra(
     inside = 1 / (1 + np.exp(np.clip((np.abs(u) - half) / 0.7, -30, 30)))
     inside = inside / (1 + np.exp(np.clip((np.abs(v) - high) / 0.6, -30, 30)))
     depth = 30 * np.sqrt(np.maximum(1 - (u / 28) ** 2, 0))
-    weave = affine.crop(affine.texture("trabecular"), (x + y).shape, rng)
     bone = inside * depth * 0.24 * dense * (1 + 0.15 * weave)
     tall = 1.2 + 0.06 * np.sqrt(np.maximum(0, 24**2 - u * u))
     for edge in (-high, high):  # end plates, seen a little from above or below

@@ -1,6 +1,6 @@
 """Reading one radiograph: values in, values out. No database, socket, clock, settings or log."""
 
-from hipnode.reading.chain import read, turn_box_back
+from hipnode.reading.chain import read
 from hipnode.reading.classify import findings, preprocessing, run
 from hipnode.reading.gates import ReadPolicy, view_of
 from hipnode.reading.localise import Candidate, candidates, hips
@@ -14,6 +14,5 @@ __all__ = [
     "preprocessing",
     "read",
     "run",
-    "turn_box_back",
     "view_of",
 ]

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hipnode.domain import (
     Abstention,
     AbstentionReason,
@@ -17,12 +14,11 @@ from hipnode.domain import (
     HipROI,
     Radiograph,
     Reading,
-    Saliency,
     Side,
     View,
 )
 from hipnode.nets import ModelSet, Role
-from hipnode.reading import classify, clinical, localise
+from hipnode.reading import classify, clinical, localise, sides
 from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess
 from hipnode.reading.gates import (
     ReadPolicy,
@@ -33,7 +29,6 @@ from hipnode.reading.gates import (
     worth_a_look,
 )
 
-TURNED = "The image is stored turned by {degrees} degrees; it was assessed upright."
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
@@ -78,34 +73,32 @@ def read(
         return _read_scan(header, radiograph, models, policy, draft)
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
-    sight = view_of(radiograph.pixels, models.gate)
+    told = sides.as_header_says(header, radiograph)
+    sight = view_of(told.picture(radiograph.pixels), models.gate)
+    facing = sides.facing(header, radiograph, sight.turns)
     if said_lateral(header):
         sight = replace(sight, view=View.OTHER)
     draft.view = sight.view
     draft.lap("gate")
-    pixels = np.ascontiguousarray(np.rot90(radiograph.pixels, sight.turns))
-    found = localise.candidates(pixels, models.localiser)
+    upright = facing.canonical.radiograph(radiograph)
+    found = localise.candidates(upright.pixels, models.localiser)
     draft.lap("localise")
     if sight.view is View.OTHER and not worth_a_look(sight, found):
         return draft.abstained(_not_frontal(sight.p_frontal, header))
-    hips_found = localise.hips(found, header, pixels.shape, sight.turns, sight.view)
+    hips_found = localise.hips(found, header, upright.pixels.shape, facing, sight.view)
     if hips_found.abstention:
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing
-    chosen, told = _choose(models, header, CLASSIFIERS)
-    upright = _upright(radiograph, pixels, sight.turns)
+    chosen, used = _choose(models, header, CLASSIFIERS)
     seen = Seen(upright, header, sight.view, hips_found.side)
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
     if sight.view is View.OTHER and all(hip.abstention for hip in hips):
         return draft.abstained(_not_frontal(sight.p_frontal, header))
-    notes = (*hips_found.notes, *told, *left_out)
+    notes = (*hips_found.notes, *used, *left_out, *facing.changes)
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)
-    if sight.turns:
-        notes += (TURNED.format(degrees=sight.turns * 90),)
-        hips = [_turn_back(hip, sight.turns, radiograph.pixels.shape) for hip in hips]
-    return draft.finished(tuple(hips), notes)
+    return draft.finished(tuple(facing.canonical.hip_back(hip) for hip in hips), notes)
 
 
 def _choose(
@@ -148,14 +141,17 @@ def _read_scan(
     """Read a densitometer's scan, which shows one hip from edge to edge (DXA 2023)."""
     if abstention := scan_gate(header, scan, policy, models.models.get(Role.GATE)):
         return draft.abstained(abstention)
-    roi = HipROI(Side(header.laterality), Box(0, 0, scan.columns, scan.rows), 1.0)
+    facing = sides.Facing(sides.as_header_says(header, scan))
+    pixels = facing.canonical.picture(scan.pixels)
+    roi = HipROI(Side(header.laterality), Box(0, 0, pixels.shape[1], pixels.shape[0]), 1.0)
     (chosen,), notes = _choose(models, header, (Role.RISK,))
-    made = classify.findings(chosen.model, scan.pixels, [roi], chosen.covariates, whole=True)
+    made = classify.findings(chosen.model, pixels, [roi], chosen.covariates, whole=True)
     draft.lap("classify")
     (found,) = made
     if isinstance(found, Abstention):
         return draft.abstained(found)
-    return draft.finished((HipReading(roi, (found,)),), notes)
+    hip = facing.canonical.hip_back(HipReading(roi, (found,)))
+    return draft.finished((hip,), notes + facing.changes)
 
 
 class _Draft:
@@ -206,49 +202,3 @@ class _Draft:
             view=self.view,
             missing=self.missing if hips else None,
         )
-
-
-def _upright(stored: Radiograph, pixels: NDArray[np.float32], turns: int) -> Radiograph:
-    spacing_mm = stored.spacing_mm
-    if spacing_mm and turns % 2:
-        spacing_mm = spacing_mm[1], spacing_mm[0]
-    return replace(stored, pixels=pixels, spacing_mm=spacing_mm)
-
-
-def _turn_back(hip: HipReading, turns: int, stored: tuple[int, ...]) -> HipReading:
-    """Express a hip, found in the upright image, in the pixels of the image as stored."""
-    roi = replace(hip.roi, box=turn_box_back(hip.roi.box, turns, (stored[0], stored[1])))
-    turned = tuple(
-        replace(f, saliency=None if f.saliency is None else _turn_map(f.saliency, turns))
-        for f in hip.findings
-    )
-    return HipReading(roi, turned, hip.abstention)
-
-
-def turn_box_back(box: Box, turns: int, stored: tuple[int, int]) -> Box:
-    """Undo ``turns`` quarter turns (`numpy.rot90`) for a box.
-
-    Parameters
-    ----------
-    box
-        In the turned image.
-    turns
-        1, 2 or 3.
-    stored
-        (rows, columns) of the image as stored.
-    """
-    rows, columns = stored
-    match turns % 4:
-        case 1:  # rot90: turned[i, j] = stored[j, columns - 1 - i]
-            return Box(columns - box.y1, box.x0, columns - box.y0, box.x1)
-        case 2:
-            return Box(columns - box.x1, rows - box.y1, columns - box.x0, rows - box.y0)
-        case 3:  # turned[i, j] = stored[rows - 1 - j, i]
-            return Box(box.y0, rows - box.x1, box.y1, rows - box.x0)
-        case _:
-            return box
-
-
-def _turn_map(saliency: Saliency, turns: int) -> Saliency:
-    back = np.rot90(np.array(saliency), -turns)
-    return tuple(tuple(float(v) for v in row) for row in back)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,6 @@ from hipnode.domain import (
     Finding,
     HipROI,
     Saliency,
-    Side,
     Task,
 )
 from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
@@ -29,6 +28,10 @@ TASKS: Final = {
 }
 _MAP_PX: Final = 64
 """Saliency is sampled at this many points across the crop before the box is cut out of it."""
+_CARRIES: Final = 0.25
+"""The part of the crop that, alone, would make a finding likely where a map is 1."""
+_LEAST_SURE, _MOST_SURE = 0.75, 0.99
+"""Between them an operating point may set the scale of a map."""
 
 Array = NDArray[np.float32]
 
@@ -39,7 +42,7 @@ class Scores:
 
     probabilities: Array  # (n, classes), calibrated, rows sum to 1
     p_positive: Array  # (n,)
-    cam: Array | None  # (n, classes, h, w)
+    places: Array | None  # (n, h, w) in [0, 1], what each place of the crop says for the finding
     distance: Array | None = None  # (n,) from what the model was trained on
     usual: NDArray[np.bool_] | None = None  # (n,) whether that is within the model's limit
 
@@ -58,11 +61,6 @@ def preprocessing(spec: BundleSpec) -> PreprocessSpec:
     return PreprocessSpec(**numbers, scaling=scaling)  # type: ignore[arg-type]
 
 
-def mirrored(side: Side, spec: PreprocessSpec) -> bool:
-    """Tell whether this hip is mirrored before the network sees it."""
-    return spec.flip_left_to_right and side is Side.LEFT
-
-
 def run(
     model: LoadedModel,
     pixels: Array,
@@ -76,9 +74,9 @@ def run(
     model
         A classifier: it has the output ``logits`` (n, classes).
     pixels
-        (rows, columns) float32 in [0, 1].
+        (rows, columns) float32 in [0, 1]: the canonical picture (see `imaging.canonical`).
     rois
-        The regions, in the pixels of the image.
+        The regions, in its pixels.
     covariates
         What the model asks for about the patient, in the order of its spec, in plain units.
     """
@@ -87,7 +85,7 @@ def run(
         [
             preprocess(pixels, how)
             if roi is None
-            else preprocess(pixels, how, roi.box, mirror=mirrored(roi.side, how))
+            else preprocess(pixels, how, roi.box, mirror=how.mirrors(roi.looks_like or roi.side))
             for roi in rois
         ]
     )
@@ -108,11 +106,42 @@ def score(model: LoadedModel, batch: Array, covariates: Array | None = None) -> 
     p = exponents / exponents.sum(axis=1, keepdims=True)
     positive = p[:, list(model.spec.positive_indices)].sum(axis=1).clip(0, 1)
     embedding, typical = outputs.get("embedding"), model.typical
-    cam = outputs.get("cam")
+    places = _places(model.spec, outputs)
     if typical is None or embedding is None:
-        return Scores(p.astype(np.float32), positive.astype(np.float32), cam)
+        return Scores(p.astype(np.float32), positive.astype(np.float32), places)
     far = typical.distance(embedding)
-    return Scores(p.astype(np.float32), positive.astype(np.float32), cam, far, far <= typical.limit)
+    return Scores(
+        p.astype(np.float32), positive.astype(np.float32), places, far, far <= typical.limit
+    )
+
+
+def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
+    """Return what each place of the crop says for the finding, (n, h, w) in [0, 1].
+
+    The mean of an activation map is the image's part of the logit, and the rest is the same
+    everywhere: so each place has log odds of its own. 0 is a place that speaks for the finding no
+    more than against it; 1 is one of which a quarter of the crop, alone, would make the finding
+    likely. This scale is the model's own: where nothing speaks for a finding, the map is empty.
+
+    References
+    ----------
+    Zhou 2016, Learning Deep Features for Discriminative Localization, 2 (class activation maps).
+    """
+    cam = outputs.get("cam")
+    if cam is None:
+        return None
+    logits = cam.astype(np.float64)
+    logits += (outputs["logits"] - logits.mean(axis=(2, 3)))[:, :, None, None]
+    logits /= spec.temperature
+    positive = list(spec.positive_indices)
+    negative = [j for j in range(len(spec.labels)) if j not in positive]
+    odds = np.logaddexp.reduce(logits[:, positive], axis=1)
+    if negative:
+        odds -= np.logaddexp.reduce(logits[:, negative], axis=1)
+    sure = min(max(spec.operating_point.present_from, _LEAST_SURE), _MOST_SURE)
+    carries = np.log(sure / (1 - sure)) / _CARRIES
+    places: Array = np.clip(odds / carries, 0, 1).astype(np.float32)
+    return places
 
 
 def findings(
@@ -209,8 +238,6 @@ def finding(
     shares = _shares(spec, scores, i, p)
     made = decision or decide(spec, scores, i, p)
     label = _named(spec, shares, made)
-    positive = spec.positive_indices
-    shown = max(positive, key=lambda j: float(shares[j]))
     how = preprocessing(spec)
     return Finding(
         task=TASKS[spec.role],
@@ -222,24 +249,23 @@ def finding(
         decision=made,
         operating_point=spec.operating_point,
         model=spec.ref,
-        saliency=None if scores.cam is None else _saliency(scores.cam[i, shown], roi, how),
+        saliency=None if scores.places is None else _saliency(scores.places[i], roi, how),
         covariates_used=spec.covariates,
         positive=spec.positive_labels,
         p_alone=None if p_judged is None else round(alone, 6),
     )
 
 
-def _saliency(cam: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
-    """Return the map over the ROI's box, un-mirrored: positive evidence only, its maximum 1.
+def _saliency(places: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
+    """Return the map over the ROI's box, un-mirrored, in the model's own scale from 0 to 1.
 
     Parameters
     ----------
-    cam
-        (h, w) class activation over the square crop that the network saw.
+    places
+        (h, w) in [0, 1] over the square crop that the network saw.
     """
-    evidence = np.maximum(cam, 0)
-    evidence = evidence / max(float(evidence.max()), 1e-9)
-    if mirrored(roi.side, how):
+    evidence = places
+    if how.mirrors(roi.looks_like or roi.side):
         evidence = evidence[:, ::-1]
     fine = resample(np.ascontiguousarray(evidence, dtype=np.float32), (_MAP_PX, _MAP_PX))
     x0, y0, side_px = square_around(roi.box, how.crop_margin)

@@ -9,27 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hipnode.dicom.kinds import Kind, kind_of, may_be_read
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, View
-from hipnode.imaging import preprocess
+from hipnode.imaging import is_lateral, preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing, score
 from hipnode.reading.localise import Candidate
-from hipnode.reading.sides import is_lateral
+from hipnode.reading.sides import as_header_says
 
-RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
-"""Modalities whose images are projection radiographs (PS3.3 C.7.3.1.1.1)."""
-SOP_CLASSES: Final = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image
-        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image, for presentation
-        "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray Image, for processing
-        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.12.2",  # X-Ray Radiofluoroscopic Image
-    }
-)
-"""Storage SOP Classes (PS3.4 B.5) that may hold a radiograph."""
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
 _SMALLEST_PX: Final = 256
@@ -39,6 +26,8 @@ CLEAR_UNVALIDATED: Final = 0.9
 """A hip that the localiser scores lower may be none, on a view for which it was not made."""
 _SURELY_NONE: Final = 0.98
 """A gate that is surer than this that an image shows no hip from the front is believed."""
+_LONGEST_PIXEL: Final = 3.0
+"""Devices have made pixels twice as high as wide; what is beyond this is a slip of the pen."""
 _WIDEST_SCAN_MM: Final = 300.0
 """Scans of one hip show some 150 to 200 mm; a pelvis, a spine or a body takes more."""
 
@@ -57,12 +46,12 @@ class ReadPolicy:
 
 def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:
     """Return why the image is not read, as far as header and size tell; None to go on."""
-    if header.sop_class_uid not in SOP_CLASSES:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
-    if header.modality and header.modality.upper() not in RADIOGRAPHY:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"Modality {header.modality[:16]}")
+    if kind_of(header.sop_class_uid, header.modality) is not Kind.RADIOGRAPH:
+        return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if shape := _pixel_shape(radiograph):
+        return shape
     if min(radiograph.rows, radiograph.columns) < _SMALLEST_PX:
         size = f"{radiograph.rows} x {radiograph.columns} pixels"
         return Abstention(AbstentionReason.TOO_SMALL, size)
@@ -74,6 +63,17 @@ def said_lateral(header: Header) -> bool:
     return header.view_position.upper() in _LATERAL or is_lateral(header)
 
 
+def _pixel_shape(stored: Radiograph) -> Abstention | None:
+    """Return an abstention where the header gives pixels a shape that no device makes."""
+    if stored.aspect is None:
+        detail = "the pixel spacings in the header contradict each other"
+    elif not 1 / _LONGEST_PIXEL <= stored.aspect <= _LONGEST_PIXEL:
+        detail = f"pixels {stored.aspect:.3g} times as high as wide"
+    else:
+        return None
+    return Abstention(AbstentionReason.PIXEL_SHAPE, detail)
+
+
 def scan_gate(
     header: Header, scan: Radiograph, policy: ReadPolicy, frontal: LoadedModel | None = None
 ) -> Abstention | None:
@@ -81,10 +81,12 @@ def scan_gate(
 
     ``frontal`` is the gate that knows radiographs of the pelvis: what it accepts is refused here.
     """
-    if header.sop_class_uid not in SOP_CLASSES:
-        return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, f"SOP Class {header.sop_class_uid}")
+    if not may_be_read(header.sop_class_uid):
+        return _of_another_kind(header)
     if header.age_years is not None and header.age_years < policy.minimum_age_years:
         return Abstention(AbstentionReason.CHILD, f"{header.age_years:.0f} years old")
+    if shape := _pixel_shape(scan):
+        return shape
     if min(scan.rows, scan.columns) < _SMALLEST_SCAN_PX:
         return Abstention(AbstentionReason.TOO_SMALL, f"{scan.rows} x {scan.columns} pixels")
     if header.laterality not in {"R", "L"}:
@@ -95,11 +97,16 @@ def scan_gate(
             detail = f"{down:.0f} x {across:.0f} mm are no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     if frontal is not None:
-        sight = view_of(scan.pixels, frontal)
+        sight = view_of(as_header_says(header, scan).picture(scan.pixels), frontal)
         if sight.view is View.PELVIS:
             detail = f"P(frontal pelvis) = {sight.p_frontal:.3f}: a radiograph, no scan of one hip"
             return Abstention(AbstentionReason.OUT_OF_DISTRIBUTION, detail)
     return None
+
+
+def _of_another_kind(header: Header) -> Abstention:
+    what = f"SOP Class {header.sop_class_uid}, Modality {header.modality[:16] or 'not given'}"
+    return Abstention(AbstentionReason.NOT_A_RADIOGRAPH, what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import Final
@@ -15,8 +15,8 @@ from scipy import ndimage
 from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side, View
 from hipnode.imaging import PreprocessSpec, preprocess, square_around
 from hipnode.nets import LoadedModel
-from hipnode.reading import sides
 from hipnode.reading.classify import preprocessing
+from hipnode.reading.sides import Facing
 from hipnode.reading.verdict import SideIs
 
 _INSIDE: Final = 0.5
@@ -206,7 +206,7 @@ class Found:
 
 
 def hips(
-    found: list[Candidate], header: Header, shape: tuple[int, ...], turns: int, view: View
+    found: list[Candidate], header: Header, shape: tuple[int, ...], facing: Facing, view: View
 ) -> Found:
     """Choose the hips among the candidates and say whose side each is.
 
@@ -217,25 +217,22 @@ def hips(
     header
         Of the image.
     shape
-        (rows, columns) of the upright image.
-    turns
-        How often `numpy.rot90` had to turn the stored image upright.
+        (rows, columns) of the canonical picture.
+    facing
+        How sure it is that the patient's right is on the viewer's left in it.
     view
         As the gate tells it.
     """
     if not found:
         return Found(abstention=Abstention(AbstentionReason.HIP_NOT_FOUND))
-    side, sure, note = sides.viewers_left(header, turns)
-    notes = (note,) if note else ()
     pair = _pair(found, max(shape))
     if pair is None:
-        return _single(found[0], header, shape, view, side, sure, notes)
+        return _single(found[0], header, shape, view, facing)
     image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
     if too_close := _too_close(image_left.box, image_right.box):
         return Found(abstention=too_close)
-    right, left = (image_left, image_right) if side is Side.RIGHT else (image_right, image_left)
-    rois = [_roi(Side.RIGHT, right), _roi(Side.LEFT, left)]
-    return Found(rois, None, sure, None, notes)
+    rois = [_roi(Side.RIGHT, image_left), _roi(Side.LEFT, image_right)]
+    return Found(rois, None, facing.side, None, facing.notes)
 
 
 def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
@@ -265,29 +262,28 @@ def _single(
     header: Header,
     shape: tuple[int, ...],
     view: View,
-    viewers_left: Side,
-    sure: SideIs,
-    notes: tuple[str, ...],
+    facing: Facing,
 ) -> Found:
     """Return the one hip that was found: its side by the header, else by where it lies."""
-    place = _side_by_place(only, shape, viewers_left)
+    place = _side_by_place(only, shape)
     said = Side(header.laterality) if header.laterality in {"R", "L"} else None
-    side = said or place
-    sureness = SideIs.KNOWN if said else sure
+    side, looks_like = said or place, None
+    sureness, notes = SideIs.KNOWN if said else facing.side, facing.notes
     if said and place is not Side.UNKNOWN and place is not said and view is View.PELVIS:
-        sureness, notes = SideIs.UNSURE, (*notes, SIDES_DISAGREE)
+        sureness, notes, looks_like = SideIs.UNSURE, (*notes, SIDES_DISAGREE), place
+    roi = replace(_roi(side, only), looks_like=looks_like)
     if view is View.PELVIS and side is not Side.UNKNOWN:
-        return Found([_roi(side, only)], None, sureness, side.opposite, (*notes, ONE_OF_TWO))
+        return Found([roi], None, sureness, side.opposite, (*notes, ONE_OF_TWO))
     told = () if said else notes
-    return Found([_roi(side, only)], None, sureness, None, (*told, ONE_HIP))
+    return Found([roi], None, sureness, None, (*told, ONE_HIP))
 
 
-def _side_by_place(only: Candidate, shape: tuple[int, ...], viewers_left: Side) -> Side:
-    """Return whose side a single hip is, by the half of the image that it lies in."""
+def _side_by_place(only: Candidate, shape: tuple[int, ...]) -> Side:
+    """Return whose side a single hip is, by the half of the canonical picture that it lies in."""
     off_centre = only.centre[0] / shape[1] - 0.5
     if abs(off_centre) < _OFF_CENTRE:
         return Side.UNKNOWN
-    return viewers_left if off_centre < 0 else viewers_left.opposite
+    return Side.RIGHT if off_centre < 0 else Side.LEFT
 
 
 class Shape(StrEnum):

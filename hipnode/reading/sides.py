@@ -1,10 +1,13 @@
-"""Whose side the viewer's left is: from Patient Orientation, the view, or the convention."""
+"""Which way an image faces: from Patient Orientation and the picture, or by the convention."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
-from hipnode.domain import Header, Side
+from hipnode.domain import Header, Radiograph
+from hipnode.imaging import Canonical, as_shown, by_header
+from hipnode.imaging.canonical import directions, turned
 from hipnode.reading.verdict import SideIs
 
 CONVENTION: Final = (
@@ -17,59 +20,69 @@ CONTRADICTION: Final = (
 FROM_BEHIND: Final = (
     "The view is PA and the header gives no Patient Orientation: the side is not certain."
 )
-_OPPOSITE: Final = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
+TURNED: Final = "The image is stored turned by {degrees} degrees; it was assessed upright."
+MIRRORED: Final = (
+    "The image is stored with its rows towards the patient's right; it was assessed as its mirror "
+    "image."
+)
+NOT_SQUARE: Final = (
+    "The pixels of the image are {aspect:.3g} times as high as wide; it was assessed with square "
+    "pixels."
+)
 
 
-def directions(header: Header, turns: int = 0) -> tuple[str, str] | None:
-    """Return where rows and columns of the image lead, as letters of the patient's directions.
+@dataclass(frozen=True, slots=True)
+class Facing:
+    """The way to the canonical picture, and how sure it is that its right side is the patient's."""
+
+    canonical: Canonical
+    side: SideIs = SideIs.KNOWN
+    notes: tuple[str, ...] = ()  # what was assumed of the sides
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What was done to the stored image, in sentences."""
+        found, way = [], self.canonical
+        if way.turns:
+            found.append(TURNED.format(degrees=way.turns * 90))
+        if way.mirrored:
+            found.append(MIRRORED)
+        if way.aspect != 1:
+            found.append(NOT_SQUARE.format(aspect=way.aspect))
+        return tuple(found)
+
+
+def as_header_says(header: Header, stored: Radiograph) -> Canonical:
+    """Return the way to the canonical picture by Patient Orientation, else by EXIF Orientation."""
+    return by_header(header, stored) or as_shown(stored)
+
+
+def facing(header: Header, stored: Radiograph, turns: int) -> Facing:
+    """Return which way an image faces.
 
     Parameters
     ----------
+    header, stored
+        As `hipnode.imaging.load` gives them.
     turns
-        How often `numpy.rot90` turned the stored image, which is the one that the header describes.
-
-    Returns
-    -------
-    tuple of str, or None
-        The main direction from left to right and from top to bottom; None where the header does
-        not tell both.
-
-    References
-    ----------
-    PS3.3 C.7.6.1.1.1 (Patient Orientation).
+        How often `numpy.rot90` has to turn the image that `as_header_says` gives, for the gate to
+        take it for upright.
     """
-    if len(header.patient_orientation) != 2:
-        return None
-    across, down = (value.upper()[:1] for value in header.patient_orientation)
-    if across not in _OPPOSITE or down not in _OPPOSITE:
-        return None
-    for _ in range(turns % 4):  # rot90: what led down now leads right, what led right leads up
-        across, down = down, _OPPOSITE[across]
-    return across, down
-
-
-def is_lateral(header: Header) -> bool:
-    """Tell whether Patient Orientation says that the beam came from the side."""
-    found = directions(header)
-    return found is not None and bool({"A", "P"} & set(found)) and bool({"H", "F"} & set(found))
-
-
-def viewers_left(header: Header, turns: int) -> tuple[Side, SideIs, str]:
-    """Return whose side lies on the viewer's left once the image is upright.
-
-    Returns
-    -------
-    side, sure, note
-        The side; whether it is known, or only assumed although something speaks against it; and
-        what was assumed.
-    """
-    found = directions(header, turns)
-    if found is not None:
-        across, down = found
-        if down == "F" and across in {"L", "R"}:
-            # Rows lead to the patient's left: the right side is on the viewer's left.
-            return (Side.RIGHT if across == "L" else Side.LEFT), SideIs.KNOWN, ""
-        return Side.RIGHT, SideIs.UNSURE, CONTRADICTION
+    found, told = directions(header), by_header(header, stored)
+    canonical = (told or as_shown(stored)).turned(turns)
+    if told and not turns:
+        return Facing(canonical)
+    if found:
+        return Facing(_likeliest(found, canonical), SideIs.UNSURE, (CONTRADICTION,))
     if header.view_position.upper() == "PA":
-        return Side.RIGHT, SideIs.UNSURE, FROM_BEHIND
-    return Side.RIGHT, SideIs.KNOWN, CONVENTION
+        return Facing(canonical, SideIs.UNSURE, (FROM_BEHIND,))
+    return Facing(canonical, SideIs.KNOWN, (CONVENTION,))
+
+
+def _likeliest(found: tuple[str, str], upright: Canonical) -> Canonical:
+    """Return an upright picture mirrored as a header says that contradicts it otherwise.
+
+    Where it says R or L of what runs across the picture, it is wrong only about head and foot.
+    """
+    across, _ = turned(found, upright.turns)
+    return replace(upright, mirrored=across == "R") if across in {"R", "L"} else upright

@@ -7,6 +7,7 @@ from hipnode.reporting.build import build
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
 from hipnode.reporting.measurements import prepare
 from hipnode.reporting.readback import Measured, read_back
+from hipnode.reporting.rejection import Withdrawal, rejection_notes
 from hipnode.reporting.render import KINDS, render
 from hipnode.reporting.request import (
     SR_CLASSES,
@@ -28,6 +29,7 @@ __all__ = [
     "ReportRequest",
     "SRClass",
     "SourceImage",
+    "Withdrawal",
     "build",
     "draw",
     "heatmap_png",
@@ -35,5 +37,6 @@ __all__ = [
     "plain_text",
     "prepare",
     "read_back",
+    "rejection_notes",
     "render",
 ]

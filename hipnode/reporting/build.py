@@ -13,28 +13,36 @@ from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import capture
-from hipnode.reporting.envelope import Study, mend_study
 from hipnode.reporting.measurements import measurement_reports
 from hipnode.reporting.pdf import pdf_report
 from hipnode.reporting.presentation import presentation_state
 from hipnode.reporting.request import BuiltObject, ReportRequest
+from hipnode.reporting.study import Study, mend_studies
 from hipnode.reporting.text_report import text_report
 
 
 def build(request: ReportRequest) -> list[BuiltObject]:
     """Return the objects of a report, in the order in which to send them.
 
-    A study of which no hip was read has no measurements to report: where an SR is wanted, it gets
-    the text report, so that nothing ever ends in silence. An image that could not be decoded has
-    no capture.
+    Images under several Patient IDs make as many reports. A study of which no hip was read has no
+    measurements to report: where an SR is wanted, it gets the text report, so that nothing ever
+    ends in silence. An image that could not be decoded has no capture.
 
     Raises
     ------
     ReportRefused
         If the identity of the study cannot be used without inventing data.
     """
-    study = mend_study(request)
-    return [BuiltObject(kind, dataset, study.notes) for kind, dataset in _objects(study)]
+    return [made for study in mend_studies(request) for made in _made(study)]
+
+
+def _made(study: Study) -> list[BuiltObject]:
+    made = list(_objects(study))
+    measured = any(kind is ResultKind.SR for kind, _ in made)
+    return [
+        BuiltObject(kind, ds, study.notes, kind is ResultKind.TEXT and not measured)
+        for kind, ds in made
+    ]
 
 
 def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:

@@ -22,9 +22,12 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from hipnode import DISCLAIMER, codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
-from hipnode.reporting.drawing import LONG_SIDE_PX, draw, has_map
-from hipnode.reporting.envelope import Study, body_part, code, envelope, reference
+from hipnode.reporting.drawing import LONG_SIDE_PX, draw, maps_of
+from hipnode.reporting.envelope import body_part, code, envelope, outcome, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.study import Study
+from hipnode.reporting.terms import TERMS
+from hipnode.reporting.words import phrases_of
 
 _COPIED: Final = ("PatientOrientation", "RequestAttributesSequence")
 _QUALITY: Final = 90
@@ -45,20 +48,23 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     """
     node = study.request.node
     maker = f"{node.name} {node.software_version}"
-    identity = source_fingerprint(source).hex() + image.to_json() + repr(node) + _ENCODING
-    out = envelope(study, ResultKind.CAPTURE, SecondaryCaptureImageStorage, identity, number)
+    said = f"{study.request.language} {outcome(study.request, (source,))}"
+    identity = source_fingerprint(source).hex() + image.to_json() + repr(node) + _ENCODING + said
+    sop_class = SecondaryCaptureImageStorage
+    out = envelope(study, ResultKind.CAPTURE, sop_class, identity, number, of=source)
     for keyword in _COPIED:
         if keyword in image:
             out[keyword] = image[keyword]
     out.setdefault("PatientOrientation", "")
     body_part(out, image)
-    picture = draw(source, maker)
+    picture = draw(source, maker, phrases_of(study.request))
     out.ConversionType = "WSD"
     out.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     out.BurnedInAnnotation = image.get("BurnedInAnnotation") or "YES"
     out.RecognizableVisualFeatures = "NO"
-    mapped = has_map(source)
-    drawn = "boxes and class activation map" if mapped else "boxes"
+    mapped = maps_of(source)
+    nouns = " and ".join(TERMS[task].short for task in mapped)
+    drawn = f"boxes and class activation map of {nouns}" if mapped else "boxes"
     out.DerivationDescription = f"AI {drawn}. {DISCLAIMER}."
     if mapped:
         out.DerivationCodeSequence = [code(codes.CLASS_ACTIVATION)]

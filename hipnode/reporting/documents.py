@@ -16,7 +16,6 @@ from pydicom.dataset import Dataset
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.envelope import (
-    Study,
     coding_scheme,
     envelope,
     identify,
@@ -25,6 +24,7 @@ from hipnode.reporting.envelope import (
     series_uid,
 )
 from hipnode.reporting.request import encoded, fingerprint
+from hipnode.reporting.study import Study
 
 
 def document(
@@ -58,7 +58,7 @@ def document(
             (image.SeriesInstanceUID, image.SOPClassUID, image.SOPInstanceUID)
             for image in (*study.images, *shown)
         ),
-        study.first.StudyInstanceUID,
+        study.uid,
     )
     _name_predecessors(study, kind, out)
     for element in root:
@@ -95,12 +95,15 @@ def _name_predecessors(study: Study, kind: ResultKind, out: Dataset) -> None:
     if before := predecessors_of(study, kind, out.SOPClassUID):
         out.PredecessorDocumentsSequence = references(
             [
-                (series_uid(study, p.kind, p.sop_class_uid, p.version), p.sop_class_uid,
-                 p.sop_instance_uid)
+                (
+                    p.series_instance_uid or series_uid(study, p.kind, p.sop_class_uid, p.version),
+                    p.sop_class_uid,
+                    p.sop_instance_uid,
+                )
                 for p in before
             ],
-            study.first.StudyInstanceUID,
-        )  # fmt: skip
+            study.uid,
+        )
 
 
 def _requests(study: Study) -> list[Dataset]:

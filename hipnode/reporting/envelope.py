@@ -8,8 +8,7 @@ PS3.3 A.35.13 (Comprehensive 3D SR), A.8.1 (SC), A.35.1 (Basic Text SR), A.33.1 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -17,78 +16,40 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
-from hipnode.dicom.identity import Mender
 from hipnode.domain import ModelRef, Result, ResultKind
-from hipnode.errors import ReportRefused
-from hipnode.reporting.request import ReportRequest
-from hipnode.reporting.words import ascii_text, models_of
+from hipnode.reporting.ranking import flag_of
+from hipnode.reporting.request import ReportRequest, SourceImage
+from hipnode.reporting.study import STUDY, Study
+from hipnode.reporting.words import ascii_text, models_of, phrases_of, title
 
-_STUDY = (
-    "PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
-    "IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence", "PatientAge",
-    "PatientSize", "PatientWeight",
-)  # fmt: skip
 _UNPAIRED = frozenset(
     "ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CHEST CHESTABDOMEN CHESTABDPELVIS COCCYX COLON "
     "CSPINE CTSPINE ESOPHAGUS FACE GALLBLADDER HEAD HEADNECK HEART JAW LARYNX LIVER LSPINE LSSPINE "
     "MAXILLA MEDIASTINUM NECK NOSE PANCREAS PELVIS PROSTATE RECTUM SKULL SPINE SPLEEN SSPINE "
     "STERNUM STOMACH TLSPINE TONGUE TRACHEA TSPINE UTERUS WHOLEBODY".split()
 )
-DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF})
+DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT, ResultKind.PDF, ResultKind.NOTE})
 _SERIES = {
-    # kind: modality, series number, description, in that order of trust
-    ResultKind.SR: ("SR", 9101, "AI SR"),
-    ResultKind.TEXT: ("SR", 9102, "AI report"),
-    ResultKind.CAPTURE: ("OT", 9103, "AI map"),
-    ResultKind.GSPS: ("PR", 9104, "AI overlay"),
-    ResultKind.PDF: ("DOC", 9105, "AI PDF"),
+    # kind: modality, series number, name, in that order of trust
+    ResultKind.SR: ("SR", 9101, "SR"),
+    ResultKind.TEXT: ("SR", 9102, "text"),
+    ResultKind.CAPTURE: ("OT", 9103, "map"),
+    ResultKind.GSPS: ("PR", 9104, "boxes"),
+    ResultKind.PDF: ("DOC", 9105, "PDF"),
+    ResultKind.NOTE: ("KO", 9106, "rejection"),
 }
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Study:
-    """A request with the identities of its images mended, in the order of the sources."""
-
-    request: ReportRequest
-    images: tuple[Dataset, ...]
-    notes: tuple[str, ...]
-    declared: tuple[str, ...] = ()  # the source's character set, where all agree on a valid one
-
-    @property
-    def first(self) -> Dataset:
-        """The identity that stands for the study."""
-        return self.images[0]
-
-
-def mend_study(request: ReportRequest) -> Study:
-    """Mend the identity of every image, and check that they are of one patient and one study.
-
-    Raises
-    ------
-    ReportRefused
-        If an identity cannot be used, or the images contradict each other.
-    """
-    menders = [Mender(s.dataset, request.node.assumed_character_set) for s in request.sources]
-    images = [m.mended for m in menders]
-    for keyword in ("StudyInstanceUID", "PatientID", "IssuerOfPatientID"):
-        values = {str(image.get(keyword, "")) for image in images} - {""}
-        if len(values) > 1:
-            raise ReportRefused(f"the images of the study have {len(values)} different {keyword}")
-    for image in images:
-        for keyword in _STUDY:  # what one image lacks another may have
-            if image.get(keyword) in (None, "", []):
-                others = [i.get(keyword) for i in images if i.get(keyword) not in (None, "", [])]
-                if others:
-                    setattr(image, keyword, others[0])
-    notes = dict.fromkeys(note for m in menders for note in m.notes)
-    declared = {m.declared for m in menders}
-    return Study(request, tuple(images), tuple(notes), declared.pop() if len(declared) == 1 else ())
+_LO = 64
+"""Characters of a Series Description (PS3.5 6.2, VR LO)."""
 
 
 def envelope(
-    study: Study, kind: ResultKind, sop_class_uid: str, identity: str, number: int = 1
+    study: Study,
+    kind: ResultKind,
+    sop_class_uid: str,
+    identity: str,
+    number: int = 1,
+    *,
+    of: SourceImage | None = None,
 ) -> Dataset:
     """Return a new object of the study, complete but for its content.
 
@@ -98,24 +59,24 @@ def envelope(
         A digest of all that decides the content: what the SOP Instance UID is derived from.
     number
         Instance Number within the series.
+    of
+        The image that was drawn; None for a document, which is of all of them.
 
     Notes
     -----
     A document has a series for each version. What is drawn of an image is the same in all of them,
-    so that a late image does not send the others' captures again.
+    so that a late image does not send the others' captures again; captures of images with the same
+    outcome share a series, whose description names it.
     """
-    request, node = study.request, study.request.node
+    _request, node = study.request, study.request.node
     out = Dataset()
     out.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _STUDY:
-        if keyword in study.first:
-            out[keyword] = study.first[keyword]
-    modality, series_number, title = _SERIES[kind]
+    for keyword in STUDY:
+        if keyword in study.newest:
+            out[keyword] = study.newest[keyword]
     document = kind in DOCUMENTS
-    version = f" v{request.version}" if document and request.version > 1 else ""
-    out.Modality = modality
-    out.SeriesNumber = series_number
-    out.SeriesDescription = f"{title}{version} - {DISCLAIMER}"
+    out.Modality, out.SeriesNumber, _ = _SERIES[kind]
+    out.SeriesDescription = _description(study, kind, of)
     out.Manufacturer = codes.MANUFACTURER
     out.ManufacturerModelName = codes.MANUFACTURER
     out.DeviceSerialNumber = node.device_uid.rsplit(".", 1)[-1]
@@ -124,7 +85,7 @@ def envelope(
     out.StationName = node.ae_title
     if node.institution:
         out.InstitutionName = node.institution[:64]
-    identify(study, kind, out, sop_class_uid, identity, number)
+    identify(study, kind, out, sop_class_uid, identity, number, of)
     out.InstanceNumber = number
     out.ContributingEquipmentSequence = _equipment(study)
     _clock(study, out)
@@ -138,8 +99,37 @@ def envelope(
     return out
 
 
+def outcome(request: ReportRequest, of: Sequence[SourceImage] = ()) -> str:
+    """Return the outcome of a study, or of some images, in a word or two; "" where unwanted."""
+    phrases = phrases_of(request)
+    flag = flag_of(of or request.sources)
+    return f"{phrases.ai} {phrases.flags[flag.value]}" if request.flagged else ""
+
+
+def titled(study: Study) -> str:
+    """Return the title of a document, the outcome first."""
+    said = outcome(study.request)
+    return f"{said} - {title(study.request)}" if said else title(study.request)
+
+
+def _description(study: Study, kind: ResultKind, of: SourceImage | None) -> str:
+    """Return the Series Description: the outcome first, since lists cut what is long."""
+    request = study.request
+    said = outcome(request, (of,) if of else ()) or phrases_of(request).ai
+    version = f" v{request.version}" if kind in DOCUMENTS and request.version > 1 else ""
+    head = f"{said} {_SERIES[kind][2]}{version}"
+    whole = f"{head} - {DISCLAIMER}"
+    return whole if len(whole) <= _LO else f"{head[: _LO - 1 - len(DISCLAIMER)]} {DISCLAIMER}"
+
+
 def identify(
-    study: Study, kind: ResultKind, out: Dataset, sop_class_uid: str, identity: str, number: int
+    study: Study,
+    kind: ResultKind,
+    out: Dataset,
+    sop_class_uid: str,
+    identity: str,
+    number: int,
+    of: SourceImage | None = None,
 ) -> None:
     """Set what sets an object apart from its like in another SOP Class: its class and its UIDs.
 
@@ -147,22 +137,30 @@ def identify(
     ----------
     out
         The object.
-    identity, number
+    identity, number, of
         As for `envelope`.
     """
     out.SOPClassUID = UID(sop_class_uid)
     out.SOPInstanceUID = codes.derive_uid(
-        "object", kind.value, sop_class_uid, identity, str(number), study.first.to_json()
+        "object", kind.value, sop_class_uid, identity, str(number), study.identity
     )
-    out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, study.request.version)
+    if of is None:
+        out.SeriesInstanceUID = series_uid(study, kind, sop_class_uid, study.request.version)
+    else:
+        said = outcome(study.request, (of,))
+        which = f"software {study.request.node.software_version} {said}".strip()
+        out.SeriesInstanceUID = _series_uid(study, kind, sop_class_uid, which)
 
 
 def series_uid(study: Study, kind: ResultKind, sop_class_uid: str, version: int) -> str:
-    """Return the series that a version's objects of one kind are in, so that it can be named."""
+    """Return the series that a version's documents of one kind are in, so that it can be named."""
+    return _series_uid(study, kind, sop_class_uid, f"version {version}")
+
+
+def _series_uid(study: Study, kind: ResultKind, sop_class_uid: str, which: str) -> str:
     node = study.request.node
-    which = f"version {version}" if kind in DOCUMENTS else f"software {node.software_version}"
     return codes.derive_uid(
-        "series", node.device_uid, study.first.StudyInstanceUID, kind.value, sop_class_uid, which
+        "series", node.device_uid, study.uid, kind.value, sop_class_uid, which, *study.patient
     )
 
 
@@ -255,7 +253,7 @@ def coding_scheme() -> Dataset:
 
 def local_now(study: Study) -> datetime:
     """Return when the report is made, in the time zone that the object's times are in."""
-    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    offset = study.newest.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
     if not offset:
         return study.request.made_utc.astimezone(UTC)
     text = str(offset)
@@ -267,7 +265,7 @@ def local_now(study: Study) -> datetime:
 def _clock(study: Study, out: Dataset) -> None:
     """Set the times. The offset is stated only where the source or the site's setting states it."""
     now = local_now(study)
-    offset = study.first.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
+    offset = study.newest.get("TimezoneOffsetFromUTC") or study.request.node.timezone_offset
     if offset:
         out.TimezoneOffsetFromUTC = offset
     day, moment = now.strftime("%Y%m%d"), now.strftime("%H%M%S")

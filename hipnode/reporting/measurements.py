@@ -20,32 +20,33 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
-from hipnode import DISCLAIMER, codes
+from hipnode import codes
 from hipnode.codes import Concept
 from hipnode.domain import Box, Decision, Finding, HipReading, ResultKind, Task
 from hipnode.reporting.documents import document, twins
-from hipnode.reporting.envelope import Study
+from hipnode.reporting.ranking import attention_of
 from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
+from hipnode.reporting.study import Study
 from hipnode.reporting.terms import (
     HIP_NOT_ASSESSED,
     PRESENCE,
     SIDES,
     TERMS,
     UNUSABLE,
-    positive_classes,
     probability_name,
     reason_of,
+    told_apart,
 )
 from hipnode.reporting.words import (
-    UNREVIEWED,
     ascii_text,
-    attention_of,
     headline,
     hip_sentences,
     image_sentence,
+    phrases_of,
     provenance,
     scope,
     threshold,
+    unreviewed,
 )
 
 
@@ -79,7 +80,7 @@ def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[D
         procedure_reported=concept(codes.IMAGING_PROCEDURE),
         imaging_measurements=groups,
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
-            concept(codes.ENGLISH)
+            concept(phrases_of(study.request).concept)
         ),
     )
     root = report[0]
@@ -194,8 +195,7 @@ def _probabilities(hip: HipReading, finding: Finding) -> list[hd.sr.Measurement]
         unit=concept(codes.PERCENT),
         algorithm_id=_algorithm(finding),
     )
-    classes = positive_classes(finding)
-    for label, p in classes.items() if len(classes) > 1 else ():
+    for label, p in told_apart(finding).items():
         total[0].ContentSequence.append(
             hd.sr.NumContentItem(
                 name=concept(probability_name(finding.task, side, label)),
@@ -210,9 +210,9 @@ def _probabilities(hip: HipReading, finding: Finding) -> list[hd.sr.Measurement]
 def _algorithm(finding: Finding) -> hd.sr.AlgorithmIdentification:
     """Return TID 4019: a probability never without its thresholds and its model."""
     point, model = finding.operating_point, finding.model
-    bounds = f"{threshold(point.doubtful_from)}, definite from {threshold(point.present_from)}"
+    bounds = f"{threshold(point.doubtful_from)}, likely from {threshold(point.present_from)}"
     parameters = [
-        f"operating point {ascii_text(point.name, 64)}: doubtful from {bounds}",
+        f"operating point {ascii_text(point.name, 64)}: possible from {bounds}",
         f"decision {finding.decision.value}",
         f"bundle sha256 {model.digest}",
     ]
@@ -231,20 +231,21 @@ def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
     out = hd.sr.ContainerContentItem(
         name=concept(codes.QUALITATIVE_EVALUATIONS), relationship_type="CONTAINS"
     )
-    sources = study.request.sources
+    sources, phrases = study.request.sources, phrases_of(study.request)
     when = codes.ATTENTIONS[attention_of(sources).value]
     items: list[hd.sr.ContentItem] = [
         _code(codes.ATTENTION, when),
-        _text(codes.COMMENT, f"{DISCLAIMER}. {headline(sources)}"),
+        _text(codes.COMMENT, f"{headline(sources, phrases)} {phrases.disclaimer}."),
     ]
-    items += [_text(codes.IMPRESSION, sentence) for sentence in hip_sentences(sources)]
+    items += [_text(codes.IMPRESSION, sentence) for sentence in hip_sentences(sources, phrases)]
     for number, source in enumerate(sources, start=1):
         items += not_assessed(source)
         if not source.hips or len(sources) > 1 or source.notes:
-            items.append(_text(codes.COMMENT, image_sentence(source, number)))
-    items += [
-        _text(codes.COMMENT, t) for t in (scope(sources), *provenance(study.request), UNREVIEWED)
-    ]
+            items.append(_text(codes.COMMENT, image_sentence(source, number, phrases)))
+    last = [scope(sources, phrases), *provenance(study.request), unreviewed(phrases)]
+    if study.request.other_patients:
+        last.insert(0, phrases.other_patients(study.request.other_patients))
+    items += [_text(codes.COMMENT, text) for text in last]
     out.ContentSequence = hd.sr.ContentSequence(items)
     return out
 

@@ -18,13 +18,14 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
-from hipnode import DISCLAIMER, codes
+from hipnode import codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import jpeg
-from hipnode.reporting.envelope import Study, code, envelope, reference
+from hipnode.reporting.envelope import code, envelope, reference, titled
 from hipnode.reporting.request import fingerprint
-from hipnode.reporting.words import TITLE, report_lines
+from hipnode.reporting.study import Study
+from hipnode.reporting.words import phrases_of, report_lines
 
 _PAGE = (595, 842)  # A4, points
 _MARGIN = 56
@@ -47,7 +48,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     out.BurnedInAnnotation = "YES"
     out.RecognizableVisualFeatures = "NO"
     out.SourceInstanceSequence = [reference(i.SOPClassUID, i.SOPInstanceUID) for i in study.images]
-    out.DocumentTitle = f"{TITLE} - {DISCLAIMER}"
+    out.DocumentTitle = titled(study)
     out.ConceptNameCodeSequence = [code(codes.DIAGNOSTIC_REPORT)]
     out.VerificationFlag = "UNVERIFIED"
     out.MIMETypeOfEncapsulatedDocument = "application/pdf"
@@ -109,7 +110,7 @@ def _file(objects: Sequence[bytes]) -> bytes:
 
 
 def _text_page(study: Study) -> Page:
-    first = study.first
+    first = study.newest
     name = str(first.PatientName).replace("^", " ").strip()
     known = name if name.encode("cp1252", "replace").decode("cp1252") == name else ""
     who = (
@@ -117,7 +118,8 @@ def _text_page(study: Study) -> Page:
         f"Born: {first.PatientBirthDate}   Study: {first.StudyDate}   "
         f"Accession: {first.AccessionNumber}"
     )
-    lines = [("B", 15, TITLE), ("B", 12, DISCLAIMER), ("F", 9, who), ("F", 9, "")]
+    phrases = phrases_of(study.request)
+    lines = [("B", 15, phrases.title), ("B", 12, phrases.disclaimer), ("F", 9, who), ("F", 9, "")]
     for heading, sentence in report_lines(study.request):
         face, size = ("B", 12) if heading == "Impression" else ("F", 10)
         lines += [(face, size, part) for part in textwrap.wrap(sentence, 1000 // size)]

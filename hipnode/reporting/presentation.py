@@ -16,9 +16,13 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 from hipnode import DISCLAIMER
 from hipnode.dicom.charset import seal
 from hipnode.domain import Box, Decision, HipReading, ResultKind
-from hipnode.reporting.drawing import said_of, worst
-from hipnode.reporting.envelope import Study, body_part, envelope, reference
+from hipnode.reporting.drawing import worst
+from hipnode.reporting.envelope import body_part, envelope, outcome, reference
+from hipnode.reporting.languages import Phrases
 from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.strips import said_of
+from hipnode.reporting.study import Study
+from hipnode.reporting.words import phrases_of
 
 _LAYER = "AI"
 _DASH_PX, _GAP_PX = 0.04, 0.025  # of the box's longer side
@@ -38,9 +42,10 @@ def presentation_state(
     """
     if source.reading is None or not source.hips:
         return None
-    identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node)
+    said = f"{study.request.language} {outcome(study.request, (source,))}"
+    identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node) + said
     sop_class = GrayscaleSoftcopyPresentationStateStorage
-    out = envelope(study, ResultKind.GSPS, sop_class, identity, number)
+    out = envelope(study, ResultKind.GSPS, sop_class, identity, number, of=source)
     body_part(out, image)
     out.ContentLabel = "AI_BOXES"
     out.ContentDescription = f"AI boxes. {DISCLAIMER}."
@@ -58,10 +63,14 @@ def presentation_state(
     layer.GraphicLayer, layer.GraphicLayerOrder = _LAYER, 1
     layer.GraphicLayerDescription = "AI boxes"
     out.GraphicLayerSequence = [layer]
+    phrases = phrases_of(study.request)
     annotation = Dataset()
     annotation.ReferencedImageSequence = [which]
     annotation.GraphicLayer = _LAYER
-    annotation.TextObjectSequence = [*(_label(h) for h in source.hips), _disclaimer()]
+    annotation.TextObjectSequence = [
+        *(_label(h, phrases) for h in source.hips),
+        _disclaimer(phrases),
+    ]
     annotation.GraphicObjectSequence = [g for h in source.hips for g in _outline(h)]
     out.GraphicAnnotationSequence = [annotation]
     _grey_scale(out, source.dataset)
@@ -115,19 +124,21 @@ def _polyline(points: list[tuple[float, float]]) -> Dataset:
     return graphic
 
 
-def _label(hip: HipReading) -> Dataset:
+def _label(hip: HipReading, phrases: Phrases) -> Dataset:
     text = Dataset()
     text.AnchorPointAnnotationUnits = "PIXEL"
-    text.UnformattedTextValue = "; ".join(f"{what} - {sure}" for _, what, sure in said_of(hip))
+    text.UnformattedTextValue = "; ".join(
+        f"{said.what} - {said.sure}" for said in said_of(hip, phrases)
+    )
     text.AnchorPoint = [hip.roi.box.x0 + 0.5, max(1.0, hip.roi.box.y0 - 8.0)]
     text.AnchorPointVisibility = "N"
     return text
 
 
-def _disclaimer() -> Dataset:
+def _disclaimer(phrases: Phrases) -> Dataset:
     text = Dataset()
     text.BoundingBoxAnnotationUnits = "DISPLAY"
-    text.UnformattedTextValue = DISCLAIMER
+    text.UnformattedTextValue = phrases.disclaimer
     text.BoundingBoxTopLeftHandCorner = [0.0, 0.95]
     text.BoundingBoxBottomRightHandCorner = [1.0, 1.0]
     text.BoundingBoxTextHorizontalJustification = "CENTER"

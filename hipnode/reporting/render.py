@@ -23,6 +23,7 @@ from pydicom.uid import (
     ComprehensiveSRStorage,
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
 )
 
@@ -35,6 +36,7 @@ KINDS: Final = {
     SecondaryCaptureImageStorage: ResultKind.CAPTURE,
     GrayscaleSoftcopyPresentationStateStorage: ResultKind.GSPS,
     EncapsulatedPDFStorage: ResultKind.PDF,
+    KeyObjectSelectionDocumentStorage: ResultKind.NOTE,
 }
 """Every SOP Class that the node creates, and the kind of result it is."""
 
@@ -70,7 +72,8 @@ def render(source: Path | bytes | Dataset) -> tuple[ResultKind, bytes, str]:
 
 def _tree(item: Dataset, depth: int) -> Iterator[str]:
     """Yield a content tree as indented lines: concept name and value."""
-    name = item.ConceptNameCodeSequence[0].CodeMeaning
+    named = item.get("ConceptNameCodeSequence")
+    name = named[0].CodeMeaning if named else item.ValueType  # a note's items have no names
     text = name + (f": {value}" if (value := _value(item)) else "")
     pad = "  " * depth
     yield from textwrap.wrap(text, 100, initial_indent=pad, subsequent_indent=pad + "    ")

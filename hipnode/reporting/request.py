@@ -15,7 +15,8 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from hipnode import __version__, codes
-from hipnode.domain import Finding, HipReading, Reading, Result, ResultKind, Side
+from hipnode.dicom.charset import check_declared
+from hipnode.domain import Finding, HipReading, Language, Reading, Result, ResultKind, Side
 
 SRClass = Literal["comprehensive-3d", "comprehensive"]
 SR_CLASSES: Final[dict[SRClass, str]] = {
@@ -112,6 +113,12 @@ class ReportRequest:
         that this one replaces.
     sr_classes
         One SR is made for each.
+    other_patients
+        Under how many other Patient IDs the study holds images: they are reported apart.
+    language
+        Of what people read; codes and their meanings stay English.
+    flagged
+        Whether Series Description and the document's title carry the outcome.
     """
 
     sources: tuple[SourceImage, ...]
@@ -121,6 +128,9 @@ class ReportRequest:
     predecessors: tuple[Result, ...] = ()
     objects: frozenset[ResultKind] = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
     sr_classes: tuple[SRClass, ...] = ("comprehensive-3d",)
+    other_patients: int = 0
+    language: Language = "en"
+    flagged: bool = True
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -136,6 +146,12 @@ class BuiltObject:
     kind: ResultKind
     dataset: Dataset
     notes: tuple[str, ...] = field(default=())  # what was mended in the identity, for the audit log
+    stands_for_sr: bool = False  # a text where there is nothing to measure
+
+    @property
+    def patient_id(self) -> str:
+        """Patient ID (0010,0020)."""
+        return str(self.dataset.PatientID or "")
 
     @property
     def sop_class_uid(self) -> str:
@@ -153,7 +169,14 @@ class BuiltObject:
 
 
 def encoded(dataset: Dataset) -> bytes:
-    """Return a data set in the DICOM File Format (PS3.10 7)."""
+    """Return a data set in the DICOM File Format (PS3.10 7).
+
+    Raises
+    ------
+    CharacterSetUndeclared
+        If it holds text outside ASCII and declares no character set: such bytes never leave.
+    """
+    check_declared(dataset)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
@@ -166,7 +189,9 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
         digest.update(source_fingerprint(source))
     node = request.node
     predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
-    for part in (node, request.version, predecessors, *extra):
+    said = (request.language, request.flagged)
+    apart = (request.other_patients,) if request.other_patients else ()
+    for part in (node, request.version, predecessors, said, *apart, *extra):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
 

@@ -35,8 +35,7 @@ class TaskTerms:
     present: Concept  # where no class says it better
     doubtful: Concept
     absent: Concept
-    short: str  # in a viewer's overlay
-    noun: str  # in a sentence: "suspected fracture"
+    short: str  # in the tracking identifier, which viewers show
     classes: dict[str, Concept]  # by the label of a model's class
 
     def answer(self, finding: Finding) -> Concept:
@@ -55,7 +54,6 @@ TERMS: Final[dict[Task, TaskTerms]] = {
         doubtful=codes.HIP_FRACTURE_DOUBTFUL,
         absent=codes.HIP_FRACTURE_ABSENT,
         short="fracture",
-        noun="fracture",
         classes={
             "intracapsular": codes.INTRACAPSULAR,
             "neck": codes.FEMORAL_NECK,
@@ -76,7 +74,6 @@ TERMS: Final[dict[Task, TaskTerms]] = {
         doubtful=codes.OSTEOPOROSIS_DOUBTFUL,
         absent=codes.OSTEOPOROSIS_ABSENT,
         short="osteoporosis",
-        noun="low bone density",
         classes={"osteoporosis": codes.OSTEOPOROSIS, "osteopenia": codes.OSTEOPENIA},
     ),
     Task.FRACTURE_RISK: TaskTerms(
@@ -85,7 +82,6 @@ TERMS: Final[dict[Task, TaskTerms]] = {
         doubtful=codes.FRACTURE_RISK_DOUBTFUL,
         absent=codes.FRACTURE_RISK_ABSENT,
         short="high fracture risk",
-        noun="high fracture risk",
         classes={},
     ),
 }
@@ -108,6 +104,18 @@ def leading_class(finding: Finding) -> str | None:
         return None  # low, moderate and high are no kinds of a risk
     positive = positive_classes(finding)
     return next(iter(positive)) if len(positive) > 1 else None
+
+
+def told_apart(finding: Finding) -> dict[str, float]:
+    """Return the classes whose probabilities stand in the SR beside P(positive).
+
+    Those are the kinds of a finding, where the model knows more than one, and every class of risk:
+    low, moderate and high exclude each other.
+    """
+    if finding.task is Task.FRACTURE_RISK:
+        return dict(finding.probabilities)
+    positive = positive_classes(finding)
+    return positive if len(positive) > 1 else {}
 
 
 def probability_name(task: Task, side: Side, label: str = "") -> Concept:

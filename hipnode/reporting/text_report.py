@@ -11,12 +11,14 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage
 
-from hipnode import DISCLAIMER, codes
+from hipnode import codes
 from hipnode.domain import ResultKind
 from hipnode.reporting.documents import document
-from hipnode.reporting.envelope import Study
+from hipnode.reporting.envelope import titled
 from hipnode.reporting.measurements import concept, not_assessed
-from hipnode.reporting.words import TITLE, attention_of, report_lines
+from hipnode.reporting.ranking import attention_of
+from hipnode.reporting.study import Study
+from hipnode.reporting.words import phrases_of, report_lines
 
 
 def text_report(study: Study) -> Dataset:
@@ -27,12 +29,12 @@ def text_report(study: Study) -> Dataset:
     items: list[hd.sr.ContentItem] = [
         hd.sr.CodeContentItem(
             name=concept(codes.LANGUAGE),
-            value=concept(codes.ENGLISH),
+            value=concept(phrases_of(study.request).concept),
             relationship_type="HAS CONCEPT MOD",
         ),
         hd.sr.TextContentItem(
             name=concept(codes.COMMENT),
-            value=f"{TITLE} - {DISCLAIMER}",
+            value=titled(study),
             relationship_type="CONTAINS",
         ),
     ]

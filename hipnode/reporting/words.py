@@ -1,54 +1,38 @@
-"""What a radiologist would write, and never more certainty than the calibration gives."""
+"""What a radiologist would write, the worst first, and never more certainty than there is.
+
+How sure is one word out of three: likely, possible, none seen. Probabilities and thresholds are
+numbers of the SR alone: of two hips with 92 and 93 per cent, no reader should see two things.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
-from hipnode import DISCLAIMER, codes
 from hipnode.domain import (
+    AbstentionReason,
     Attention,
     Caveat,
     Decision,
     Finding,
-    HipReading,
     ModelRef,
     Side,
     Task,
-    Verdict,
 )
+from hipnode.reporting.languages import LANGUAGES, Phrases
+from hipnode.reporting.ranking import Rank, Statement, attention_of, statements
 from hipnode.reporting.request import ReportRequest, SourceImage, findings_of
-from hipnode.reporting.terms import (
-    TERMS,
-    leading_class,
-    positive_classes,
-    reason_of,
-    words,
-)
+from hipnode.reporting.terms import leading_class
 
-TITLE = "AI reading of hip radiographs"
-SCOPE = (
-    "Only the proximal femur was assessed. Not assessed: pelvic ring, acetabulum, femoral shaft, "
-    "spine, soft tissue. Fractures that a radiograph does not show are not found."
-)
-SCAN_SCOPE = (
-    "A densitometer's scan of one hip was sorted by fracture risk. No fracture was looked for, and "
-    "no bone density was measured."
-)
-_RANK = (Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT)
-_HEADLINES = {
-    Decision.PRESENT: "suspected {} {}",
-    Decision.DOUBTFUL: "possible {} {}",
-    Decision.ABSENT: "no {} detected {}",
-}
-LOOK = "A person should look now."
-_WHEN = {
-    Attention.NOW: "LOOK NOW",
-    Attention.SOON: "Look soon",
-    Attention.ROUTINE: "Look in the usual order",
-}
-UNREVIEWED = f"Not reviewed by a physician. {DISCLAIMER}."
+_NEVER_SHOWN = ("subtrochanteric",)
+"""Kinds of fracture in the assessed region that some models were never shown."""
+_FAILED = "failed"
+
+
+def phrases_of(request: ReportRequest) -> Phrases:
+    """Return the language of a report."""
+    return LANGUAGES[request.language]
 
 
 def ascii_text(text: str, limit: int = 400) -> str:
@@ -58,132 +42,157 @@ def ascii_text(text: str, limit: int = 400) -> str:
     return kept if len(kept) <= limit else kept[: limit - 3] + "..."
 
 
-def percent(p: float, thresholds: Iterable[float] = ()) -> str:
-    """Return a probability in words, rounded as far as it stays on its side of each threshold.
-
-    >>> percent(0.966), percent(0.001), percent(0.9999), percent(0.846, [0.85])
-    ('97 %', '<1 %', '>99 %', '84.6 %')
-    """
-    bounds = [t for t in thresholds if 0.0 < t < 1.0]
-    if p < 0.005 and all(t >= 0.01 for t in bounds):
-        return "<1 %"
-    if p > 0.995 and all(t <= 0.99 for t in bounds):
-        return ">99 %"
-    for digits in range(5):
-        rounded = round(100 * p, digits)
-        apart = all((rounded >= round(100 * t, max(digits, 1))) == (p >= t) for t in bounds)
-        if apart and 0 < rounded < 100:
-            return f"{rounded:.{digits}f} %"
-    return "<0.01 %" if p < 0.5 else ">99.99 %"
-
-
 def threshold(t: float) -> str:
-    """Return a threshold in words: as many digits as it has, at most three."""
+    """Return a threshold for the SR: as many digits as it has, at most three."""
     return f"{round(100 * t, 2):g} %"
 
 
-def certainty(finding: Finding) -> str:
-    """Return the calibrated probability of a finding in words."""
-    point = finding.operating_point
-    return percent(finding.p_positive, (point.doubtful_from, point.present_from))
+def reason_words(reason: AbstentionReason | None, phrases: Phrases) -> str:
+    """Return why nothing is said; None is a technical failure."""
+    return phrases.reasons[_FAILED if reason is None else reason.value]
 
 
-def hip_name(side: Side) -> str:
-    """Return how a hip is called: by the patient's side, in words."""
-    return "Hip, SIDE NOT KNOWN" if side is Side.UNKNOWN else f"{side.word} hip"
+# --- the first line -----------------------------------------------------------------------------
 
 
-def attention_of(sources: Sequence[SourceImage]) -> Attention:
-    """Return how soon a person should look at a study: that of its most urgent image.
+def headline(sources: Sequence[SourceImage], phrases: Phrases) -> str:
+    """Return the whole report in one line: what to do, then each hip, the worst first.
 
-    What nobody could read for a technical reason is for a person to read.
+    Of a hip on several images the worst is said; "none seen" on one image says nothing of a hip
+    that could not be judged on another.
     """
-    return Attention.most_urgent(
-        s.reading.attention if s.reading is not None else Attention.SOON for s in sources
-    )
+    found = statements(sources)
+    parts = [phrases.when[attention_of(sources)]]
+    parts += [f"{hip}{phrases.colon}{what}" for hip, what in _by_hip(found, phrases)]
+    gaps = [source for source in sources if not source.hips and source.missing is None]
+    if not found:
+        why = phrases.then.join(dict.fromkeys(_why_not(source, phrases) for source in gaps))
+        word = _word_without(sources, phrases)
+        parts += [f"{word}{phrases.colon}{why}", phrases.without_ai]
+    elif gaps:
+        parts.append(phrases.left_out(len(gaps), len(sources)))
+    return " ".join(f"{part}." for part in parts)
 
 
-def finding_sentence(finding: Finding, side: Side, caveats: Sequence[Caveat] = ()) -> str:
-    """Return one finding about one hip, as a sentence or two.
+def _word_without(sources: Sequence[SourceImage], phrases: Phrases) -> str:
+    urgent = attention_of(sources) is Attention.NOW
+    return phrases.not_judged if urgent else phrases.not_assessed
 
-    ``caveats`` say why a fracture is doubtful at most.
+
+def _why_not(source: SourceImage, phrases: Phrases) -> str:
+    abstention = source.reading.abstention if source.reading is not None else None
+    return reason_words(abstention.reason if abstention else None, phrases)
+
+
+def _by_hip(found: Sequence[Statement], phrases: Phrases) -> list[tuple[str, str]]:
+    """Return (hip, what is said of it) in the order of reading; hips of which the same is said go
+    together.
     """
-    noun = TERMS[finding.task].noun
-    point = finding.operating_point
-    p = certainty(finding)
-    name = hip_name(side)
-    if finding.task is Task.FRACTURE_RISK:
-        return _risk_sentence(finding, side)
-    if finding.decision is Decision.PRESENT:
-        kind = _type_words(finding)
-        return (
-            f"{name}: SUSPECTED {noun.upper()}, definite (AI probability {p}; definite "
-            f"from {threshold(point.present_from)}).{kind} Expert review advised."
-        )
+    said: dict[Side, list[Statement]] = {}
+    for statement in found:
+        said.setdefault(statement.side, []).append(statement)
+    grouped: dict[str, list[Side]] = {}
+    for side, of_side in said.items():
+        grouped.setdefault(_in_short(of_side, phrases), []).append(side)
+    either = any(Caveat.EITHER_HIP in s.caveats for s in found)
+    return [(_hips(sides, text, phrases, either), text) for text, sides in grouped.items()]
+
+
+def _hips(sides: Sequence[Side], text: str, phrases: Phrases, either: bool) -> str:
+    possible = phrases.tasks[Task.HIP_FRACTURE].said[Decision.DOUBTFUL]
+    if either and text.startswith(possible) and {Side.RIGHT, Side.LEFT} <= set(sides):
+        return phrases.either_hip
+    return phrases.hip(*sides)
+
+
+def _in_short(of_side: Sequence[Statement], phrases: Phrases) -> str:
+    """Return what is said of one hip, from statements with the worst first."""
+    parts: dict[Task | None, str] = {}
+    worst = of_side[0].rank
+    for statement in of_side:
+        finding, rank = statement.finding, statement.rank
+        if finding is None:
+            if worst in (Rank.FRACTURE_LIKELY, Rank.FRACTURE_POSSIBLE):
+                continue  # it was judged on another image
+            parts.setdefault(None, _without(statement, phrases))
+        elif rank is Rank.NONE_SEEN and worst is Rank.NOT_JUDGED:
+            continue
+        else:
+            parts.setdefault(finding.task, short(finding, phrases))
+    return phrases.then.join(parts.values())
+
+
+def short(finding: Finding, phrases: Phrases) -> str:
+    """Return a finding and how sure, in a few words."""
+    task = phrases.tasks[finding.task]
+    said = task.said[finding.decision]
+    return said if finding.decision is not Decision.ABSENT else f"{said}, {task.not_excluded}"
+
+
+def _without(statement: Statement, phrases: Phrases) -> str:
+    """Return that, and why, nothing is said of a hip."""
+    judged = statement.rank is not Rank.NOT_JUDGED
+    word = phrases.not_assessed if judged else phrases.not_judged
+    missing = statement.reason is None
+    why = phrases.no_hip if missing else reason_words(statement.reason, phrases)
+    return f"{word} ({why})"
+
+
+# --- the sentences below it ---------------------------------------------------------------------
+
+
+def hip_sentences(sources: Sequence[SourceImage], phrases: Phrases) -> list[str]:
+    """Return all that is said of the hips, the worst first, each with its images.
+
+    Where several images say the same of a hip in the same words, they say it once.
+    """
+    said: dict[tuple[Side, str], list[int]] = {}
+    for statement in statements(sources):
+        said.setdefault((statement.side, _sentence(statement, phrases)), []).append(statement.image)
+    several = len(sources) > 1
+    return [
+        f"{phrases.hip(side)}{_images(numbers, phrases) if several else ''}{phrases.colon}{text}"
+        for (side, text), numbers in said.items()
+    ]
+
+
+def _images(numbers: Sequence[int], phrases: Phrases) -> str:
+    return f" {phrases.images(', '.join(str(n) for n in numbers), len(numbers))}"
+
+
+def _sentence(statement: Statement, phrases: Phrases) -> str:
+    if statement.finding is not None:
+        return finding_sentence(statement.finding, phrases, statement.caveats)
+    look = f" {phrases.look}" if statement.rank is Rank.NOT_JUDGED else ""
+    return f"{_without(statement, phrases)}.{look}"
+
+
+def finding_sentence(finding: Finding, phrases: Phrases, caveats: Sequence[Caveat] = ()) -> str:
+    """Return one finding as a few short sentences.
+
+    Parameters
+    ----------
+    finding
+        What was found.
+    phrases
+        The language.
+    caveats
+        Why a fracture is no more than possible.
+    """
+    task = phrases.tasks[finding.task]
+    parts = [f"{task.said[finding.decision]}."]
+    if finding.decision is Decision.PRESENT and (leading := leading_class(finding)):
+        parts.append(phrases.kind.format(phrases.class_words(leading)))
     if finding.decision is Decision.DOUBTFUL:
-        because = _because(caveats) if finding.task is Task.HIP_FRACTURE else ""
-        return (
-            f"{name}: POSSIBLE {noun.upper()}, doubtful (AI probability {p}; doubtful "
-            f"from {threshold(point.doubtful_from)}, definite from "
-            f"{threshold(point.present_from)}).{because} Neither confirmed nor excluded; expert "
-            "review advised."
-        )
-    occult = " An occult fracture is not excluded." if noun == "fracture" else ""
-    return f"{name}: no {noun} detected (AI probability {p}).{occult}"
+        if caveats:
+            why = phrases.then.join(phrases.caveats[caveat.value] for caveat in caveats)
+            parts.append(phrases.because.format(why))
+        parts.append(phrases.neither)
+    parts.append(task.advice[finding.decision])
+    return " ".join(part for part in parts if part)
 
 
-def _because(caveats: Sequence[Caveat]) -> str:
-    """Return why a suspicion is doubtful at most, as a sentence."""
-    if not caveats:
-        return ""
-    return f" Doubtful because {'; '.join(codes.CAVEATS[c.value].meaning for c in caveats)}."
-
-
-def _risk_sentence(finding: Finding, side: Side) -> str:
-    """Return the classes of risk, which exclude each other, and what follows for the high one."""
-    classes = ", ".join(f"{words(k)} {percent(p)}" for k, p in finding.probabilities.items())
-    point = finding.operating_point
-    said = {
-        Decision.PRESENT: f"HIGH FRACTURE RISK, definite from {threshold(point.present_from)}",
-        Decision.DOUBTFUL: "high fracture risk neither confirmed nor excluded, doubtful from "
-        f"{threshold(point.doubtful_from)}, definite from {threshold(point.present_from)}",
-        Decision.ABSENT: "no high fracture risk detected",
-    }[finding.decision]
-    advice = "" if finding.decision is Decision.ABSENT else " Clinical correlation advised."
-    return f"{hip_name(side)}: {said} (AI probability: {classes}).{advice}"
-
-
-def scope(sources: Sequence[SourceImage]) -> str:
-    """Return what was looked at, and what was not."""
-    tasks = {f.task for s in sources for h in s.hips for f in findings_of(h)}
-    if tasks == {Task.FRACTURE_RISK}:
-        return SCAN_SCOPE
-    return SCOPE if Task.FRACTURE_RISK not in tasks else f"{SCOPE} {SCAN_SCOPE}"
-
-
-def _type_words(finding: Finding) -> str:
-    leading = leading_class(finding)
-    if leading is None:
-        return ""
-    p = positive_classes(finding)[leading]
-    return f" Most likely {words(leading)} ({percent(p)})."
-
-
-def abstention_sentence(hip: HipReading) -> str:
-    """Return why nothing is said of one hip."""
-    assert hip.abstention is not None  # noqa: S101 - the caller asks only for such hips
-    why = reason_of(hip.abstention.reason).meaning
-    if hip.verdict is Verdict.LOOK_NOW:
-        return f"{hip_name(hip.roi.side)}: NOT JUDGED - {why}. {LOOK}"
-    return f"{hip_name(hip.roi.side)}: NOT ASSESSED - {why}."
-
-
-def missing_sentence(side: Side) -> str:
-    """Return what is said of a side of a pelvis on which no hip was found."""
-    return f"{hip_name(side)}: NOT FOUND on an image of the pelvis. {LOOK}"
-
-
-def image_name(source: SourceImage, number: int) -> str:
+def image_name(source: SourceImage, number: int, phrases: Phrases) -> str:
     """Return how the report calls an image: its place in the report and in the study."""
     place = []
     for word, keyword in (("series", "SeriesNumber"), ("image", "InstanceNumber")):
@@ -192,94 +201,50 @@ def image_name(source: SourceImage, number: int) -> str:
         except (ValueError, TypeError):  # an IS that is no number
             value = None
         if isinstance(value, int | str) and value != "":
-            place.append(f"{word} {ascii_text(str(value), 16)}")
-    return f"Image {number}" + (f" ({', '.join(place)})" if place else "")
+            place.append(phrases.place[word].format(ascii_text(str(value), 16)))
+    name = phrases.image.format(number)
+    return f"{name} ({', '.join(place)})" if place else name
 
 
-def image_sentence(source: SourceImage, number: int) -> str:
+def image_sentence(source: SourceImage, number: int, phrases: Phrases) -> str:
     """Return what became of an image as a whole."""
-    name = image_name(source, number)
+    name = f"{image_name(source, number, phrases)}{phrases.colon}"
     if source.reading is None:
-        why = ascii_text(source.failure, 120).rstrip(".")
-        return f"{name}: NOT ASSESSED - technical failure ({why})."
+        why = phrases.failure.format(ascii_text(source.failure, 120).rstrip("."))
+        return f"{name}{phrases.not_assessed} - {why}."
     if source.reading.abstention is not None:
-        look = f" {LOOK}" if source.reading.abstention.attention is Attention.NOW else ""
-        why = reason_of(source.reading.abstention.reason).meaning
-        return f"{name}: NOT ASSESSED - {why}.{look}"
+        urgent = source.reading.attention is Attention.NOW
+        word = phrases.not_judged if urgent else phrases.not_assessed
+        look = f" {phrases.look}" if urgent else ""
+        return f"{name}{word} - {reason_words(source.reading.abstention.reason, phrases)}.{look}"
     notes = "; ".join(ascii_text(note, 160).rstrip(".") for note in source.notes)
-    return f"{name}: read." + (f" Note: {notes}." if notes else "")
+    return f"{name}{phrases.read}." + (f" {phrases.note.format(notes)}" if notes else "")
 
 
-def hip_sentences(sources: Sequence[SourceImage]) -> list[str]:
-    """Return the findings, right before left, the most serious first, each with its image.
-
-    Where several images say the same of a hip in the same words, they say it once.
-    """
-    sentences: list[str] = []
-    for side in Side:
-        said: dict[str, list[int]] = {}
-        ranked = sorted(_statements(sources, side), key=lambda item: item[0])
-        for _, number, sentence in ranked:
-            said.setdefault(sentence, []).append(number)
-        for sentence, numbers in said.items():
-            sentences.append(_with_images(sentence, numbers) if len(sources) > 1 else sentence)
-    return sentences
-
-
-def _statements(sources: Sequence[SourceImage], side: Side) -> list[tuple[int, int, str]]:
-    statements = []
-    for number, source in enumerate(sources, start=1):
-        if source.missing is side:
-            statements.append((-1, number, missing_sentence(side)))
-        for hip in (h for h in source.hips if h.roi.side is side):
-            if hip.abstention is not None:
-                rank = -1 if hip.verdict is Verdict.LOOK_NOW else 3
-                statements.append((rank, number, abstention_sentence(hip)))
-            for finding in findings_of(hip):
-                sentence = finding_sentence(finding, side, hip.caveats)
-                statements.append((_RANK.index(finding.decision), number, sentence))
-    return statements
+def scope(sources: Sequence[SourceImage], phrases: Phrases) -> str:
+    """Return what was looked at, and what was not; "" where nothing was."""
+    findings = [f for s in sources for h in s.hips for f in findings_of(h)]
+    tasks = {f.task for f in findings}
+    if not tasks:
+        return ""
+    if tasks == {Task.FRACTURE_RISK}:
+        return phrases.scan_scope
+    parts = [phrases.scope]
+    if unknown := [kind for kind in _NEVER_SHOWN if any(_never_shown(f, kind) for f in findings)]:
+        kinds = ", ".join(phrases.class_words(kind) for kind in unknown)
+        parts.append(phrases.unknown_classes.format(kinds))
+    if Task.FRACTURE_RISK in tasks:
+        parts.append(phrases.scan_scope)
+    return " ".join(parts)
 
 
-def _with_images(sentence: str, numbers: Sequence[int]) -> str:
-    name, rest = sentence.split(": ", 1)
-    which = ", ".join(str(n) for n in numbers)
-    return f"{name} (image{'s' if len(numbers) > 1 else ''} {which}): {rest}"
+def _never_shown(finding: Finding, kind: str) -> bool:
+    """Tell whether a fracture model that tells kinds of fracture apart does not know this one."""
+    fracture = finding.task is Task.HIP_FRACTURE
+    return fracture and len(finding.positive) > 1 and kind not in finding.positive
 
 
-def headline(sources: Sequence[SourceImage]) -> str:
-    """Return the whole report in one line: of each hip, the most serious of all images.
-
-    What nobody could judge stands first: a person has to.
-    """
-    worst: dict[tuple[Side, str], Decision] = {}
-    look: set[Side] = {s.missing for s in sources if s.missing}
-    abstained: set[Side] = set()
-    either = False
-    for hip in (h for s in sources for h in s.hips):
-        if hip.verdict is Verdict.LOOK_NOW:
-            look.add(hip.roi.side)
-        elif hip.abstention is not None:
-            abstained.add(hip.roi.side)
-        either |= Caveat.EITHER_HIP in hip.caveats
-        for finding in findings_of(hip):
-            key = (hip.roi.side, TERMS[finding.task].noun)
-            worst[key] = min(worst.get(key, finding.decision), finding.decision, key=_RANK.index)
-    parts = [f"{_sides(look)} hip could not be judged"] if look else []
-    for decision in _RANK:
-        for noun in dict.fromkeys(noun for (_, noun), d in worst.items() if d is decision):
-            sides = {side for (side, n), d in worst.items() if n == noun and d is decision}
-            one_of = either and decision is Decision.DOUBTFUL and len(sides) > 1
-            where = f"{_sides(sides, 'or')} (not told apart)" if one_of else _sides(sides)
-            parts.append(_HEADLINES[decision].format(noun, where))
-    if unread := abstained - {side for side, _ in worst}:
-        parts.append(f"not assessed {_sides(unread)}")
-    text = "; ".join(parts) or "no hip was assessed"
-    return f"{_WHEN[attention_of(sources)]}. {text[0].upper()}{text[1:]}."
-
-
-def _sides(sides: set[Side], joint: str = "and") -> str:
-    return f" {joint} ".join(s.word for s in Side if s in sides)
+# --- who said it --------------------------------------------------------------------------------
 
 
 def models_of(sources: Sequence[SourceImage]) -> dict[ModelRef, Finding]:
@@ -293,52 +258,64 @@ def models_of(sources: Sequence[SourceImage]) -> dict[ModelRef, Finding]:
 
 
 def provenance(request: ReportRequest) -> list[str]:
-    """Return who said it, with which model and thresholds, and when."""
-    lines = []
-    for model, finding in models_of(request.sources).items():
-        point = finding.operating_point
-        lines.append(
-            f"Model {model.name} {model.version} ({model.digest[:12]}), operating point "
-            f"{point.name}: doubtful from {threshold(point.doubtful_from)}, definite from "
-            f"{threshold(point.present_from)}. {ascii_text(model.card, 160)}"
+    """Return who said it, with which model, and when."""
+    phrases, node = phrases_of(request), request.node
+    lines = [
+        phrases.model.format(
+            ascii_text(model.name, 64),
+            model.version,
+            model.digest[:12],
+            ascii_text(model.card, 160),
         )
-    node = request.node
-    replaces = f" Version {request.version}: replaces the report sent before." * bool(
-        request.predecessors
+        for model in models_of(request.sources)
+    ]
+    made = phrases.made.format(
+        ascii_text(node.name, 64), node.software_version, node.ae_title, _moment(request)
     )
-    lines.append(
-        f"Made by {ascii_text(node.name, 64)} {node.software_version} ({node.ae_title}) on "
-        f"{_moment(request)}.{replaces}"
-    )
-    return [ascii_text(line) for line in lines]
+    replaces = phrases.replaces.format(request.version) if request.predecessors else ""
+    return [*lines, f"{made} {replaces}".strip()]
 
 
 def _moment(request: ReportRequest) -> str:
-    offset = request.node.timezone_offset
+    offset, form = request.node.timezone_offset, phrases_of(request).moment
     if not offset:
-        return request.made_utc.strftime("%Y-%m-%d %H:%M UTC")
+        return f"{request.made_utc.strftime(form)} UTC"
     sign = -1 if offset[0] == "-" else 1
     shift = sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5]))
-    return (request.made_utc + shift).strftime(f"%Y-%m-%d %H:%M {offset}")
+    return f"{(request.made_utc + shift).strftime(form)} {offset}"
+
+
+def unreviewed(phrases: Phrases) -> str:
+    """Return that no physician has seen the report, and what it is not for."""
+    return f"{phrases.unreviewed} {phrases.disclaimer}."
+
+
+def title(request: ReportRequest) -> str:
+    """Return the title of the report as a document."""
+    phrases = phrases_of(request)
+    return f"{phrases.title} - {phrases.disclaimer}"
 
 
 def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     """Return the report as (heading, sentence), in the order of reading."""
-    sources = request.sources
-    lines = [("Impression", headline(sources))]
-    lines += [("Finding", sentence) for sentence in hip_sentences(sources)]
-    images = [image_sentence(s, n) for n, s in enumerate(sources, start=1)]
+    sources, phrases = request.sources, phrases_of(request)
+    lines = [("Impression", headline(sources, phrases))]
+    lines += [("Finding", sentence) for sentence in hip_sentences(sources, phrases)]
+    images = [image_sentence(s, n, phrases) for n, s in enumerate(sources, start=1)]
     if len(sources) == 1 and sources[0].hips and not sources[0].notes:
         images = []
     lines += [("Image", sentence) for sentence in images]
-    lines.append(("Scope", scope(sources)))
+    if request.other_patients:
+        lines.append(("Image", phrases.other_patients(request.other_patients)))
+    if said := scope(sources, phrases):
+        lines.append(("Scope", said))
     lines += [("Origin", line) for line in provenance(request)]
-    lines.append(("Status", UNREVIEWED))
+    lines.append(("Status", unreviewed(phrases)))
     return lines
 
 
 def plain_text(request: ReportRequest, width: int = 96) -> str:
-    """Return the report as plain text: about ten lines of English, no name of a patient.
+    """Return the report as plain text: the headline, then about ten lines, no name of a patient.
 
     Parameters
     ----------
@@ -347,9 +324,8 @@ def plain_text(request: ReportRequest, width: int = 96) -> str:
     width
         Where lines are folded, in characters.
     """
-    heading = f"{TITLE} - {DISCLAIMER}"
     folded = [
         textwrap.fill(text, width, initial_indent="", subsequent_indent="    ")
         for _, text in report_lines(request)
     ]
-    return "\n".join([heading, *folded]) + "\n"
+    return "\n".join([folded[0], title(request), *folded[1:]]) + "\n"

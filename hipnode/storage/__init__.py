@@ -11,7 +11,8 @@ from hipnode.storage.dispatch.choose import dispatcher_for
 from hipnode.storage.dispatch.hands import Dispatcher
 from hipnode.storage.files.disk import FileStore, IncomingFile
 from hipnode.storage.ledger.arrivals import IngestOutcome, Received
-from hipnode.storage.ledger.ledger import Ledger, NewResult
+from hipnode.storage.ledger.ledger import Ledger
+from hipnode.storage.ledger.products import NewResult
 from hipnode.storage.ledger.questions import Account, DestinationState, Overview, StudyFacts
 from hipnode.storage.store import Store
 from hipnode.storage.upkeep.reconcile import Reconciled

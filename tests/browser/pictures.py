@@ -24,7 +24,7 @@ from tests.factory import hip, reading
 from tests.peers import ROOT, require, run
 
 HERE = Path(__file__).resolve().parent
-PICTURES = {"measurements": "AI SR", "capture": "AI map", "report": "AI report"}
+PICTURES = {"measurements": "SR - INV", "capture": "map - INV", "report": "text - INV"}
 WIDTH_PX = 900
 
 

@@ -15,6 +15,7 @@ from hipnode.errors import LeaseLost
 from hipnode.settings import Settings
 from hipnode.storage import IngestOutcome, Store
 from tests.db.conftest import MODELS, Bench, Clock, abstained
+from tests.examples import examples
 
 STUDIES = st.sampled_from(["1", "2", "3"])
 IMAGES = st.integers(1, 3)
@@ -196,7 +197,7 @@ def reachable(start: JobState, end: JobState) -> bool:
 
 
 Node.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=examples(50),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -15,11 +15,11 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes
 
 from hipnode import codes
-from hipnode.dicom.charset import KEPT_CHARACTER_SETS
+from hipnode.dicom.charset import KEPT_CHARACTER_SETS, READ_CHARACTER_SETS
 from hipnode.dicom.identity import COPIED
 from hipnode.domain import AbstentionReason, ResultKind, Side, Task
 from hipnode.errors import HipnodeError
-from hipnode.reporting import KINDS, build
+from hipnode.reporting import KINDS, Withdrawal, build, rejection_notes
 from hipnode.reporting.terms import probability_name
 from hipnode.services.commitment import PUSH_MODEL, REASONS, STATUSES
 from hipnode.services.courier.ways.dimse import PROPOSED
@@ -37,6 +37,7 @@ _OBJECTS = {
     ResultKind.CAPTURE: "the picture with boxes and heat map, one an image",
     ResultKind.GSPS: "the boxes as an overlay, one an image (option)",
     ResultKind.PDF: "text and captures on paper (option)",
+    ResultKind.NOTE: "takes back what was made from rejected images",
 }
 
 
@@ -163,6 +164,10 @@ def attributes() -> str:
     for request in requests:
         for built in build(request):
             seen.setdefault(built.kind, []).append(built.dataset)
+    sent = tuple(found[0] for found in seen.values())
+    title = codes.REJECTIONS[codes.MOVED]
+    notes = rejection_notes(Withdrawal(sent, title, cases.NODE, cases.MADE_UTC, 2))
+    seen[ResultKind.NOTE] = [note.dataset for note in notes]
     keywords = sorted({e.keyword for found in seen.values() for ds in found for e in ds},
                       key=lambda k: tag_for_keyword(k) or 0)  # fmt: skip
     kinds = list(_OBJECTS)
@@ -191,7 +196,7 @@ def _presence(keyword: str, found: Sequence[Dataset]) -> str:
 def concepts() -> str:
     """Return every code that is written, with its source."""
     named = [v for v in vars(codes).values() if isinstance(v, codes.Concept)]
-    named += codes.REASONS.values()
+    named += [*codes.REASONS.values(), *codes.REJECTIONS.values()]
     named += [probability_name(task, side) for task in Task for side in Side]
     rows = sorted({(c.scheme, c.value, c.meaning, c.source) for c in named})
     return table(
@@ -213,10 +218,8 @@ def abstentions() -> str:
 
 def character_sets() -> str:
     """Return what becomes of a character set."""
-    from pydicom.charset import python_encoding
-
     rows = []
-    for term in sorted(t for t in python_encoding if t and t != "ISO 2022 58"):
+    for term in sorted(READ_CHARACTER_SETS):
         kept = term in KEPT_CHARACTER_SETS
         rows.append((f"`{term}`", "yes", "the same" if kept else "`ISO_IR 192`"))
     return table(("defined term", "read", "report leaves in"), rows)

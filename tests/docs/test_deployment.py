@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import kubernetes_validate
 import psycopg
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from hipnode.cli import app
 from hipnode.domain import JobKind, JobState
@@ -53,12 +56,38 @@ def test_the_dockerfile_copies_what_is_there_and_not_ignored() -> None:
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
-        assert f"!{source.split('/')[0]}" in ignore
+        assert {f"!{source}", f"!{source.split('/')[0]}"} & set(ignore)
 
 
 def test_the_image_runs_as_nobody_in_particular() -> None:
     last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
     assert re.search(r"^USER 10001:10001$", last_stage, re.MULTILINE)
+
+
+def test_the_image_installs_from_the_lock_file_with_hashes() -> None:
+    (install,) = re.findall(r"pip install (.+) --requirement requirements.lock", DOCKERFILE)
+    assert "--require-hashes" in install.split()
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [
+        ("requirements.lock", {"", "postgresql", "s3"}),
+        ("tests/requirements.lock", {"", "test", "train"}),
+    ],
+)
+def test_the_lock_file_holds_what_pyproject_asks_for(lock: str, extras: set[str]) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE))
+    assert len(locked) == len([line for line in text.splitlines() if not line.startswith("#")])
+    assert "://" not in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    for line in (line for extra in extras for line in groups[extra]):
+        wanted = Requirement(line)
+        if wanted.name == "hipnode" or (wanted.marker and not wanted.marker.evaluate()):
+            continue
+        assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)], prereleases=True)
 
 
 def test_the_images_environment_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,5 +219,6 @@ def test_the_unit_starts_a_command_that_exists() -> None:
 
 
 def test_shellcheck_has_nothing_to_say_about_our_scripts() -> None:
-    scripts = [ROOT / ".ci" / "run", ROOT / "tests" / "install-peers"]
+    names = (".ci/run", "docker/build", "docker/slim", "tests/install-peers", "tests/try-image")
+    scripts = [ROOT / name for name in names]
     run([require("shellcheck", "shellcheck"), *scripts])

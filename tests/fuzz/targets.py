@@ -29,6 +29,7 @@ from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.server import NodeAssociation, NodeServer
 from hipnode.services.listener.stream import StreamingDUL
+from hipnode.services.listener.tolerant import NotUnderstood, understood
 from hipnode.settings import Settings
 from hipnode.storage import Store
 from tests.protocol.wire import DX
@@ -84,13 +85,15 @@ def stream(data: bytes) -> None:
 
 
 def association(data: bytes) -> None:
-    """The body of an A-ASSOCIATE-RQ: decoded by pynetdicom, decided upon by us."""
-    pdu: Any = A_ASSOCIATE_RQ()
+    """The body of an A-ASSOCIATE-RQ: understood by us, decoded by pynetdicom, decided upon."""
     try:
-        pdu.decode(b"\x01\x00" + len(data).to_bytes(4, "big") + data)
-        proposal = pdu.to_primitive()
-    except Exception:  # noqa: BLE001 - the listener aborts on whatever pynetdicom's decoders raise
+        asked = understood(b"\x01\x00" + len(data).to_bytes(4, "big") + data)
+    except NotUnderstood:
         return
+    pdu: Any = A_ASSOCIATE_RQ()
+    pdu.decode(asked.pdu)
+    proposal = pdu.to_primitive()
+    assert understood(asked.pdu).pdu == asked.pdu, "what was mended needs no more mending"
     admission = _server().admission
     admission.decide(
         Request(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.fuzz.targets import TARGETS, seeds
 from tests.peers import ROOT, missing, run
 
@@ -49,7 +50,7 @@ def spoilt(seed: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 2**64), noise=st.one_of(st.none(), st.binary(max_size=400)))
 def test_any_input(name: str, seed: int, noise: bytes | None) -> None:
     chance = random.Random(seed)  # noqa: S311

@@ -21,6 +21,7 @@ from hipnode import dicom, imaging
 from hipnode.domain import Box, Header
 from hipnode.errors import HipnodeError, PixelsUnreadable
 from hipnode.imaging import codestream
+from tests.examples import examples
 from tests.peers import shared_data
 from tests.unit.test_imaging import dx
 
@@ -66,7 +67,7 @@ def with_raw(base: Dataset, values: dict[str, tuple[str, bytes]]) -> Dataset:
 
 
 @given(st.dictionaries(st.sampled_from(KEYWORDS), st.tuples(VRS, TEXTS), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_header_becomes_plain_values(values: dict[str, tuple[str, bytes]]) -> None:
     header = dicom.read_header(with_raw(dx(), values))
     for field in fields(Header):
@@ -82,7 +83,7 @@ def test_any_header_becomes_plain_values(values: dict[str, tuple[str, bytes]]) -
 
 
 @given(st.dictionaries(st.sampled_from(PIXEL_KEYWORDS), st.tuples(VRS, TEXTS), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_pixel_module_gives_an_image_or_a_refusal(
     values: dict[str, tuple[str, bytes]],
 ) -> None:
@@ -98,7 +99,7 @@ def test_any_pixel_module_gives_an_image_or_a_refusal(
 
 
 @given(st.binary(max_size=3000), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_bytes_are_a_header_or_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, part10: bool
 ) -> None:
@@ -123,7 +124,7 @@ def test_any_markers_are_read_in_bounded_time(tail: bytes, head: bytes) -> None:
     bits=st.integers(1, 255),
     name=st.sampled_from(["RG3_JPLL", "RG3_RLE"]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_a_damaged_stream_is_an_image_or_a_refusal(position: float, bits: int, name: str) -> None:
     dataset = pydicom.dcmread(shared_data("cr_dx") / name)
     code = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))

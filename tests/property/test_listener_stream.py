@@ -18,6 +18,7 @@ from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.server import NodeServer
 from hipnode.settings import Settings
 from hipnode.storage import Store
+from tests.examples import examples
 from tests.protocol.objects import DX, encoded, radiograph
 from tests.protocol.wire import Wire, fragmented, p_data, store_rq
 
@@ -72,7 +73,9 @@ def cuts(seed: int, total: int, most: int) -> list[int]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     seed=st.integers(0, 2**32),
@@ -138,7 +141,9 @@ def test_many_objects_in_one_stream(receiver: Receiver) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(noise=st.binary(min_size=1, max_size=3000))
 def test_noise_never_stops_the_listener(receiver: Receiver, noise: bytes) -> None:

@@ -19,6 +19,7 @@ from hipnode.domain import ResultKind, Side
 from hipnode.errors import ReportRefused
 from hipnode.reporting import build
 from tests import cases
+from tests.examples import examples
 from tests.factory import header, hip, reading, reread
 
 KEYWORDS = (
@@ -72,7 +73,7 @@ def _check(ds: Dataset) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(VALUES)
 @example({"SpecificCharacterSet": b"", "PatientName": b"M\xfcller"})
 def test_any_header_gives_a_valid_report_or_a_refusal(values: dict[str, bytes]) -> None:

@@ -14,6 +14,8 @@ import torch
 from hipnode.nets import registry
 from hipnode.nets.architectures import BUILDERS, build
 
+pytestmark = pytest.mark.slow
+
 
 def parameters(name: str, arguments: dict[str, Any]) -> int:
     with torch.device("meta"):

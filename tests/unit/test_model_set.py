@@ -14,6 +14,8 @@ from hipnode.nets.bundle.contents import CARD
 from hipnode.nets.bundle.setfile import SHIPPED, pins
 from hipnode.nets.load.loaded import TOLERANCE
 
+pytestmark = pytest.mark.slow
+
 BUNDLES = sorted(path for path, _ in [*pins().values(), *pins("dxa").values()])
 
 

@@ -24,6 +24,8 @@ from tests.peers import missing
 from tests.senders import SAMPLES
 from tests.unit.test_bundles import seal
 
+pytestmark = pytest.mark.slow
+
 BUNDLES = sorted(path for path, _ in [*pins().values(), *pins("dxa").values()])
 CLASSIFIER = SHIPPED / "murphy2022-cnn2"
 

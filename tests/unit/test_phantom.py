@@ -32,6 +32,8 @@ from hipnode.phantom.lots import draw_plan
 from hipnode.phantom.manifest import parse_box
 from hipnode.phantom.meshes import Grid, project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:

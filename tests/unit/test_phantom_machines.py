@@ -14,6 +14,8 @@ import pytest
 
 from hipnode.phantom import Recipe, load_recipe, render
 
+pytestmark = pytest.mark.slow
+
 PINNED = "8fd2fbc9b4894189ff2fa35c7f82a476c1db9f2404cf58662c4fa72ccd26a4b1"
 """Caveat: numpy promises the streams of its generators only within a feature release (NEP 19), and
 a new scipy may resample in another order. If this digest changes with a new version of either, look

@@ -25,6 +25,8 @@ from hipnode.settings import Settings
 from tests import cases
 from tests.senders import SAMPLES
 
+pytestmark = pytest.mark.slow
+
 
 def double(number: int) -> int:
     return 2 * number

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from hipnode.domain import (
     AbstentionReason,
     Attention,
-    Box,
     Caveat,
     Decision,
     Header,
@@ -23,7 +22,7 @@ from hipnode.domain import (
     Verdict,
 )
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
-from hipnode.reading import ReadPolicy, candidates, read, turn_box_back
+from hipnode.reading import ReadPolicy, candidates, read
 
 Arrays = dict[str, NDArray[np.float32]]
 SIZE = 512
@@ -207,7 +206,7 @@ def test_patient_orientation_is_turned_with_the_image(
         {
             "patient_orientation": ("L", "H")
         },  # upside down, says the header; upright, says the image
-        {"patient_orientation": ("F", "L")},
+        {"patient_orientation": ("H", "L")},
         {"view_position": "PA"},
     ],
 )
@@ -218,6 +217,31 @@ def test_against_the_header_no_side_is_certain(changes: dict[str, object]) -> No
     assert left.verdict is Verdict.DOUBTFUL  # without doubt about the side it is definite
     assert Caveat.SIDE_UNSURE in left.caveats
     assert any("not certain" in note for note in reading.notes)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "on_the_viewers_left"),
+    [
+        (("L", "H"), Side.RIGHT),  # upside down, says the header; upright, says the image
+        (("R", "H"), Side.LEFT),
+        (("H", "L"), Side.RIGHT),  # sideways, says the header, and not mirrored
+        (("F", "L"), Side.LEFT),  # sideways and mirrored
+        (("A", "L"), Side.RIGHT),
+    ],
+)
+def test_where_header_and_picture_differ_the_likelier_side_is_named(
+    orientation: tuple[str, str], on_the_viewers_left: Side
+) -> None:
+    reading = read(replace(HEADER, patient_orientation=orientation), pelvis(), MODELS, ReadPolicy())
+    assert min(reading.hips, key=lambda hip: hip.roi.box.x0).roi.side is on_the_viewers_left
+
+
+@pytest.mark.parametrize("aspect", [0.2, 4.0, None])
+def test_pixels_of_a_shape_that_no_device_makes_are_not_read(aspect: float | None) -> None:
+    reading = read(HEADER, replace(pelvis(), aspect=aspect), MODELS, ReadPolicy())
+    assert reading.abstention is not None
+    assert reading.abstention.reason is AbstentionReason.PIXEL_SHAPE
+    assert reading.attention is Attention.SOON
 
 
 def test_a_hip_that_the_edge_cuts_off_is_for_a_person_and_lowers_the_other_s_alarm() -> None:
@@ -361,6 +385,7 @@ def test_a_single_hip_s_side_is_the_header_s() -> None:
     known = Header(**{**_fields(HEADER), "laterality": "L"})  # type: ignore[arg-type]
     (hip,) = read(known, image, MODELS, ReadPolicy()).hips
     assert hip.roi.side is Side.LEFT
+    assert hip.roi.looks_like is Side.RIGHT  # to a network: it lies on the viewer's left
 
 
 def test_metal_ends_the_reading_of_its_own_hip_only() -> None:
@@ -397,15 +422,6 @@ def test_an_image_stored_turned_is_read_upright_and_its_boxes_fit_what_is_stored
         true = upright.pixels[true_box.y0 : true_box.y1, true_box.x0 : true_box.x1]
         assert abs(crop.shape[0] - true.shape[0]) <= 4
         assert crop.mean() == pytest.approx(true.mean(), abs=0.05)
-
-
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_boxes_turn_back_exactly(turns: int) -> None:
-    stored = np.zeros((7, 11), int)
-    stored[2:4, 5:9] = 1
-    ys, xs = np.nonzero(np.rot90(stored, turns))
-    box = Box(int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-    assert turn_box_back(box, turns, (7, 11)) == Box(5, 2, 9, 4)
 
 
 def test_saliency_lies_where_the_evidence_is_on_either_side() -> None:

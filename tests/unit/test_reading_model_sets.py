@@ -15,6 +15,8 @@ from hipnode.nets import LoadedModel, ModelSet, Role
 from hipnode.reading import ReadPolicy, read
 from tests.unit.test_reading import HEADER, MODELS, Brightness, pelvis
 
+pytestmark = pytest.mark.slow
+
 
 def with_bone(**known: Any) -> Reading:
     """Read with an osteoporosis model in both variants; ``known`` is what the header tells."""

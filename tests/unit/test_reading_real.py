@@ -17,6 +17,8 @@ from hipnode.domain import AbstentionReason, Header, Radiograph, Reading, Side
 from hipnode.reading import ReadPolicy, read
 from tests.peers import shared_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def models() -> nets.ModelSet:

@@ -20,6 +20,8 @@ from tests.peers import shared_data
 from tests.senders import SAMPLES
 from tests.unit.test_reading import HEADER
 
+pytestmark = pytest.mark.slow
+
 SCAN = replace(HEADER, modality="BMD", laterality="L", age_years=70.0)
 
 

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from hipnode import DISCLAIMER, codes
-from hipnode.domain import Box, ResultKind, Side
+from hipnode.domain import REPORTED, Box, ResultKind, Side
 from hipnode.reporting import (
     BuiltObject,
     NodeIdentity,
@@ -141,7 +141,7 @@ def test_the_side_is_in_words_wherever_a_viewer_may_look(name: str) -> None:
     for item in items(made(name, ResultKind.SR).dataset):
         meaning = item.ConceptNameCodeSequence[0].CodeMeaning
         if item.ValueType == "NUM":
-            assert meaning.startswith(("RIGHT ", "LEFT "))
+            assert meaning.startswith(("RIGHT ", "LEFT ", "SIDE UNKNOWN "))
             assert meaning.endswith(" AI")
     for m in read_back(made(name, ResultKind.SR).to_bytes()):
         assert all(words.startswith(m.side.word) for words in m.classes_percent)
@@ -155,7 +155,7 @@ def test_a_probability_never_without_its_threshold_and_model() -> None:
         below = {i.ConceptNameCodeSequence[0].CodeMeaning for i in number.ContentSequence}
         assert {"Algorithm Name", "Algorithm Version", "Algorithm Parameters"} <= below
         texts = [i.TextValue for i in number.ContentSequence if i.ValueType == "TEXT"]
-        assert "operating point balanced: doubtful from 12 %, definite from 85 %" in texts
+        assert "operating point balanced: possible from 12 %, likely from 85 %" in texts
         assert f"bundle sha256 {factory.MODEL.digest}" in texts
 
 
@@ -203,7 +203,7 @@ def test_every_image_is_evidence_and_every_reference_is_in_it() -> None:
             assert ref.ReferencedSOPInstanceUID in evidence
 
 
-@pytest.mark.parametrize("kind", ResultKind)
+@pytest.mark.parametrize("kind", sorted(REPORTED))
 def test_the_disclaimer_is_in_the_series_list_and_in_the_object(kind: ResultKind) -> None:
     """Pitfall 5."""
     built = made("positive-right", kind)
@@ -310,7 +310,7 @@ def test_a_late_image_leaves_the_captures_of_the_others_as_they_were() -> None:
     (old,) = [b for b in build(request(first)) if b.kind is ResultKind.CAPTURE]
     both = [b for b in build(request(first, late, version=2)) if b.kind is ResultKind.CAPTURE]
     assert both[0].to_bytes() == old.to_bytes()
-    assert {b.dataset.SeriesInstanceUID for b in both} == {old.dataset.SeriesInstanceUID}
+    assert both[0].dataset.SeriesInstanceUID == old.dataset.SeriesInstanceUID
 
 
 def factory_result(kind: ResultKind, built: BuiltObject) -> object:
@@ -326,7 +326,7 @@ def factory_result(kind: ResultKind, built: BuiltObject) -> object:
 # --- files ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ResultKind)
+@pytest.mark.parametrize("kind", sorted(REPORTED))
 def test_the_bytes_are_a_dicom_file(kind: ResultKind) -> None:
     built = made("positive-right", kind)
     ds = dcmread(BytesIO(built.to_bytes()))

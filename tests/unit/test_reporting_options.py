@@ -67,7 +67,7 @@ def test_a_presentation_state_shows_the_grey_values_as_the_image_asks() -> None:
 def test_the_labels_of_a_presentation_state_name_side_and_certainty() -> None:
     _, text, _ = render(one(ResultKind.GSPS, "implant"))
     assert "R: NOT ASSESSED - implant or other metal at the hip" in text.decode()
-    assert "L: FRACTURE 88 % - suspected, definite" in text.decode()
+    assert "L: FRACTURE LIKELY - Type: intracapsular" in text.decode()
 
 
 def test_the_pdf_is_well_formed() -> None:
@@ -97,7 +97,7 @@ def test_a_name_is_drawn_only_in_letters_that_the_font_has(script: str, drawn: b
 
 
 def test_brackets_in_a_name_do_not_break_the_pdf() -> None:
-    ds = factory.header(PatientName="O(Neil)^Ann\\e"[:12])
+    ds = factory.header(PatientName="O(Neil)^Ann")
     source = cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=ds)
     wanted = cases.request(source, objects=frozenset({ResultKind.PDF}))
     _, document, _ = render(build(wanted)[0].dataset)

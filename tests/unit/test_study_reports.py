@@ -82,8 +82,8 @@ def destination(name: str, **changes: object) -> DestinationSettings:
     return DestinationSettings.model_validate(values)
 
 
-def built(kind: ResultKind, sop_class: str = "1.2") -> BuiltFile:
-    return BuiltFile(kind, sop_class, "1.2.3", Path("made"), "0" * 64)
+def built(kind: ResultKind, sop_class: str = "1.2", **further: bool) -> BuiltFile:
+    return BuiltFile(kind, sop_class, "1.2.3", Path("made"), "0" * 64, **further)
 
 
 def test_each_destination_gets_its_own_profile() -> None:
@@ -97,7 +97,7 @@ def test_each_destination_gets_its_own_profile() -> None:
         built(ResultKind.SR, COMPREHENSIVE),
         built(ResultKind.TEXT),
     ]
-    assert [reports.receivers(b, made, both) for b in made] == [
+    assert [reports.receivers(b, both) for b in made] == [
         ("pacs",),
         ("pacs",),
         ("old",),
@@ -107,9 +107,8 @@ def test_each_destination_gets_its_own_profile() -> None:
 
 def test_without_measurements_an_sr_destination_gets_the_text() -> None:
     old = destination("old", objects=["sr"])
-    text = built(ResultKind.TEXT)
-    assert reports.receivers(text, [text], [old]) == ("old",)
-    assert reports.receivers(text, [text, built(ResultKind.SR, THREE_D)], [old]) == ()
+    assert reports.receivers(built(ResultKind.TEXT, stands_for_sr=True), [old]) == ("old",)
+    assert reports.receivers(built(ResultKind.TEXT), [old]) == ()
 
 
 def test_destinations_are_chosen_by_the_images_of_the_study() -> None:

@@ -23,6 +23,8 @@ from hipnode.training.recipe.recipe import SHIPPED, Recipe, RecipeInvalid, read_
 from hipnode.training.runs.train import train
 from hipnode.training.samples.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 HEADER = ["file", "patient_id", "split", "view", "right_box", "right_label", "right_implant"]
 
 

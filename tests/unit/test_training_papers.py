@@ -37,6 +37,8 @@ from hipnode.training.runs.train import train
 from hipnode.training.samples.augment import Augmentation, augment, rewindow
 from hipnode.training.samples.batches import Samples
 
+pytestmark = pytest.mark.slow
+
 PLAN: dict[str, Any] = {"epochs": 3, "batch": 8, "learning_rate": 0.02, "bf16": False, "ema": 0.5}
 CALM: dict[str, Any] = {
     "rotate_deg": 2, "curve": 0, "shading": 0, "noise": 0, "blur_px": 0, "sharpen": 0,

@@ -28,6 +28,8 @@ from hipnode.training.samples.gather import gather
 from hipnode.training.samples.manifest import read_manifest
 from tests.untrained import bundle
 
+pytestmark = pytest.mark.slow
+
 POINTS = (
     "head:40,30 neck_base:28,42 greater_trochanter:22,30 lesser_trochanter:34,52 shaft_near:26,60"
 )

@@ -24,6 +24,8 @@ from hipnode.reading import ReadPolicy, classify, read
 from hipnode.training.pack.fit_typical import FEWEST, fit
 from tests.senders import SAMPLES
 
+pytestmark = pytest.mark.slow
+
 FRACTURE = SHIPPED / "murphy2022-cnn2"
 
 

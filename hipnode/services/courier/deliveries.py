@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -175,7 +175,7 @@ class Deliveries:
         others = self._store.ledger.results(
             made.study_instance_uid, model_set=job.model_set, version=made.version
         )
-        by_class = {r.sop_class_uid: r for r in others if r.kind is made.kind}
+        by_class = _twins(made, [r for r in others if r.kind is made.kind])
         after = wanted[wanted.index(made.sop_class_uid) + 1 :]
         yield from (by_class[uid] for uid in after if uid in by_class)
 
@@ -223,3 +223,19 @@ class Deliveries:
         if self._away:
             self._away = False
             self._log.info(Event.DESTINATION_CAME_BACK)
+
+
+def _twins(made: Result, alike: Sequence[Result]) -> dict[str, Result]:
+    """Return the same document in other SOP Classes, by class.
+
+    A study with images of several patients has as many documents, each with its twins in a row:
+    a SOP Class that comes again begins the next one.
+    """
+    twins: dict[str, Result] = {}
+    for result in alike:
+        if result.sop_class_uid in twins:
+            if made.id in {twin.id for twin in twins.values()}:
+                break
+            twins = {}
+        twins[result.sop_class_uid] = result
+    return twins

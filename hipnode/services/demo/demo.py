@@ -109,7 +109,7 @@ def run(inputs: Sequence[Path], folder: Path, progress: Callable[[str], None]) -
             )
             taken = statuses.count(0)
             progress(f"{taken} of {len(inputs)} images sent and acknowledged")
-            store = Store.open(settings.load(node.config))
+            store = Store.open(settings.load(node.config, environment=False))
             try:
                 _wait(store, progress)
                 return _shown(store, archive.config)
@@ -196,7 +196,7 @@ def _shown(store: Store, archive_config: Path) -> Shown:
     ]
     store.audit.seal()
     fault = store.audit.verify(actor="demo")
-    kept = Store.open(settings.load(archive_config))
+    kept = Store.open(settings.load(archive_config, environment=False))
     try:
         archived = [
             kept.files.path(instance.path)

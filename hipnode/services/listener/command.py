@@ -34,6 +34,9 @@ _STATUS: Final = 0x0900
 _ERROR_COMMENT: Final = 0x0902
 _AFFECTED_SOP_INSTANCE_UID: Final = 0x1000
 
+MAX_COMMENT: Final = 64
+"""Characters of an Error Comment: VR LO (PS3.5 6.2)."""
+
 
 class CommandInvalid(ValueError):
     """The bytes are not a command set, or lack what their message must have."""
@@ -109,7 +112,7 @@ def store_response(request: StoreRequest, status: int, comment: str = "") -> byt
     status
         PS3.4 Table B.2-1, or PS3.7 Annex C.
     comment
-        The Error Comment, at most 64 characters are sent (VR LO).
+        The Error Comment, at most `MAX_COMMENT` characters are sent.
 
     References
     ----------
@@ -123,7 +126,7 @@ def store_response(request: StoreRequest, status: int, comment: str = "") -> byt
         (_STATUS, _US.pack(status)),
     ]
     if comment:
-        elements.append((_ERROR_COMMENT, _padded(comment[:64], b" ")))
+        elements.append((_ERROR_COMMENT, _padded(comment[:MAX_COMMENT], b" ")))
     elements.append((_AFFECTED_SOP_INSTANCE_UID, _padded(request.sop_instance_uid, b"\0")))
     body = b"".join(_ELEMENT.pack(0, tag, len(value)) + value for tag, value in elements)
     return _ELEMENT.pack(0, 0, 4) + _UL.pack(len(body)) + body

@@ -26,12 +26,15 @@ from hipnode.services.listener.command import (
 )
 from hipnode.services.listener.intake import Arrival, Endless, Intake
 from hipnode.services.listener.peer import Peer
+from hipnode.services.listener.tolerant import ASSOCIATE_RJ, Asked
 
 COMMAND: Final = 0x01  # bits of the message control header
 LAST: Final = 0x02
 _MAX_COMMAND_BYTES: Final = 64 * 1024
 _MAX_OTHER_BYTES: Final = 1024 * 1024  # data sets of anything but C-STORE (commitment reports)
 _TICK_S: Final = 0.5
+_MOST_SHOWN: Final = 2048
+"""Bytes of a request that was refused, for the audit log."""
 
 
 class ProtocolError(Exception):
@@ -54,6 +57,7 @@ class StoreDIMSE(DIMSEServiceProvider):
     def __init__(self, assoc: Association, intake: Intake, bell: threading.Event) -> None:
         super().__init__(assoc)
         self.peer = Peer()
+        self.asked: Asked | None = None  # the peer's request, as it came
         self._intake = intake
         self.min_bytes_per_s = intake.min_bytes_per_s
         self._bell = bell
@@ -68,6 +72,22 @@ class StoreDIMSE(DIMSEServiceProvider):
     def mid_message(self) -> bool:
         """Whether the peer still owes a part of a message."""
         return bool(self._request or self._command or self._other_context is not None)
+
+    def turned_away(self, why: str, answer: bytes, received: bytes) -> None:
+        """Note that what a peer began with was refused.
+
+        Parameters
+        ----------
+        why
+            In words.
+        answer
+            The A-ASSOCIATE-RJ or A-ABORT that it was sent.
+        received
+            What it had sent.
+        """
+        peer = Peer(address=self.assoc.requestor.address)
+        what = "rejected" if answer[0] == ASSOCIATE_RJ else "aborted"
+        self._intake.notes.refused(peer, why, what, received=received[:_MOST_SHOWN].hex())
 
     # --- fragments in -------------------------------------------------------------------------
 

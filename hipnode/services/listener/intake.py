@@ -10,7 +10,6 @@ match SOP Class, C000 cannot understand (it should not). PS3.7 C.5.17, 0x0122.
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -18,13 +17,13 @@ from typing import Final
 from pydicom import Dataset
 
 from hipnode.codes import device_uid
-from hipnode.dicom import read_header
-from hipnode.domain import Header
+from hipnode.dicom import header_at_the_door, known_of, open_dicom, rejection_of, uids
+from hipnode.domain import Header, Rejection
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.services.commitment import take_report
 from hipnode.services.listener.body import Body, file_meta
-from hipnode.services.listener.command import StoreRequest
+from hipnode.services.listener.command import MAX_COMMENT, StoreRequest
 from hipnode.services.listener.peer import Notes, Peer
 from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.rules import Verdict, decide
@@ -35,15 +34,17 @@ from hipnode.storage import IncomingFile, Received, Store
 SUCCESS: Final = 0x0000
 _PAUSE_S: Final = 1.0
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
-_UID: Final = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; leading zeros are forgiven
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The status of a C-STORE response, and its Error Comment."""
+    """The status of a C-STORE response, and its Error Comment, cut to what VR LO allows."""
 
     status: int
     comment: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "comment", self.comment[:MAX_COMMENT])
 
 
 class TooLarge(InputRefused):
@@ -67,6 +68,7 @@ class Arrival:
         self.trouble: InputRefused | StorageUnavailable | Answer | None = None
         self.incoming: IncomingFile | None = None
         self.body: Body | None = None
+        self.known: dict[str, str] = {}  # of patient and study, for the audit row of a refusal
         self._received_bytes = 0
 
     def fail(self, trouble: InputRefused | StorageUnavailable | Answer) -> None:
@@ -153,7 +155,7 @@ class Intake:
         arrival = Arrival(self, peer, request, transfer_syntax)
         if request.sop_class_uid != abstract_syntax:
             arrival.fail(Answer(SOP_CLASS_NOT_SUPPORTED, "not the context's SOP Class"))
-        elif not _UID.fullmatch(request.sop_instance_uid):
+        elif not uids.usable(request.sop_instance_uid):
             arrival.fail(HeaderUnusable("the SOP Instance UID is not a UID"))
         if arrival.trouble:
             return arrival
@@ -174,7 +176,8 @@ class Intake:
 
     def gave_up(self, arrival: Arrival) -> None:
         """Note that an object was not received to its end."""
-        self._refused(arrival, Answer(TooLarge.dimse_status), TooLarge.__name__)
+        answer = Answer(TooLarge.dimse_status, "(none: the association was aborted)")
+        self._refused(arrival, answer, TooLarge.__name__)
 
     def slow_down(self, peer: Peer) -> None:
         """Let a sender wait for its answer that sends more than its share; refuse it nothing."""
@@ -209,16 +212,23 @@ class Intake:
             raise StorageUnavailable
         reach(Point.OBJECT_WHOLE)
         body.start_writeback()  # while the header is read
-        header = read_header(incoming.path)
+        dataset = open_dicom(incoming.path, pixels=False)
+        assumed = self._settings.node.assumed_character_set
+        arrival.known = known_of(dataset, assumed)
+        header = header_at_the_door(dataset, assumed)
         _check_identity(header, arrival.request)
-        verdict = decide(
-            header, peer.calling_ae, self._settings.rules, own=header.device_uid == self._own_uid
-        )
+        own = header.device_uid == self._own_uid
+        verdict = decide(header, peer.calling_ae, self._settings.rules, own=own)
+        rejection = None if own else rejection_of(dataset)
+        if rejection is not None:
+            verdict = Verdict("keep", 0, "rejection_note")
+        if verdict.action != "discard" and not header.series_instance_uid:
+            raise HeaderUnusable("The object has no SeriesInstanceUID.")
         path = ""
         if verdict.action != "discard":
             path = self._store.files.keep(incoming, header.sop_instance_uid, body.digest)
             reach(Point.FILE_KEPT)
-        self._ingest(arrival, header, verdict, path, body)
+        self._ingest(arrival, header, verdict, path, body, rejection)
         reach(Point.ROW_COMMITTED)
         if verdict.action == "discard":
             arrival.abandon()
@@ -227,7 +237,13 @@ class Intake:
         return Answer(SUCCESS)
 
     def _ingest(
-        self, arrival: Arrival, header: Header, verdict: Verdict, path: str, body: Body
+        self,
+        arrival: Arrival,
+        header: Header,
+        verdict: Verdict,
+        path: str,
+        body: Body,
+        rejection: Rejection | None,
     ) -> None:
         peer = arrival.peer
         chosen = self._model_sets.choose(header.facts(peer.calling_ae))
@@ -241,6 +257,7 @@ class Intake:
                 digest=body.digest,
                 size_bytes=body.size_bytes,
                 association_id=peer.association_id,
+                rejection=rejection,
             ),
             action=verdict.action,
             priority=verdict.priority,
@@ -277,6 +294,8 @@ class Intake:
             arrival.request.sop_instance_uid,
             answer.status,
             reason,
+            arrival.known,
+            sentence=answer.comment,
             sop_class=arrival.request.sop_class_uid,
             transfer_syntax=arrival.transfer_syntax,
         )

@@ -12,6 +12,7 @@ PS3.15 A.5, audit trail messages: what they are about.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -51,11 +52,12 @@ class Notes:
 
     # --- associations -------------------------------------------------------------------------
 
-    def accepted(self, peer: Peer) -> None:
-        """Note that an association was accepted."""
-        self._audit(AuditEvent.ASSOCIATION_ACCEPTED, peer)
+    def accepted(self, peer: Peer, mended: Sequence[str] = ()) -> None:
+        """Note that an association was accepted, and what of its request had to be mended."""
+        further: dict[str, Any] = {"mended": list(mended)} if mended else {}
+        self._audit(AuditEvent.ASSOCIATION_ACCEPTED, peer, **further)
 
-    def refused(self, peer: Peer, detail: str, reason: str) -> None:
+    def refused(self, peer: Peer, detail: str, reason: str, **further: Any) -> None:
         """Note that an association was refused: the reason the peer got, and the closer one."""
         self._log.warning(
             Event.ASSOCIATION_REFUSED,
@@ -64,7 +66,12 @@ class Notes:
             reason=detail,
         )
         self._audit(
-            AuditEvent.ASSOCIATION_REFUSED, peer, Outcome.REFUSED, reason=reason, cause=detail
+            AuditEvent.ASSOCIATION_REFUSED,
+            peer,
+            Outcome.REFUSED,
+            reason=reason,
+            cause=detail,
+            **further,
         )
 
     def echoed(self, peer: Peer) -> None:
@@ -84,9 +91,15 @@ class Notes:
         self._log.info(Event.INSTANCE_STORED, bytes=size_bytes, peer_ae=peer.calling_ae)
 
     def object_refused(
-        self, peer: Peer, sop_instance_uid: str, status: int, reason: str, **detail: Any
+        self,
+        peer: Peer,
+        sop_instance_uid: str,
+        status: int,
+        reason: str,
+        known: Mapping[str, str],
+        **detail: Any,
     ) -> None:
-        """Note that an object was refused, and with which status."""
+        """Note that an object was refused: status and sentence, and whose it is where known."""
         shown = f"0x{status:04X}"
         self._log.warning(
             Event.INSTANCE_REFUSED, peer_ae=peer.calling_ae, status=shown, reason=reason
@@ -95,7 +108,7 @@ class Notes:
             AuditEvent.INSTANCE_REFUSED,
             peer,
             Outcome.REFUSED,
-            sop_instance_uid=sop_instance_uid,
+            {"sop_instance_uid": sop_instance_uid, **known},
             status=shown,
             reason=reason,
             **detail,
@@ -132,7 +145,7 @@ class Notes:
         event: AuditEvent,
         peer: Peer,
         outcome: Outcome = Outcome.OK,
-        sop_instance_uid: str = "",
+        of: Mapping[str, Any] | None = None,
         **detail: Any,
     ) -> None:
         """Append to the audit log; an event cannot wait for a database that is away."""
@@ -145,8 +158,8 @@ class Notes:
             outcome=outcome,
             actor="listener",
             ae_title=peer.calling_ae,
-            sop_instance_uid=sop_instance_uid,
             detail=detail,
+            **(of or {}),
         )
         try:
             self._store.audit.append(record)

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
+from hipnode.dicom.kinds import Kind, kind_of
 from hipnode.domain import Header
 from hipnode.settings import RuleSettings
 
 Action = Literal["read", "keep", "discard"]
-
-RADIOGRAPHS: Final = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image
-        "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image, for presentation
-        "1.2.840.10008.5.1.4.1.1.1.1.1",  # Digital X-Ray Image, for processing
-    }
-)
-SECONDARY_CAPTURES: Final = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture Image
-        "1.2.840.10008.5.1.4.1.1.7.2",  # Multi-frame Grayscale Byte
-        "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word
-    }
-)
-CAPTURED: Final = frozenset({"CR", "DX", "RG", "BMD"})
-"""Modalities (PS3.3 C.7.3.1.1.1) whose Secondary Captures are read: film, and hip scans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +25,10 @@ class Verdict:
 def decide(header: Header, calling_ae: str, rules: Sequence[RuleSettings], *, own: bool) -> Verdict:
     """Return what becomes of an object.
 
-    The first of the settings' rules that matches decides. Without a match, radiographs are read
-    (CR and DX, and Secondary Captures whose Modality is radiographic or bone densitometry),
-    everything else is acknowledged and discarded. This node's own objects, coming back from a PACS
-    that routes everything, are never read, whatever the rules say.
+    The first of the settings' rules that matches decides. Without a match, what the reading gate
+    takes for a radiograph or a densitometer's scan (`hipnode.dicom.kinds`) is read, everything else
+    is acknowledged and discarded. This node's own objects, coming back from a PACS that routes
+    everything, are never read, whatever the rules say.
 
     Parameters
     ----------
@@ -66,7 +50,7 @@ def _by_rules(header: Header, calling_ae: str, rules: Sequence[RuleSettings]) ->
     for number, rule in enumerate(rules, start=1):
         if rule.match.matches(facts):
             return Verdict(rule.action, rule.priority, f"rule_{number}")
-    captured = header.sop_class_uid in SECONDARY_CAPTURES
-    if header.sop_class_uid in RADIOGRAPHS or (captured and header.modality in CAPTURED):
-        return Verdict("read", 0, "radiograph")
-    return Verdict("discard", 0, "not_a_radiograph")
+    kind = kind_of(header.sop_class_uid, header.modality)
+    if kind is Kind.OTHER:
+        return Verdict("discard", 0, "not_a_radiograph")
+    return Verdict("read", 0, kind)

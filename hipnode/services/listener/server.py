@@ -86,6 +86,15 @@ class NodeAssociation(Association):
             self._forget(self)
 
 
+class _Socket(AssociationSocket):
+    """A peer's socket, to which all is sent in the numbers that the peer has given."""
+
+    def send(self, bytestream: bytes) -> None:
+        """Send a PDU."""
+        asked = cast("NodeAssociation", self.assoc).storage.asked
+        super().send(bytestream if asked is None else asked.outward(bytestream))
+
+
 class _Handler(RequestHandler):
     """Makes an association of a connection (what pynetdicom's does, without its deep copies)."""
 
@@ -94,7 +103,7 @@ class _Handler(RequestHandler):
     def _create_association(self) -> NodeAssociation:
         assoc = NodeAssociation(self.server)
         assoc.name = f"AcceptorThread@{self.client_address[1]}"
-        assoc.set_socket(AssociationSocket(assoc, client_socket=self.request))
+        assoc.set_socket(_Socket(assoc, client_socket=self.request))
         acceptor = assoc.acceptor
         acceptor.maximum_length = self.ae.maximum_pdu_size
         acceptor.ae_title = self.server.ae_title
@@ -281,9 +290,10 @@ class NodeServer(ThreadedAssociationServer):
         """Refuse the association, or register what it proposes (an exception here refuses)."""
         assoc = _of(event)
         proposal: Any = assoc.requestor.primitive
+        asked = assoc.storage.asked
         request = Request(
-            calling_ae=(proposal.calling_ae_title or "").strip(),
-            called_ae=(proposal.called_ae_title or "").strip(),
+            calling_ae=asked.calling_ae if asked else (proposal.calling_ae_title or "").strip(),
+            called_ae=asked.called_ae if asked else (proposal.called_ae_title or "").strip(),
             address=assoc.requestor.address,
             application_context=str(proposal.application_context_name or ""),
         )
@@ -304,7 +314,9 @@ class NodeServer(ThreadedAssociationServer):
                 )
 
     def _accepted(self, event: evt.Event) -> None:
-        self.intake.notes.accepted(_of(event).peer)
+        assoc = _of(event)
+        asked = assoc.storage.asked
+        self.intake.notes.accepted(assoc.peer, asked.notes if asked else ())
 
     def _released(self, event: evt.Event) -> None:
         self.intake.released(_of(event).peer)

@@ -19,12 +19,14 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from struct import Struct
 from typing import Any, Final
 
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 
+from hipnode.services.listener import tolerant
 from hipnode.services.listener.dimse import ProtocolError, StoreDIMSE
 
 _PDU_HEADER: Final = Struct(">BxI")
@@ -35,6 +37,9 @@ _MAX_OTHER_PDU_BYTES: Final = _BUFFER_BYTES - _PDU_HEADER.size
 _TICK_S: Final = 0.5
 _IGNORED_BYTES: Final = 16 * 1024 * 1024
 """More than can be under way when a peer is told of an abort: who sends on will not stop."""
+_ABORT: Final = 0x07
+_KINDS: Final = range(1, 8)
+_AWAITING_REQUEST: Final = "Sta2"
 _DATA_TRANSFER: Final = "Sta6"
 _AWAITING_CLOSE: Final = "Sta13"
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
@@ -62,6 +67,7 @@ class StreamingDUL(DULServiceProvider):
         self._pdu_left = 0  # bytes of the P-DATA-TF PDU that are still to come
         self._pdv_left = 0  # bytes of the PDV that are still to come
         self._context_id = self._control = 0
+        self._ours: Mapping[int, int] = {}  # of context IDs that are ours by another number
         self._last_heard_s = time.monotonic()
         self._busy = False
         self._owed_bytes = 0  # received of what the peer has begun and not finished
@@ -242,9 +248,12 @@ class StreamingDUL(DULServiceProvider):
         try:
             happened = self._parse_pdus()
             self._dimse.flush()
-        except ProtocolError:
-            self._forget()
-            self.event_queue.put("Evt19")  # unrecognised or invalid PDU: AA-8 aborts
+        except ProtocolError as error:
+            if self.state_machine.current_state == _AWAITING_REQUEST:
+                self._turn_away(str(error), tolerant.abort(tolerant.INVALID_VALUE))
+            else:
+                self._forget()
+                self.event_queue.put("Evt19")  # unrecognised or invalid PDU: AA-8 aborts
             return True
         rest = self._buffer[self._start : self._end]
         if self._start:
@@ -271,7 +280,44 @@ class StreamingDUL(DULServiceProvider):
                 if length < _PDV_HEADER.size:
                     raise ProtocolError("a P-DATA-TF PDU without a PDV")
                 continue
+            if self.state_machine.current_state == _AWAITING_REQUEST:
+                return self._request(kind, length)
             return self._other_pdu(length)
+
+    def _request(self, kind: int, length: int) -> bool:
+        """Take the first PDU of a connection: a request for an association, or nothing."""
+        if kind == _ABORT:
+            return self._other_pdu(length)
+        if kind != tolerant.ASSOCIATE_RQ:
+            known = kind in _KINDS
+            why = f"a PDU of type 0x{kind:02X} where a request for an association was due"
+            reason = tolerant.UNEXPECTED if known else tolerant.UNRECOGNISED
+            self._turn_away(why, tolerant.abort(reason))
+            return True
+        if length > _MAX_OTHER_PDU_BYTES:
+            raise ProtocolError("a request that is longer than any of its kind")
+        end = self._start + _PDU_HEADER.size + length
+        if end > self._end:
+            return False
+        try:
+            asked = tolerant.understood(bytes(self._buffer[self._start : end]))
+        except tolerant.NotUnderstood as refused:
+            self._turn_away(str(refused), refused.answer)
+            return True
+        self._ours = asked.ours
+        self._dimse.asked = asked
+        self._start = end
+        return self._decoded(bytearray(asked.pdu))
+
+    def _turn_away(self, why: str, answer: bytes) -> None:
+        """Refuse what a peer began with, note it, and wait for the peer to close."""
+        received = bytes(self._buffer[self._start : self._end])
+        self._forget()
+        if self.socket is not None:
+            self.socket.send(answer)
+        self.state_machine.current_state = _AWAITING_CLOSE
+        self.artim_timer.restart()
+        self._dimse.turned_away(why, answer, received)
 
     def _other_pdu(self, length: int) -> bool:
         """Hand a PDU to pynetdicom once it is whole."""
@@ -282,6 +328,9 @@ class StreamingDUL(DULServiceProvider):
             return False
         whole = bytearray(self._buffer[self._start : end])
         self._start = end
+        return self._decoded(whole)
+
+    def _decoded(self, whole: bytearray) -> bool:
         try:
             pdu, event = self._decode_pdu(whole)
         except Exception as error:  # pynetdicom's decoders raise whatever they meet
@@ -300,6 +349,7 @@ class StreamingDUL(DULServiceProvider):
             length, self._context_id, self._control = _PDV_HEADER.unpack_from(
                 self._buffer, self._start
             )
+            self._context_id = self._ours.get(self._context_id, self._context_id)
             if length < 2 or length + 4 > self._pdu_left:
                 raise ProtocolError("a PDV that is longer than its PDU, or has no header")
             self._start += _PDV_HEADER.size

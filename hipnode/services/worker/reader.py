@@ -79,6 +79,8 @@ class BuiltFile:
     path: Path
     sha256: str  # of the file's content
     notes: tuple[str, ...] = ()
+    stands_for_sr: bool = False  # a text where there is nothing to measure
+    patient_id: str = ""
 
 
 def _models(spec: ReaderSpec) -> nets.ModelSet:
@@ -240,10 +242,37 @@ def build_report(
         If the disk does not take them.
     """
     images = tuple(source_image(spec, source) for source in sources)
+    return _all_written(reporting.build(request(images)), folder)
+
+
+def build_notes(
+    spec: ReaderSpec,  # noqa: ARG001 - as every call of a reading process has one
+    paths: tuple[Path, ...],
+    withdrawal: Callable[[tuple[pydicom.Dataset, ...]], reporting.Withdrawal],
+    folder: Path,
+) -> list[BuiltFile]:
+    """Make the rejection notes for own objects.
+
+    Parameters
+    ----------
+    spec
+        Not used.
+    paths
+        The objects.
+    withdrawal
+        Makes the request from their headers: a partial `reporting.Withdrawal`.
+    folder
+        As for `build_report`.
+    """
+    headers = tuple(dicom.open_dicom(path, pixels=False) for path in paths)
+    return _all_written(reporting.rejection_notes(withdrawal(headers)), folder)
+
+
+def _all_written(built: list[reporting.BuiltObject], folder: Path) -> list[BuiltFile]:
     made: list[BuiltFile] = []
     try:
-        for built in reporting.build(request(images)):
-            made.append(_written(built, folder))  # noqa: PERF401 - an error must find them
+        for one in built:
+            made.append(_written(one, folder))  # noqa: PERF401 - an error must find them
     except BaseException:
         for file in made:
             file.path.unlink(missing_ok=True)
@@ -261,8 +290,16 @@ def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
         path.unlink(missing_ok=True)
         raise StorageUnavailable.of(error) from error
     digest = hashlib.sha256(data).hexdigest()
-    uid = built.sop_instance_uid
-    return BuiltFile(built.kind, built.sop_class_uid, uid, path, digest, built.notes)
+    return BuiltFile(
+        kind=built.kind,
+        sop_class_uid=built.sop_class_uid,
+        sop_instance_uid=built.sop_instance_uid,
+        path=path,
+        sha256=digest,
+        notes=built.notes,
+        stands_for_sr=built.stands_for_sr,
+        patient_id=built.patient_id,
+    )
 
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:

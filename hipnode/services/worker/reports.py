@@ -95,22 +95,19 @@ def sr_classes_for(destinations: Sequence[DestinationSettings]) -> tuple[reporti
     return classes or ("comprehensive-3d",)
 
 
-def receivers(
-    built: BuiltFile, all_built: Sequence[BuiltFile], destinations: Sequence[DestinationSettings]
-) -> tuple[str, ...]:
+def receivers(built: BuiltFile, destinations: Sequence[DestinationSettings]) -> tuple[str, ...]:
     """Return who gets an object: those whose profile asks for it, and whose first SR class it is.
 
     An SR in another class than a destination's first waits on disk, for the courier to fall back
     to. A study without measurements has a text where a profile asks for an SR.
     """
-    measured = any(b.kind is ResultKind.SR for b in all_built)
 
     def wants(destination: DestinationSettings) -> bool:
         match built.kind:
             case ResultKind.SR:
                 first = reporting.SR_CLASSES[destination.sr_sop_classes[0]]
                 return "sr" in destination.objects and built.sop_class_uid == first
-            case ResultKind.TEXT if not measured and "sr" in destination.objects:
+            case ResultKind.TEXT if built.stands_for_sr and "sr" in destination.objects:
                 return True
             case kind:
                 return kind.value in destination.objects

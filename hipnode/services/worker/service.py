@@ -11,12 +11,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from hipnode import reporting
-from hipnode.domain import AuditEvent, AuditRecord, Instance, Job, JobKind, Reading
+from hipnode import codes, dicom, reporting
+from hipnode.domain import (
+    AuditEvent,
+    AuditRecord,
+    Instance,
+    Job,
+    JobKind,
+    Reading,
+    Result,
+    ResultKind,
+)
 from hipnode.errors import (
     BundleRefused,
     HipnodeError,
     LeaseLost,
+    NotDicom,
     SettingsInvalid,
     StorageUnavailable,
     WorkerKilled,
@@ -31,6 +41,7 @@ from hipnode.settings import Settings
 from hipnode.storage import NewResult, Store, dispatcher_for
 
 _TRIES: Final = 3
+_NOTE: Final = ResultKind.NOTE
 
 
 def run(settings: Settings, store: Store, stop: threading.Event) -> None:
@@ -159,30 +170,110 @@ class Worker:
     def _report(self, job: Job) -> None:
         ledger = self._store.ledger
         images = ledger.readings(job.study_instance_uid, job.model_set)
+        notes, withdrawn = self._take_back(job, {i.header.sop_instance_uid for i, _ in images})
+        if not images:
+            reason = "every image has been rejected"
+            ledger.finish_report(job, notes, reason=reason, withdrawn=withdrawn)
+            return
         outcome = reports.outcome_of(found for _, found in images)
         attention = reports.attention_of(found for _, found in images)
         if not reports.is_reported(outcome, attention, self._settings.report):
             reason = f"{outcome}: for the audit log only"
-            ledger.finish_report(job, [], reason=reason, attention=attention)
+            ledger.finish_report(
+                job, notes, reason=reason, attention=attention, withdrawn=withdrawn
+            )
             return
         instances = [instance for instance, _ in images]
         destinations = reports.destinations_of(instances, self._settings.destinations)
+        earlier = [r for r in ledger.predecessors(job) if r.kind is not _NOTE]
         request = partial(
             reporting.ReportRequest,
             node=reports.node_identity(self._settings),
             made_utc=job.created_utc,  # a run that is repeated makes the same bytes
             version=job.version or 1,
-            predecessors=tuple(ledger.predecessors(job)),
+            predecessors=tuple(map(self._seen, earlier)),
             objects=reports.objects_for(destinations),
             sr_classes=reports.sr_classes_for(destinations),
+            flagged=self._settings.report.outcome_in_list,
         )
         sources = tuple(self._source(instance, found) for instance, found in images)
         folder = self._store.files.incoming_folder
         built = self._pool.call(reader.build_report, self._spec, sources, request, folder)
         reach(Point.REPORT_BUILT)
-        results = [self._store_result(b, reports.receivers(b, built, destinations)) for b in built]
+        results = [self._store_result(b, reports.receivers(b, destinations)) for b in built]
         mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
-        ledger.finish_report(job, results, mended=mended, attention=attention)
+        ledger.finish_report(
+            job, [*results, *notes], mended=mended, attention=attention, withdrawn=withdrawn
+        )
+        if (patients := len({b.patient_id for b in built})) > 1:
+            self._log.error(Event.IDENTITIES_DIFFER, job_id=job.id, count=patients)
+
+    def _take_back(self, job: Job, current: set[str]) -> tuple[list[NewResult], list[str]]:
+        """Make the notes that take back what was sent about images that have been rejected.
+
+        Returns
+        -------
+        tuple
+            The notes, and the SOP Instance UIDs of what they take back.
+        """
+        ledger = self._store.ledger
+        rejected = ledger.rejected(job.study_instance_uid)
+        rejected = {uid: code for uid, code in rejected.items() if uid not in current}
+        made = ledger.results(job.study_instance_uid, model_set=job.model_set)
+        earlier = [r for r in made if r.version < (job.version or 0)] if rejected else []
+        names = {r.sop_instance_uid: self._names(r) for r in earlier}
+        done = set().union(*(names[r.sop_instance_uid] for r in earlier if r.kind is _NOTE), ())
+        results: list[NewResult] = []
+        withdrawn: list[str] = []
+        for code in dict.fromkeys(rejected.values()):
+            of_code = {uid for uid, why in rejected.items() if why == code}
+            wrong = [
+                r
+                for r in earlier
+                if r.kind is not _NOTE
+                and r.sop_instance_uid not in {*done, *withdrawn}
+                and names[r.sop_instance_uid] & of_code
+            ]
+            if wrong:
+                results += self._notes(job, wrong, code)
+                withdrawn += [r.sop_instance_uid for r in wrong]
+        return results, withdrawn
+
+    def _notes(self, job: Job, wrong: list[Result], code: str) -> list[NewResult]:
+        known = {place.name for place in self._settings.destinations}
+        receivers = tuple(sorted(known & self._store.ledger.receivers(wrong)))
+        withdrawal = partial(
+            reporting.Withdrawal,
+            title=codes.REJECTIONS[code],
+            node=reports.node_identity(self._settings),
+            made_utc=job.created_utc,
+            version=job.version or 1,
+        )
+        paths = tuple(self._store.files.path(r.path) for r in wrong)
+        folder = self._store.files.incoming_folder
+        built = self._pool.call(reader.build_notes, self._spec, paths, withdrawal, folder)
+        return [self._store_result(one, receivers) for one in built]
+
+    def _names(self, result: Result) -> frozenset[str]:
+        """Return what an own object refers to; of one that is gone, nothing can be said."""
+        try:
+            path = self._store.files.path(result.path)
+            return dicom.referenced_in(dicom.open_dicom(path, pixels=False))
+        except NotDicom:
+            return frozenset()
+
+    def _seen(self, earlier: Result) -> Result:
+        """Return an earlier object with what only its file says: its series, and whose it is."""
+        try:
+            header = dicom.open_dicom(self._store.files.path(earlier.path), pixels=False)
+        except NotDicom:  # retired, say: then it is taken to be this patient's
+            return earlier
+        reader = dicom.Reader(header)
+        return replace(
+            earlier,
+            series_instance_uid=reader.text("SeriesInstanceUID"),
+            patient_id=reader.text("PatientID"),
+        )
 
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:
         path = self._store.files.path(instance.path)
@@ -200,4 +291,5 @@ class Worker:
             path=path,
             sha256=built.sha256,
             destinations=receivers,
+            patient_id=built.patient_id,
         )

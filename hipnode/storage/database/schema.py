@@ -102,7 +102,7 @@ instance = Table(
     _text("called_ae"),
     _text("peer_address"),
     _text("association_id"),
-    Column("action", String(8), nullable=False),  # "read" or "keep"
+    Column("action", String(8), nullable=False),  # "read", "keep", or why it was taken back
     Column("changed", Boolean, nullable=False, server_default=text("false")),
     Column("path", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),

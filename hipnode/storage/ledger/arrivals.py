@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -11,15 +12,15 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, case, select, update
 
-from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome
+from hipnode import codes
+from hipnode.dicom import uids
+from hipnode.domain import AuditEvent, AuditRecord, Header, JobKind, Outcome, Rejection
 from hipnode.errors import HeaderUnusable
 from hipnode.storage.audit import entries
 from hipnode.storage.database.dialects import in_both, run
 from hipnode.storage.database.schema import PRIORITIES, instance, job, study
-from hipnode.storage.ledger import due
+from hipnode.storage.ledger import due, withdrawals
 from hipnode.storage.ledger.jobs import Queue
-
-_UID_LENGTH: Final = 64
 
 
 @cache  # made at its first use: most processes start without one
@@ -49,6 +50,7 @@ class Received:
     digest: str  # BLAKE3 of the file, as hexadecimal digits
     size_bytes: int
     association_id: str
+    rejection: Rejection | None = None  # where it is a note that takes images back
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,30 @@ def ingest(
         _audit(connection, now, received, AuditEvent.INSTANCE_STORED)
     if plan.action == "read":
         _read(queue, connection, now, owner, stored, plan)
+    _take_back(queue, connection, now, received, known)
     return IngestOutcome.CHANGED if known else IngestOutcome.STORED
+
+
+def _take_back(
+    queue: Queue, connection: Connection, now: datetime, received: Received, known: Sequence[Any]
+) -> None:
+    """Withdraw the reports of what a note rejects, and of an image that another study had."""
+    header = received.header
+    studies: dict[str, list[str]] = {}
+    code = codes.MOVED
+    if received.rejection is not None:
+        code = received.rejection.code
+        for study_uid, uid in received.rejection.images:
+            studies.setdefault(study_uid, []).append(uid)
+    else:
+        for row in known:
+            if row.study_instance_uid != header.study_instance_uid:
+                studies[row.study_instance_uid] = [header.sop_instance_uid]
+    for study_uid in sorted(studies):
+        withdrawals.reject(
+            queue, connection, now, study_uid, studies[study_uid], code,
+            by=header.sop_instance_uid, ae_title=received.calling_ae,
+        )  # fmt: skip
 
 
 def _again(
@@ -226,6 +251,7 @@ def _audit(
             "transfer_syntax": header.transfer_syntax_uid,
             "blake3": received.digest,
             "bytes": received.size_bytes,
+            **({"left_out": list(header.notes)} if header.notes else {}),
             **(further or {}),
         },
     )
@@ -233,9 +259,9 @@ def _audit(
 
 
 def _check_uids(header: Header) -> None:
-    """PS3.5 9.1: a UID has 64 characters at most. A longer one would not fit an index."""
-    if max(len(header.sop_instance_uid), len(header.study_instance_uid)) > _UID_LENGTH:
-        raise HeaderUnusable("A UID is longer than 64 characters.")
+    """Refuse what no index could take; the listener has asked the same before."""
+    if not (uids.usable(header.sop_instance_uid) and uids.usable(header.study_instance_uid)):
+        raise HeaderUnusable("A UID is none.")
 
 
 def _upsert_study(insert: Any, *, to_be_read: bool) -> Any:

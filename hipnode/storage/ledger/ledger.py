@@ -7,37 +7,22 @@ goes its row of the audit log.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, select, update
 
-from hipnode.domain import Attention, AuditEvent, Job, JobKind, JobState, Reading, ResultKind
+from hipnode.domain import Attention, AuditEvent, Job, JobKind, JobState, Reading
 from hipnode.errors import LeaseLost
 from hipnode.faults import Point, reach
 from hipnode.storage.database.dialects import in_both, run
-from hipnode.storage.database.schema import job, reading, result
-from hipnode.storage.ledger import arrivals, due, outbox, promises
+from hipnode.storage.database.schema import job, reading
+from hipnode.storage.ledger import arrivals, due, outbox, products, promises
 from hipnode.storage.ledger.arrivals import IngestOutcome, Plan, Received
 from hipnode.storage.ledger.jobs import IS_CLAIMED, Audited, next_in_line, to_job
+from hipnode.storage.ledger.products import NewResult
 from hipnode.storage.ledger.recovery import Recovery
-
-
-@dataclass(frozen=True, slots=True)
-class NewResult:
-    """An object that was made and lies on disk.
-
-    ``destinations`` says where it goes; None: to all of the report's. ``()`` keeps it without
-    sending it (the next SOP Class to fall back to, say).
-    """
-
-    kind: ResultKind
-    sop_class_uid: str
-    sop_instance_uid: str
-    path: str
-    sha256: str
-    destinations: tuple[str, ...] | None = None
 
 
 class Ledger(Recovery):
@@ -263,6 +248,7 @@ class Ledger(Recovery):
         reason: str = "",
         mended: Sequence[str] = (),
         attention: Attention = Attention.ROUTINE,
+        withdrawn: Sequence[str] = (),
     ) -> None:
         """Write what was made, and queue its deliveries.
 
@@ -282,6 +268,8 @@ class Ledger(Recovery):
             keyword, never their values.
         attention
             How soon a person should look: urgent results are sent first.
+        withdrawn
+            The SOP Instance UIDs of earlier results that the new ones take back.
 
         Raises
         ------
@@ -290,7 +278,7 @@ class Ledger(Recovery):
         """
         now = self._now()
         audited = Audited(
-            AuditEvent.REPORT_MADE if results else AuditEvent.REPORT_SKIPPED,
+            products.event_of(results),
             detail={
                 "version": held.version,
                 "model_set": held.model_set,
@@ -298,16 +286,21 @@ class Ledger(Recovery):
                 "objects": [[r.kind, r.sop_instance_uid, r.sha256] for r in results],
             }
             | ({"reason": reason} if reason else {})
-            | ({"mended": list(mended)} if mended else {}),
+            | ({"mended": list(mended)} if mended else {})
+            | ({"withdrawn": list(withdrawn)} if withdrawn else {}),
         )
 
         def work(connection: Connection) -> None:
             done = self._queue.move(connection, now, held, JobState.DONE, audited)
-            for made in results:
-                number = _store_result(connection, now, held, made)
-                where = destinations if made.destinations is None else made.destinations
+            for one in results:
+                number = products.store_result(connection, now, held, one)
+                where = destinations if one.destinations is None else one.destinations
                 for name in where:
-                    outbox.enqueue(self._queue, connection, now, done, number, name, attention)
+                    whose = one.patient_id
+                    outbox.enqueue(
+                        self._queue, connection, now, done, number, name, attention, whose
+                    )
+            products.note_patients(connection, now, done, results)
             reach(Point.REPORT_WRITTEN)
 
         self._database.write(work)
@@ -373,29 +366,4 @@ class Ledger(Recovery):
         reach(Point.DELIVERY_COMMITTED)
 
 
-def _store_result(connection: Connection, now: datetime, held: Job, made: NewResult) -> int:
-    only = made.destinations[0] if made.destinations and len(made.destinations) == 1 else ""
-    values = {
-        "study_instance_uid": held.study_instance_uid,
-        "model_set": held.model_set,
-        "version": held.version,
-        "kind": made.kind,
-        "sop_class_uid": made.sop_class_uid,
-        "sop_instance_uid": made.sop_instance_uid,
-        "destination": only,
-        "path": made.path,
-        "sha256": made.sha256,
-        "created_utc": now,
-    }
-    number = run(connection, _STORE_RESULT, values).scalar()
-    if number is None:  # the same object was made before
-        number = connection.execute(
-            select(result.c.id).where(result.c.sop_instance_uid == made.sop_instance_uid)
-        ).scalar_one()
-    return int(number)
-
-
 _STORE_READING: Final = in_both(lambda insert: insert(reading).on_conflict_do_nothing())
-_STORE_RESULT: Final = in_both(
-    lambda insert: insert(result).on_conflict_do_nothing().returning(result.c.id)
-)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, func, select, update
 
 from hipnode.domain import Attention, JobKind
+from hipnode.storage.audit import entries
 from hipnode.storage.database.dialects import in_both, run
 from hipnode.storage.database.schema import PRIORITIES, destination, job, to_us
 from hipnode.storage.ledger.jobs import IS_QUEUED, Queue
@@ -24,11 +25,13 @@ def enqueue(
     result_id: int,
     name: str,
     attention: Attention,
+    patient_id: str | None = None,
 ) -> None:
     """Put an object in a destination's outbox.
 
     Urgent studies overtake others there, those by rule and those by what was found; but no object
-    overtakes an earlier one of its own study.
+    overtakes an earlier one of its own study. ``patient_id`` says whose the object is; None: the
+    study's.
     """
     priority = min(PRIORITIES[0], report.priority + _STEPS[attention])
     run(connection, _KNOW, {"name": name})
@@ -47,7 +50,7 @@ def enqueue(
         key=f"deliver:{result_id}:{name}",
         kind=JobKind.DELIVER,
         study_instance_uid=report.study_instance_uid,
-        patient_id=report.patient_id,
+        patient_id=report.patient_id if patient_id is None else entries.storable(patient_id),
         accession_number=report.accession_number,
         priority=priority,
         result_id=result_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -131,8 +131,9 @@ class Lookups:
     def readings(self, study_uid: str, model_set: str) -> list[tuple[Instance, Reading | str]]:
         """Return what a report is made from: each image with its reading, or why it has none.
 
-        Of several contents under one SOP Instance UID the newest counts. Images whose reading is
-        still open are left out: there are none when a report is due.
+        Of several contents under one SOP Instance UID the newest counts. Images that have been
+        rejected are left out, and those whose reading is still open: there are none when a report
+        is due.
         """
         statement = (
             select(instance, job.c.state, job.c.error, reading.c.document)
@@ -146,6 +147,7 @@ class Lookups:
                 job.c.kind == JobKind.READ,
                 job.c.model_set == model_set,
                 job.c.state.in_((JobState.DONE, JobState.QUARANTINED)),
+                instance.c.action == "read",
             )
             .order_by(instance.c.id)
         )
@@ -159,6 +161,18 @@ class Lookups:
             )
             for row in sorted(newest.values(), key=lambda row: row.id)
         ]
+
+    def rejected(self, study_uid: str) -> dict[str, str]:
+        """Return the images of a study that have been taken back: code by SOP Instance UID."""
+        statement = select(instance.c.sop_instance_uid, instance.c.action).where(
+            instance.c.study_instance_uid == study_uid, instance.c.action.not_in(("read", "keep"))
+        )
+        return {row.sop_instance_uid: row.action for row in self._all(statement)}
+
+    def receivers(self, results: Iterable[Result]) -> set[str]:
+        """Return the destinations that any of these objects has been meant for."""
+        statement = select(job.c.destination).where(job.c.result_id.in_([r.id for r in results]))
+        return {row.destination for row in self._all(statement.distinct())}
 
     def reading(self, instance_id: int, model_set: str) -> Reading | None:
         """Return what a model set made of an image, or None."""

@@ -17,11 +17,12 @@ from hipnode.domain import Box, HipROI
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, Role, load_bundle
 from hipnode.reading import candidates, run
+from hipnode.reading.classify import Scores
 from hipnode.training.judge.figures import Answers, Figure, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
-from hipnode.training.samples.gather import Item, items
-from hipnode.training.samples.manifest import Manifests, name_of, read_manifest, read_pixels
+from hipnode.training.samples.items import Item, items
+from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
 from hipnode.training.stats import statistics as st
 
@@ -47,6 +48,7 @@ def evaluate(
     *,
     split: str = "test",
     external: Path | None = None,
+    views: Sequence[str] = ("frontal",),
     maps: int = 0,
     threads: int = 0,
     tell: Tell = lambda _done, _all: None,
@@ -65,6 +67,9 @@ def evaluate(
     external
         The manifest of another hospital: all of its rows, in a column of their own (Jang 2022,
         "External validation"); its predictions and plots lie in ``out/external``.
+    views
+        Of which views hips are judged; a fracture of any class counts, and one that the model has
+        no class for as the one nearest to it.
     maps
         So many examples of what the network looked at, in ``out/maps``.
     threads
@@ -80,8 +85,10 @@ def evaluate(
         If a row cannot be used, or none is of this split.
     """
     model = load_bundle(bundle, threads=threads)
-    found, chosen = _one(model, manifest, split, out, tell)
-    other = _one(model, external, "all", out / "external", tell)[0] if external else None
+    found, chosen = _one(model, manifest, split, out, tell, views)
+    other = None
+    if external:
+        other, _ = _one(model, external, "all", out / "external", tell, views)
     write_report(
         model.spec,
         found.figures,
@@ -93,20 +100,20 @@ def evaluate(
         out=out,
     )
     if maps and model.spec.role is not Role.LOCALISER:
-        from_here = [_example(item) for item in chosen[:: max(1, len(chosen) // maps)][:maps]]
-        write_maps(bundle, from_here, out / "maps")
+        write_maps(bundle, chosen[:: max(1, len(chosen) // maps)][:maps], out / "maps")
     return found
 
 
-def _example(item: Item) -> tuple[Item, NDArray[np.float32]]:
-    return item, read_pixels(item.row)
-
-
 def _one(
-    model: LoadedModel, manifest: Manifests, split: str, out: Path, tell: Tell
+    model: LoadedModel,
+    manifest: Manifests,
+    split: str,
+    out: Path,
+    tell: Tell,
+    views: Sequence[str],
 ) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
-    chosen, left_out = items(model.spec, rows)
+    chosen, left_out = items(model.spec, rows, views, every=True)
     if not chosen:
         raise ManifestInvalid(
             f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
@@ -122,9 +129,10 @@ def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell
     lines, overlaps, broken = [], [], []
     rows = {item.row.file: item.row for item in chosen}
     for index, row in enumerate(rows.values()):
-        found = [one.box for one in candidates(read_pixels(row), model)]
+        seen = read_image(row)
+        found = [one.box for one in candidates(seen.pixels, model)]
         for hip in row.hips:
-            best = max((jaccard(hip.box, box) for box in found), default=0.0)
+            best = max((jaccard(seen.hip(hip).box, box) for box in found), default=0.0)
             overlaps.append(best)
             broken.append(hip.label not in {"", "no_fracture"})
             lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
@@ -157,19 +165,25 @@ def jaccard(a: Box, b: Box) -> float:
     return shared / (a.width_px * a.height_px + b.width_px * b.height_px - shared)
 
 
-def predict(model: LoadedModel, item: Item, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(model: LoadedModel, item: Item) -> NDArray[np.float32]:
     """Return calibrated probabilities (classes,) for an item, as the worker would."""
-    roi = HipROI(item.hip.side, item.hip.box, 1.0) if item.hip else None
-    known = [item.row.number(name) for name in model.spec.covariates]
-    p: NDArray[np.float32] = run(model, pixels, [roi], known).probabilities[0]
+    p: NDArray[np.float32] = scores(model, item).probabilities[0]
     return p
+
+
+def scores(model: LoadedModel, item: Item) -> Scores:
+    """Return all that a classifier gives for an item, as the worker would have it."""
+    seen = read_image(item.row)
+    roi = HipROI(item.hip.side, seen.hip(item.hip).box, 1.0) if item.hip else None
+    known = [item.row.number(name) for name in model.spec.covariates]
+    return run(model, seen.pixels, [roi], known)
 
 
 def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
     spec = model.spec
     p = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
-        p[index] = predict(model, item, read_pixels(item.row))
+        p[index] = predict(model, item)
         tell(index + 1, len(chosen))
     actual = np.array([item.target for item in chosen])
     lines = [

@@ -26,8 +26,9 @@ from hipnode.nets.architectures.attention import ViTSmall
 from hipnode.nets.bundle.contents import METADATA, verify
 from hipnode.nets.bundle.spec import read_spec
 from hipnode.nets.torch_engine import load_network
-from hipnode.reading.classify import mirrored, preprocessing
-from hipnode.training.samples.gather import Item
+from hipnode.reading.classify import preprocessing
+from hipnode.training.samples.items import Item
+from hipnode.training.samples.manifest import read_image
 
 _LAYER: Final = {"googlenet": "blocks.5b", "densenet172": "net.features"}
 """The module whose output is the last feature map; `features` where none is named."""
@@ -122,9 +123,7 @@ def _unit(found: Tensor) -> NDArray[np.float32]:
     return np.asarray(values / max(float(values.max()), 1e-9), np.float32)
 
 
-def write_maps(
-    bundle: Path, examples: Sequence[tuple[Item, NDArray[np.float32]]], out: Path
-) -> list[Path]:
+def write_maps(bundle: Path, examples: Sequence[Item], out: Path) -> list[Path]:
     """Write one PNG an example: the crop as the network saw it, and the maps beside it.
 
     Parameters
@@ -132,7 +131,7 @@ def write_maps(
     bundle
         Whose network.
     examples
-        Items and the pixels (rows, columns) of their images.
+        Items; their images are read again.
     out
         The folder.
 
@@ -146,10 +145,11 @@ def write_maps(
     how = preprocessing(spec)
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for number, (item, pixels) in enumerate(examples):
-        mirror = item.hip is not None and mirrored(item.hip.side, how)
-        box = item.hip.box if item.hip else None
-        image = torch.from_numpy(preprocess(pixels, how, box, mirror=mirror))[None]
+    for number, item in enumerate(examples):
+        seen = read_image(item.row)
+        mirror = item.hip is not None and how.mirrors(item.hip.side)
+        box = seen.hip(item.hip).box if item.hip else None
+        image = torch.from_numpy(preprocess(seen.pixels, how, box, mirror=mirror))[None]
         known = [item.row.number(name) for name in spec.covariates]
         more = torch.tensor([known], dtype=torch.float32) if known else None
         net = Logits(load_network(bundle), more).eval()

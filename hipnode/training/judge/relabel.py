@@ -19,8 +19,8 @@ from hipnode.domain import Side
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import Role, load_bundle
 from hipnode.training.judge.evaluate import predict
-from hipnode.training.samples.gather import Item, items
-from hipnode.training.samples.manifest import read_manifest, read_pixels
+from hipnode.training.samples.items import Item, items
+from hipnode.training.samples.manifest import read_manifest
 
 COLUMNS: Final = ("line", "file", "patient_id", "side", "label", "p_positive", "kind", "answer")
 Kind = Literal["false positive", "false negative"]
@@ -77,11 +77,11 @@ def doubts(
     if spec.role is not Role.FRACTURE:
         raise ManifestInvalid(f"{spec.name} is a {spec.role}; only fracture labels are reviewed")
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
-    chosen, _ = items(spec, rows)
+    chosen, _ = items(spec, rows, ("frontal", "one_hip", "lateral"))
     level = spec.operating_point.present_from if threshold is None else threshold
     found: list[Doubt] = []
     for index, item in enumerate(chosen):
-        p = predict(model, item, read_pixels(item.row))
+        p = predict(model, item)
         p_positive = float(p[list(spec.positive_indices)].sum())
         labelled = item.target in spec.positive_indices
         if labelled != (p_positive >= level):

@@ -104,6 +104,10 @@ def _epoch(
     indices = draw(samples, plan, epoch)
     total = plan.epochs * len(indices)
     state.model.train()
+    if plan.fixed_norm:
+        for module in state.model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.eval()
     losses = []
     for step, chosen in enumerate(indices):
         done = epoch * len(indices) + step

@@ -42,7 +42,7 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
         images = images.to(device, memory_format=torch.channels_last)
         targets = (targets if masks is None else centre(masks, plan)).to(device)
         known = () if batch.covariates is None else (batch.covariates.to(device),)
-        with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16 is True):
             outputs = model(images, *known)
         return loss({name: value.float() for name, value in outputs.items()}, targets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,9 @@ def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typi
         name: forward(recipe, net, split.samples, "embedding", "cpu")
         for name, split in splits.items()
     }
-    return fit(seen["train"], splits["train"].samples.classes, seen["val"])
+    found = fit(seen["train"], splits["train"].samples.classes, seen["val"])
+    limit = recipe.operating_point.usual_to
+    return replace(found, limit=limit) if found and limit else found
 
 
 def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:
@@ -96,9 +99,9 @@ def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:
         return {"temperature": 1.0, "operating_point": point | {"chosen_on": count}}
     logits = forward(recipe, net, split.samples, "logits", "cpu")
     actual = split.samples.classes
-    temperature = calibrate.temperature(logits, actual)
-    p = calibrate.probabilities(logits, temperature)
     aims = recipe.operating_point
+    temperature = aims.temperature or calibrate.temperature(logits, actual)
+    p = calibrate.probabilities(logits, temperature)
     found = calibrate.operating_point(
         p[:, recipe.positive_indices].sum(1),
         np.isin(actual, recipe.positive_indices),
@@ -111,6 +114,9 @@ def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:
         "present_from": found.present_from,
         "chosen_on": f"{count}: {found.promise}",
     }
+    if aims.fixed:
+        doubtful, present = aims.fixed
+        point |= {"doubtful_from": doubtful, "present_from": present, "chosen_on": aims.chosen_on}
     wanted = aims.class_precision
     each = calibrate.class_thresholds(p, actual, wanted, aims.confidence) if wanted else []
     return {

@@ -45,6 +45,9 @@ def fit(
     around = at - means[np.searchsorted(present, classes)]
     precision = LedoitWolf(assume_centered=True).fit(around).precision_
     whitening = np.linalg.cholesky(precision).astype(np.float32)
-    free = Typical(means.astype(np.float32), whitening, float("inf"))
+    # rounded as a bundle keeps them, so that the limit is of what will be measured
+    kept_as = Typical(means.astype(np.float32), whitening, float("inf")).arrays()
+    means, whitening = (kept_as[name].astype(np.float32) for name in ("means", "whitening"))
+    free = Typical(means, whitening, float("inf"))
     limit = float(np.quantile(free.distance(validation), kept))
     return Typical(free.means, whitening, limit)

@@ -27,6 +27,7 @@ class Augmentation(BaseModel):
     invert: float = Field(default=0, ge=0, le=1)  # probability
     curve: float = Field(default=0.5, ge=0, le=1)  # strength of a random monotone contrast curve
     shading: float = Field(default=0.3, ge=0, le=1)  # strength of a smooth additive field
+    coarse: float = Field(default=0, ge=0, le=1)  # probability of an image of few pixels
     noise: float = Field(default=0.05, ge=0, le=0.5)  # largest standard deviation
     blur_px: float = Field(default=1.2, ge=0, le=8)  # largest Gaussian sigma
     sharpen: float = Field(default=0.8, ge=0, le=4)  # largest unsharp weight

@@ -26,7 +26,8 @@ class Plan(BaseModel):
     weight_decay: float = Field(default=1e-4, ge=0)
     clip_norm: float = Field(default=5.0, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged weights per step
-    bf16: bool = True
+    bf16: bool | Literal["auto"] = "auto"  # auto: whichever of one step each is faster
+    fixed_norm: bool = False  # batch normalisation keeps the statistics that it started with
     size_px: int = Field(default=0, ge=0)  # what the network sees; 0: the samples' own side
     view: float = Field(default=1.0, gt=0.3, le=1)  # share of the stored side that it sees
     patience: int = Field(default=0, ge=0)  # epochs without a better measure; 0: never stop early

@@ -47,6 +47,11 @@ class Points(_Part):
     precision: float = Field(default=0.98, gt=0, le=1)
     class_precision: float = Field(default=0, ge=0, lt=1)  # of each class by itself; 0: no rule
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the guarantee, where there is one
+    false_alarms: float = Field(default=0.1, ge=0, lt=1)  # an image, of patients left out
+    fixed: tuple[float, float] | None = None  # known already, e.g. from patients left out
+    temperature: float = Field(default=0, ge=0, le=8)  # known already; 0: fitted
+    usual_to: float = Field(default=0, ge=0)  # distance known already; 0: fitted
+    chosen_on: str = ""  # on what, where they are known already
 
 
 class Recipe(_Part):
@@ -69,11 +74,13 @@ class Recipe(_Part):
     balance: bool = True  # draw every class equally often
     domain_shares: dict[Label, Annotated[float, Field(ge=0, le=1)]] = {}  # else all alike
     hips: Literal["all", "unfractured", "fractured"] = "all"  # which images are learned from
+    views: tuple[Label, ...] = ("frontal",)  # of which hips are learned from; the gate: all
     needs_weights: bool = False  # goes on from a network that was trained before
     reweight: bool = False  # weigh each class in the loss by how rare it is
     location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
     freeze_backbone: bool = False  # where weights are given: learn the head alone
-    keep: Literal["loss", "accuracy"] = "loss"  # which validation figure decides on the epoch
+    frozen: tuple[str, ...] = ()  # where weights are given: names that begin so are not learned
+    keep: Literal["loss", "accuracy", "last"] = "loss"  # what decides on the epoch
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     where: dict[str, str] = {}
 

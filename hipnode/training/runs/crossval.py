@@ -20,7 +20,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.runs.train import Telling, train
-from hipnode.training.samples.gather import items
+from hipnode.training.samples.items import items
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
 
 
@@ -84,7 +84,10 @@ def divide(recipe: Recipe, rows: Sequence[Row], folds: int) -> Iterator[list[Row
     patients = [row.patient for row in rest]
     if len(set(patients)) < folds:
         raise ManifestInvalid(f"{len(set(patients))} patients are too few for {folds} folds")
-    classes = [max((one.target for one in items(recipe, [row])[0]), default=0) for row in rest]
+    classes = [
+        max((one.target for one in items(recipe, [row], recipe.views)[0]), default=0)
+        for row in rest
+    ]
     rarest = min(np.bincount(classes)[np.unique(classes)])
     kind = StratifiedGroupKFold if rarest >= folds else GroupKFold
     maker = kind(folds, shuffle=True, random_state=recipe.plan.seed)

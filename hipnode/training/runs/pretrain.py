@@ -16,12 +16,14 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
 from hipnode.training.learn.loop import Lesson, fit
 from hipnode.training.learn.selfsupervised import Dino, Moco, teacher_of
+from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
 from hipnode.training.recipe.recipe import Pretraining
 from hipnode.training.runs.train import Telling
 from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Batch, Samples, centre, load, resize
-from hipnode.training.samples.gather import Item, Split, store
+from hipnode.training.samples.gather import Split, store
+from hipnode.training.samples.items import Item
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
 from hipnode.training.samples.transforms import Preprocess
 from hipnode.training.stats import curves
@@ -78,6 +80,12 @@ def pretrain(
         torch.zeros(1, 1, side, side),
         recipe.settings,
     )
+    plan = settled(
+        recipe.plan,
+        lambda plan: lesson(recipe.model_copy(update={"plan": plan})),
+        method, splits["train"].samples, device, run,
+    )  # fmt: skip
+    recipe = recipe.model_copy(update={"plan": plan})
     learned, history = fit(
         method,
         splits["train"].samples,
@@ -133,7 +141,7 @@ def lesson(recipe: Pretraining) -> Lesson:
                 views.append(Preprocess(spec)(view).to(device))
             else:
                 views.append(prepare(view).to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16 is True):
             loss: Tensor = model(views)
         return loss.float()
 

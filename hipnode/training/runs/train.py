@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
@@ -20,6 +20,7 @@ from hipnode.nets.bundle.contents import WEIGHTS
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
+from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
 from hipnode.training.learn.validate import measure
 from hipnode.training.pack.bundling import bundle
@@ -89,6 +90,12 @@ def train(
     with first_in_turn():
         splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
     net = start(recipe, splits["train"].samples, weights)
+    plan = settled(
+        recipe.plan,
+        lambda plan: lesson(recipe.model_copy(update={"plan": plan}), splits["train"].samples),
+        net, splits["train"].samples, device, run,
+    )  # fmt: skip
+    recipe = recipe.model_copy(update={"plan": plan})
     net, history = fit(
         net,
         splits["train"].samples,
@@ -139,19 +146,24 @@ def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
         raise RecipeInvalid(f"{recipe.name} goes on from another bundle: name it with --weights")
     torch.manual_seed(recipe.plan.seed)
     net = build(recipe.network.name, dict(recipe.network.arguments))
-    if weights and not start_from(net, weights):
+    if weights and not start_from(net, weights, recipe.labels):
         raise RecipeInvalid(f"{weights} holds no tensor that {recipe.network.name} has")
     for module in net.modules():
         if isinstance(module, Clinical) and samples.covariates is not None:
             module.learn_scale(torch.from_numpy(samples.covariates))
-    if recipe.freeze_backbone and weights:
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(name.startswith("score."))
+    for name, parameter in net.named_parameters() if weights else ():
+        still = name.startswith(recipe.frozen) or (
+            recipe.freeze_backbone and not name.startswith("score.")
+        )
+        parameter.requires_grad_(not still)
     return net
 
 
-def start_from(net: nn.Module, weights: Path) -> list[str]:
+def start_from(net: nn.Module, weights: Path, labels: Sequence[str] = ()) -> list[str]:
     """Take from a file or a bundle every tensor whose name and shape fit; return their names.
+
+    Where a bundle has other ``labels``, the rows of its last layer are taken by label, and a label
+    that it lacks is learned from scratch.
 
     Raises
     ------
@@ -163,6 +175,27 @@ def start_from(net: nn.Module, weights: Path) -> list[str]:
         given = load_file(weights / WEIGHTS if weights.is_dir() else weights)
     except (OSError, SafetensorError) as error:
         raise RecipeInvalid(f"{weights} cannot be read as safetensors: {error}") from None
+    if labels and weights.is_dir():
+        given = _by_label(given, own, load_bundle(weights, threads=1).spec.labels, labels)
     taken = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     net.load_state_dict(own | taken)
     return sorted(taken)
+
+
+def _by_label(
+    given: dict[str, Tensor], own: dict[str, Tensor], before: Sequence[str], labels: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the tensors with the rows of the last layer in the order of ``labels``."""
+    rows = [(labels.index(label), old) for old, label in enumerate(before) if label in labels]
+    if tuple(before) == tuple(labels) or not rows:
+        return given
+    moved = dict(given)
+    for name, tensor in given.items():
+        ours, wanted = own.get(name), (len(labels), *tensor.shape[1:])
+        if ours is None or not name.startswith("score.") or len(tensor) != len(before):
+            continue
+        if tuple(ours.shape) == wanted:
+            moved[name] = ours.clone()
+            for new, old in rows:
+                moved[name][new] = tensor[old]
+    return moved

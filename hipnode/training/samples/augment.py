@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from hipnode.training.recipe.augmentation import Augmentation
+from hipnode.training.samples.batches import resize
 
 
 def augment(
@@ -37,6 +38,7 @@ def augment(
         New tensors of the same shapes; images in [0, 1].
     """
     n = len(images)
+    images = _coarsen(images, how.coarse, generator)
     grid = _geometry(n, how, generator)
     still = torch.eye(2, 3).expand(n, 2, 3)
     changed = _chance(n, how.often, generator)
@@ -90,6 +92,20 @@ def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
 
 def _chance(n: int, probability: float, generator: Generator) -> Tensor:
     return (torch.rand(n, generator=generator) < probability).view(n, 1, 1, 1)
+
+
+def _coarsen(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Shrink some images to 0.33 to 0.73 of their pixels a side and back, as archives do."""
+    if not probability:
+        return images
+    side = images.shape[-1]
+    found = []
+    for image, used in zip(images, _chance(len(images), probability, generator), strict=True):
+        small = int(side * (0.33 + 0.4 * torch.rand(1, generator=generator).item()))
+        few = resize(image[None], small)
+        back = functional.interpolate(few, (side, side), mode="bicubic", align_corners=False)
+        found.append(back[0].clamp(0, 1) if used.item() else image)
+    return torch.stack(found)
 
 
 def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,46 +12,19 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Box, Side
-from hipnode.errors import ManifestInvalid
+from hipnode.domain import Box
 from hipnode.imaging import PreprocessSpec, square_around
 from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
-from hipnode.training.samples.drawn.plan import Drawing, draw_into, drawings, turn
-from hipnode.training.samples.manifest import HipRow, Row, read_pixels
+from hipnode.training.samples.drawn.frames import reframe
+from hipnode.training.samples.drawn.plan import draw_into, drawings
+from hipnode.training.samples.items import PLACE_OF, Item, by_halves, items, label_of, view_of
+from hipnode.training.samples.manifest import Row, read_image
 from hipnode.training.samples.transforms import sample
 
-PLACES: Final = ("no_fracture", "intracapsular", "extracapsular")
-"""Gale 2017, 3.1: what the secondary loss tells apart."""
-_PLACE_OF: Final = {
-    "no_fracture": 0,
-    "intracapsular": 1,
-    "extracapsular": 2,
-    "trochanteric": 2,
-    "subtrochanteric": 2,
-}
-
-
-class Learns(Protocol):
-    """What is asked of an image: a recipe, or the spec of a bundle."""
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to learn from: an image, or a hip of it, and what it is."""
-
-    row: Row
-    hip: HipRow | None
-    target: int  # index of the label; 0 where the target is a mask
-    place: int = -1  # index in PLACES; -1 where it is not known
-    drawn: Drawing | None = None  # what is drawn into it
+DRAWN: Final = "drawn"
+"""The domain of hips with something drawn into them."""
 
 
 @dataclass(frozen=True)
@@ -67,88 +39,6 @@ class Split:
     def patients(self) -> list[str]:
         """Whose each sample is."""
         return [item.row.patient for item in self.items]
-
-
-def items(recipe: Learns, rows: Sequence[Row]) -> tuple[list[Item], Counter[str]]:
-    """Return what of the rows a recipe learns from, and why the rest is left out."""
-    found: list[Item] = []
-    left_out: Counter[str] = Counter()
-    for row in rows:
-        for item in _of_row(recipe, row):
-            if isinstance(item, Item):
-                found.append(item)
-            else:
-                left_out[item] += 1
-    return found, left_out
-
-
-def _of_row(recipe: Learns, row: Row) -> Iterator[Item | str]:
-    frontal = row.view in {"", "frontal"} and not row.turned
-    if recipe.role == "gate":
-        yield Item(row, None, int(frontal))
-    elif recipe.role == "risk":  # the whole scan of one hip, from a densitometer
-        target = risk_of(recipe, row)
-        yield Item(row, None, target) if isinstance(target, int) else target
-    elif not frontal:
-        yield "not an upright frontal view"
-    elif recipe.role == "localiser":
-        if by_halves(recipe):
-            yield from (Item(row, hip, 0) for hip in row.hips)
-        else:
-            yield Item(row, None, 0) if row.hips else "no hip box"
-    else:
-        for hip in row.hips:
-            target = label_of(recipe, row, hip)
-            place = _PLACE_OF.get(hip.label, -1)
-            yield Item(row, hip, target, place) if isinstance(target, int) else target
-
-
-def label_of(recipe: Learns, row: Row, hip: HipRow) -> int | str:
-    """Return a hip's class, or why it has none for this recipe.
-
-    Raises
-    ------
-    ManifestInvalid
-        If a cell that the recipe needs is missing, with the line.
-    """
-    if recipe.role == "metal":
-        return int(bool(hip.implant))
-    if hip.implant:
-        return "a hip with an implant"
-    if recipe.role == "fracture":
-        label = hip.label
-        if not label:
-            raise ManifestInvalid(f"{row.at}: the {hip.side.word.lower()} hip has no label")
-        if set(recipe.labels) == {"no_fracture", "fracture"} and label != "no_fracture":
-            label = "fracture"
-        return recipe.labels.index(label) if label in recipe.labels else f"a hip labelled {label}"
-    cell = row.cells.get(recipe.role, "")
-    if cell in recipe.labels:
-        return recipe.labels.index(cell)
-    if cell not in {"0", "1"} or len(recipe.labels) != 2:
-        raise ManifestInvalid(f"{row.at}: {recipe.role} is {cell!r}")
-    return int(cell)
-
-
-def risk_of(recipe: Learns, row: Row) -> int | str:
-    """Return a patient's risk class: the cell ``risk``, else after the cell ``past_fractures``.
-
-    Raises
-    ------
-    ManifestInvalid
-        If both are missing or wrong, with the line.
-
-    References
-    ----------
-    DXA 2023, "Falls and fracture definitions": low without, moderate with one, high with two or
-    more earlier fractures.
-    """
-    cell = row.cells.get("risk", "")
-    if not cell and row.cells.get("past_fractures", ""):
-        cell = recipe.labels[min(int(row.number("past_fractures")), len(recipe.labels) - 1)]
-    if cell not in recipe.labels:
-        raise ManifestInvalid(f"{row.at}: risk is {cell!r}, none of {recipe.labels}")
-    return recipe.labels.index(cell)
 
 
 def gather(
@@ -178,16 +68,13 @@ def gather(
     """
     here = [row for row in rows if row.split == split]
     wanted = [row for row in here if _wanted(recipe.hips, row)]
-    whole, left_out = items(recipe, wanted)
+    whole, left_out = items(recipe, wanted, recipe.views)
     if len(wanted) < len(here):
         left_out[f"not an image of {recipe.hips} hips"] = len(here) - len(wanted)
     chosen = [one for item in whole for one in (item, *_drawn(recipe, item))]
     images, masks = store(recipe, chosen, cache / split, tell)
     targets: NDArray[Any] = np.array([item.target for item in chosen], np.int64)
-    domains = [item.row.domain for item in chosen]
-    even = recipe.balance or recipe.domain_shares
-    classes = targets if recipe.balance else np.zeros_like(targets)
-    weights = _weights(classes, domains, recipe.domain_shares) if even else np.ones(len(chosen))
+    weights = _weights(recipe, chosen, targets)
     if masks is not None:
         targets = masks
     elif "location" in recipe.outputs:
@@ -204,14 +91,19 @@ def _wanted(hips: str, row: Row) -> bool:
 
 def _drawn(recipe: Recipe, item: Item) -> Iterator[Item]:
     """Yield what else an image stands for, with something drawn into it."""
-    for drawing in drawings(recipe.role, item.row, item.hip):
-        hip, target, place = item.hip, 0, -1
-        if hip is not None:
+    for drawing in drawings(recipe.role, recipe.labels, item.row, item.hip):
+        hip, place = item.hip, -1
+        if hip is None:
+            if (view := drawing.view(item.row.view or "frontal")) is None:
+                target = recipe.labels.index(view_of(recipe, "", turned=True))
+            else:
+                target = recipe.labels.index(view_of(recipe, view, turned=False))
+        else:
             hip = replace(hip, label=drawing.label or hip.label, implant=drawing.implant)
             label = label_of(recipe, item.row, hip)
             if not isinstance(label, int):
                 continue
-            target, place = label, _PLACE_OF.get(hip.label, -1)
+            target, place = label, PLACE_OF.get(hip.label, -1)
         yield Item(item.row, hip, target, place, drawing)
 
 
@@ -286,37 +178,37 @@ def _decode(
     images = np.zeros((len(chosen), side, side), np.uint16)
     masks = np.zeros((len(chosen) if masks_at else 0, side, side), np.uint8)
     halves = masks_at is not None and by_halves(recipe)
-    last, pixels = Path(), np.zeros((1, 1), np.float32)
+    last, seen = Path(), None
     for index, item in enumerate(chosen):
-        if item.row.file != last:
-            pixels, last = read_pixels(item.row), item.row.file
-        box, mirror = item.hip.box if item.hip else None, False
+        if seen is None or item.row.file != last:
+            seen, last = read_image(item.row), item.row.file
+        hip = item.hip and seen.hip(item.hip)
+        box, mirror = hip.box if hip else None, False
         if box and halves:
-            box, mirror = half_around(box, pixels.shape)
-        elif item.hip is not None:
-            mirror = spec.flip_left_to_right and item.hip.side is Side.LEFT
-        stored = turn(pixels, item.drawn) if item.drawn and item.hip is None else pixels
-        images[index] = sample(stored, wide, box, mirror=mirror, size_px=side)
-        if item.drawn and item.hip and item.hip.points and box:
+            box, mirror = half_around(box, seen.pixels.shape)
+        elif hip is not None:
+            mirror = spec.mirrors(hip.side)
+        shown = seen.pixels
+        if item.drawn and hip is None:
+            boxes = [seen.hip(one).box for one in item.row.hips]
+            shown = reframe(shown, boxes, item.drawn, item.row.file.name)
+        images[index] = sample(shown, wide, box, mirror=mirror, size_px=side)
+        if item.drawn and hip and hip.points and box:
             frame = square_around(box, margin)
-            key = f"{item.row.file.name}:{item.hip.side}"
+            key = f"{item.row.file.name}:{hip.side}"
             images[index] = draw_into(
-                images[index], item.hip.points, frame, item.drawn, mirror=mirror, key=key
+                images[index], hip.points, frame, item.drawn, mirror=mirror, key=key
             )
-        if masks_at and box and item.hip:
+        if masks_at and box and hip:
             frame = square_around(box, margin)
-            masks[index] = draw_boxes([item.hip.box], frame, side)[:, :: -1 if mirror else 1]
+            masks[index] = draw_boxes([hip.box], frame, side)[:, :: -1 if mirror else 1]
         elif masks_at:
-            masks[index] = draw_mask([hip.box for hip in item.row.hips], pixels.shape, side)
+            boxes = [seen.hip(one).box for one in item.row.hips]
+            masks[index] = draw_mask(boxes, seen.pixels.shape, side)
         tell(index + 1, len(chosen))
     if masks_at:
         np.save(masks_at, masks)
     np.save(images_at, images)
-
-
-def by_halves(recipe: object) -> bool:
-    """Tell whether a localiser gives one box for each half of an image (Gale 2017, 2.3)."""
-    return "box" in getattr(recipe, "outputs", ())
 
 
 def half_around(box: Box, shape: tuple[int, ...]) -> tuple[Box, bool]:
@@ -347,12 +239,20 @@ def draw_boxes(boxes: Sequence[Box], frame: tuple[int, int, int], side: int) -> 
 
 
 def _weights(
-    targets: NDArray[np.int64], domains: Sequence[str], shares: Mapping[str, float]
+    recipe: Recipe, chosen: Sequence[Item], targets: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return weights that draw every class of a domain equally often (Murphy 2022, Labelling).
 
-    A domain without a share gets an equal part of what is left.
+    A domain without a share gets an equal part of what is left. What is drawn into a hip is a
+    domain of its own. Within a class, a row is drawn as many times as often as it says.
     """
+    often = np.array([item.row.often if item.hip else item.row.image_often for item in chosen])
+    shares = recipe.domain_shares
+    if not recipe.balance:
+        targets = np.zeros_like(targets)
+        if not shares:
+            return often
+    domains = [DRAWN if item.drawn and item.hip else item.row.domain for item in chosen]
     present = sorted(set(domains))
     rest = [name for name in present if name not in shares]
     left = max(0.0, 1 - sum(shares.get(name, 0) for name in present))
@@ -360,9 +260,10 @@ def _weights(
     for name in present:
         share = shares.get(name, left / max(1, len(rest)))
         here = np.array([one == name for one in domains])
-        classes, counts = np.unique(targets[here], return_counts=True)
-        for target, count in zip(classes, counts, strict=True):
-            weights[here & (targets == target)] = share / len(classes) / count
+        classes = np.unique(targets[here])
+        for target in classes:
+            these = here & (targets == target)
+            weights[these] = share / len(classes) * often[these] / often[these].sum()
     return weights
 
 
@@ -376,6 +277,7 @@ def _key(recipe: Stored, role: str, chosen: Sequence[Item], side: int) -> str:
         [
             (str(item.row.file), item.row.file.stat().st_size if item.row.file.exists() else -1)
             + ((item.hip.side, str(item.hip.box)) if item.hip else ("", ""))
+            + (("mirrored",) if item.row.mirrored else ())
             + ((str(item.drawn), str(item.hip and item.hip.points)) if item.drawn else ())
             for item in chosen
         ],

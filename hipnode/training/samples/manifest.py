@@ -7,7 +7,9 @@ a recipe asks for them: ``split`` (train, val or test; else patients are dealt o
 
 Where several manifests are read as one: ``domain`` says where an image comes from (such as
 ``real``), and ``draw`` how many fractures and implants of each kind are drawn into its whole hips
-at the points in ``right_landmarks`` and ``left_landmarks`` (see `drawn.plan`).
+at the points in ``right_landmarks`` and ``left_landmarks`` (see `drawn.plan`). ``often`` says how
+many times as often as others of its class and domain each hip of a row is learned from, and
+``image_often`` the same of the whole image.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,14 @@ from numpy.typing import NDArray
 
 from hipnode.domain import Box, Side
 from hipnode.errors import InputRefused, ManifestInvalid
-from hipnode.imaging import PICTURE_SUFFIXES, load, load_picture
+from hipnode.imaging import (
+    PICTURE_SUFFIXES,
+    Canonical,
+    as_shown,
+    by_header,
+    load,
+    load_picture,
+)
 from hipnode.training.samples.drawn.fractures import HipPoints
 
 SPLITS: Final = ("train", "val", "test")
@@ -63,6 +72,8 @@ class Row:
     cells: Mapping[str, str]
     draw: int
     manifest: Path
+    often: float = 1.0  # each hip, as many times as others of its class and domain
+    image_often: float = 1.0  # the image as a whole, likewise
 
     @property
     def at(self) -> str:
@@ -165,7 +176,20 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
         cells=text,
         draw=int(draw),
         manifest=path,
+        often=_often(path, line, text, "often"),
+        image_often=_often(path, line, text, "image_often"),
     )
+
+
+def _often(path: Path, line: int, text: Mapping[str, str], column: str) -> float:
+    cell = text.get(column) or "1"
+    try:
+        often = float(cell)
+    except ValueError:
+        often = -1.0
+    if not 0 < often < 1e6:
+        raise ManifestInvalid(f"{path}, line {line}: {column} is {cell!r}, no positive number")
+    return often
 
 
 def _hip(path: Path, line: int, text: Mapping[str, str], side: Side, drawn: bool) -> HipRow | None:
@@ -208,8 +232,27 @@ def _deal(patient: str, seed: int) -> str:
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
 
 
-def read_pixels(row: Row) -> NDArray[np.float32]:
-    """Return a row's image (rows, columns) float32 in [0, 1], bright bone.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row's image as networks see it: ``pixels`` (rows, columns) float32 in [0, 1], bright bone.
+
+    It is the canonical picture (see `imaging.canonical`); what is stored turned, and so no example
+    of an upright view, stays turned.
+    """
+
+    pixels: NDArray[np.float32]
+    canonical: Canonical
+
+    def hip(self, hip: HipRow) -> HipRow:
+        """Return a hip of the row with its box and points in the pixels of this picture."""
+        points = hip.points and HipPoints(
+            *(self.canonical.place(*at) for at in astuple(hip.points))
+        )
+        return replace(hip, box=self.canonical.box(hip.box), points=points)
+
+
+def read_image(row: Row) -> Seen:
+    """Return a row's image as networks see it.
 
     Raises
     ------
@@ -217,8 +260,14 @@ def read_pixels(row: Row) -> NDArray[np.float32]:
         If the file cannot be read, with the line.
     """
     try:
-        if row.file.suffix.lower() in PICTURE_SUFFIXES:
-            return load_picture(row.file)[1].pixels
-        return load(row.file)[1].pixels
+        picture = row.file.suffix.lower() in PICTURE_SUFFIXES
+        header, stored = load_picture(row.file) if picture else load(row.file)
     except InputRefused as error:
         raise ManifestInvalid(f"{row.at}: {row.file}: {error}") from None
+    if row.turned:
+        canonical = Canonical((stored.rows, stored.columns), 0, row.mirrored, stored.aspect or 1.0)
+    else:
+        shown = as_shown(stored)
+        shown = replace(shown, mirrored=shown.mirrored is not row.mirrored)
+        canonical = by_header(header, stored) or shown
+    return Seen(canonical.picture(stored.pixels), canonical)

@@ -44,6 +44,7 @@ PROPOSED: Final = (
     SecondaryCaptureImageStorage,
     "1.2.840.10008.5.1.4.1.1.11.1",  # Grayscale Softcopy Presentation State
     "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
+    "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection Document
 )
 """The SOP Classes that the node's results have."""
 

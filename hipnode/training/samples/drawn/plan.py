@@ -2,13 +2,14 @@
 
 Real images of unfractured hips are easy to come by, those of fractured ones are not. To learn from
 them without learning real against simulated, each whole hip also stands with fractures drawn into
-it, and with metal; each image for the gate also stands turned, which the gate must refuse.
+it, and with metal; each image for the gate also stands turned, which the gate must refuse, and
+framed as other images are (see `frames`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Final, Literal
 
@@ -19,14 +20,17 @@ from hipnode.training.samples.drawn.fractures import HipPoints, Site, break_hip
 from hipnode.training.samples.drawn.implants import add_metal
 from hipnode.training.samples.manifest import HipRow, Row
 
-Kind = Literal["intracapsular", "trochanteric", "implant", "turned"]
+Kind = Literal[
+    "intracapsular", "trochanteric", "implant",
+    "turned", "bordered", "collimated", "one_hip", "one_hip_turned",
+]  # fmt: skip
 SITES: Final[tuple[Site, ...]] = ("trochanteric", "intracapsular")
 _BROKEN_UNDER_METAL: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One thing drawn into one hip (or, ``turned``, done to a whole image), and its number."""
+    """One thing drawn into one hip (or, from ``turned`` on, done to a whole image), its number."""
 
     kind: Kind
     number: int
@@ -41,8 +45,14 @@ class Drawing:
         """What the hip's column says about metal with the drawing."""
         return "drawn" if self.kind == "implant" else ""
 
+    def view(self, view: str) -> str | None:
+        """The view of a whole image of a ``view`` with the drawing; None for one that is turned."""
+        if self.kind.endswith("turned"):
+            return None
+        return "one_hip" if self.kind == "one_hip" else view
 
-def drawings(role: str, row: Row, hip: HipRow | None) -> Iterator[Drawing]:
+
+def drawings(role: str, labels: Sequence[str], row: Row, hip: HipRow | None) -> Iterator[Drawing]:
     """Yield what is drawn into an image or a hip for a role; nothing where the row asks for none.
 
     Fractures go into hips that are known to be whole, and for the implant gate metal beside them:
@@ -50,6 +60,8 @@ def drawings(role: str, row: Row, hip: HipRow | None) -> Iterator[Drawing]:
     """
     if role == "gate" and row.draw and not row.turned:  # else a turn might put it upright
         yield from (Drawing("turned", quarter) for quarter in (1, 2, 3))
+        if "hip_ap" in labels:
+            yield from _frames(row)
     if role not in {"fracture", "metal"} or hip is None or hip.points is None:
         return
     if hip.label == "no_fracture" and not hip.implant:
@@ -57,9 +69,14 @@ def drawings(role: str, row: Row, hip: HipRow | None) -> Iterator[Drawing]:
         yield from (Drawing(kind, number) for number in range(row.draw) for kind in kinds)
 
 
-def turn(pixels: NDArray[np.float32], drawing: Drawing) -> NDArray[np.float32]:
-    """Return an image (rows, columns) turned by quarter turns."""
-    return np.ascontiguousarray(np.rot90(pixels, drawing.number))
+def _frames(row: Row) -> Iterator[Drawing]:
+    """Yield the other frames of an image, for a gate that knows views of one hip."""
+    yield from (Drawing("bordered", number) for number in range(2))
+    if row.view in {"", "frontal"} and len(row.hips) == 2:
+        yield from (Drawing("collimated", number) for number in range(3))
+        yield from (Drawing("one_hip_turned", number) for number in range(4))
+    if row.view in {"", "frontal", "one_hip"} and row.hips:
+        yield from (Drawing("one_hip", number) for number in range(8))
 
 
 def draw_into(
