@@ -392,15 +392,9 @@ node = Table(
 )
 """One row: who this database is."""
 
-fault = Table(
-    "fault",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("since_utc", Moment, nullable=False),
-    Column("reason", Text, nullable=False),
-)
-"""What a person must see to; `hipnode status` says so until it is seen to."""
+# What a person must see to; `hipnode status` says so until it is seen to.
+_since, _why = Column("since_utc", Moment, nullable=False), Column("reason", Text, nullable=False)
+fault = Table("fault", metadata, Column("name", Text, primary_key=True), _since, _why)
 
-# How far something has come that is done bit by bit.
-_number = Column("number", BigInteger, nullable=False)
+_number = Column("number", BigInteger, nullable=False)  # how far has come what is done in bits
 mark = Table("mark", metadata, Column("name", Text, primary_key=True), _number)
