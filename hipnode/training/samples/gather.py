@@ -24,7 +24,7 @@ from hipnode.training.samples.manifest import Row, read_image
 from hipnode.training.samples.transforms import sample
 
 DRAWN: Final = "drawn"
-"""The domain of hips with something drawn into them."""
+"""The domain of hips with something drawn into them, where a recipe gives it a share."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,8 @@ def _weights(
     """Return weights that draw every class of a domain equally often (Murphy 2022, Labelling).
 
     A domain without a share gets an equal part of what is left. What is drawn into a hip is a
-    domain of its own. Within a class, a row is drawn as many times as often as it says.
+    domain of its own where that has a share. Within a class, a row is drawn as many times as
+    often as it says.
     """
     often = np.array([item.row.often if item.hip else item.row.image_often for item in chosen])
     shares = recipe.domain_shares
@@ -252,7 +253,8 @@ def _weights(
         targets = np.zeros_like(targets)
         if not shares:
             return often
-    domains = [DRAWN if item.drawn and item.hip else item.row.domain for item in chosen]
+    apart = DRAWN in shares
+    domains = [DRAWN if apart and item.drawn and item.hip else item.row.domain for item in chosen]
     present = sorted(set(domains))
     rest = [name for name in present if name not in shares]
     left = max(0.0, 1 - sum(shares.get(name, 0) for name in present))
