@@ -37,7 +37,15 @@ def derive_uid(*parts: str) -> str:
 
 
 def short_id(uid: str, characters: int) -> str:
-    """Return a UID from a UUID as an identifier of so many characters, as good as unique."""
+    """Return a UID from a UUID as a shorter identifier, as good as unique.
+
+    Parameters
+    ----------
+    uid
+        From `derive_uid`.
+    characters
+        How many to return.
+    """
     number, digits = int(uid.removeprefix("2.25.")), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
     return "".join(digits[number >> 5 * place & 31] for place in range(characters))
 

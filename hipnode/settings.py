@@ -286,19 +286,12 @@ class WebhookSettings(Destined, HTTPSettings):
         return ("notice",)
 
 
-def _kind(value: Any) -> str:
-    """Return the kind of a destination: without one it is a DICOM peer."""
-    if isinstance(value, dict):
-        return str(value.get("kind", "dimse"))
-    return str(value.kind)
-
-
 AnyDestination = Annotated[
     Annotated[DestinationSettings, Tag("dimse")]
     | Annotated[StowSettings, Tag("stow")]
     | Annotated[HL7Settings, Tag("hl7")]
     | Annotated[WebhookSettings, Tag("webhook")],
-    Discriminator(_kind),
+    Discriminator(lambda v: v.get("kind", "dimse") if isinstance(v, dict) else v.kind),
 ]
 
 

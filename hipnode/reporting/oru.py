@@ -6,6 +6,7 @@ the same. Results are preliminary (OBR-25, OBX-11): no physician has seen them.
 References
 ----------
 HL7 v2.5.1, 7.3.1 (ORU^R01), 7.4.1 (OBR), 7.4.2 (OBX), 2.7 (escapes), 3.4.2 (PID), 2.A.89 (XPN).
+PS3.5 6.2.1 (Person Name).
 """
 
 from __future__ import annotations
