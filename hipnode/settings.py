@@ -194,6 +194,11 @@ class Destined(Part):
         return self.name
 
     @property
+    def where(self) -> str:
+        """Where it is, for people."""
+        return str(getattr(self, "url", "") or f"{self.peer} at {self.host}:{self.port}")  # type: ignore[attr-defined]
+
+    @property
     def made_for(self) -> tuple[str, ...]:
         """The kinds of object that it gets."""
         return ()

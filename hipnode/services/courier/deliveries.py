@@ -30,13 +30,10 @@ from hipnode.errors import (
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.courier.ways import Answer, way_to
+from hipnode.services.courier.ways.way import SR_CLASSES
 from hipnode.settings import AnyDestination
 from hipnode.storage import Store
 
-SR_CLASSES: Final = {
-    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
-    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
-}
 _IDLE_S: Final = 2.0
 """An association without work is released after this long: PACSs have few to give."""
 
