@@ -7,7 +7,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
-
 SR_CLASSES: Final = {
     "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
     "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
