@@ -36,6 +36,20 @@ def derive_uid(*parts: str) -> str:
     return f"2.25.{uuid5(NAMESPACE, chr(0).join(parts)).int}"
 
 
+def short_id(uid: str, characters: int) -> str:
+    """Return a UID from a UUID as a shorter identifier, as good as unique.
+
+    Parameters
+    ----------
+    uid
+        From `derive_uid`.
+    characters
+        How many to return.
+    """
+    number, digits = int(uid.removeprefix("2.25.")), "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    return "".join(digits[number >> 5 * place & 31] for place in range(characters))
+
+
 IMPLEMENTATION_CLASS_UID: Final = derive_uid("implementation", "1")
 IMPLEMENTATION_VERSION_NAME: Final = f"HIPNODE_{__version__}"[:16]
 LOCAL_SCHEME: Final = "99HIPNODE"
@@ -78,6 +92,7 @@ GERMAN: Final = Concept("de", "RFC5646", "German", "PS3.16 CID 5000")
 FRENCH: Final = Concept("fr", "RFC5646", "French", "PS3.16 CID 5000")
 DEVICE: Final = Concept("121007", "DCM", "Device", "PS3.16 CID 270")
 IMAGING_PROCEDURE: Final = Concept("363679005", "SCT", "Imaging procedure", "PS3.16 CID 100")
+STUDY_INSTANCE_UID: Final = Concept("110180", "DCM", "Study Instance UID", "PS3.16 Annex D")
 COMMENT: Final = Concept("121106", "DCM", "Comment", "PS3.16 TID 1500")
 IMPRESSION: Final = Concept("121073", "DCM", "Impression", "PS3.16 CID 3001")
 QUALITATIVE_EVALUATIONS: Final = Concept(

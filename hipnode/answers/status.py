@@ -142,7 +142,7 @@ def _destinations(seen: Seen, settings: Settings) -> list[dict[str, Any]]:
 def _where(settings: Settings, name: str) -> str:
     for place in settings.destinations:
         if place.name == name:
-            return f"{place.ae_title} at {place.host}:{place.port}"
+            return place.where
     return ""
 
 

@@ -87,10 +87,14 @@ class ResultKind(StrEnum):
     GSPS = "gsps"
     PDF = "pdf"
     NOTE = "note"  # a rejection note: takes back what was sent
+    ORU = "oru"  # an HL7 v2 message
+    NOTICE = "notice"  # JSON, for a webhook
 
 
-REPORTED: Final = frozenset(ResultKind) - {ResultKind.NOTE}
-"""What a destination's profile can ask for."""
+MESSAGES: Final = frozenset({ResultKind.ORU, ResultKind.NOTICE})
+"""What is no DICOM object."""
+REPORTED: Final = frozenset(ResultKind) - MESSAGES - {ResultKind.NOTE}
+"""The DICOM objects that a destination's profile can ask for."""
 
 
 @dataclass(frozen=True, slots=True)

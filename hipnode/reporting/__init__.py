@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hipnode.dicom.identity import mend_identity
-from hipnode.reporting.build import build
+from hipnode.reporting.build import build, build_messages
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
 from hipnode.reporting.measurements import prepare
 from hipnode.reporting.readback import Measured, read_back
@@ -11,6 +11,7 @@ from hipnode.reporting.rejection import Withdrawal, rejection_notes
 from hipnode.reporting.render import KINDS, render
 from hipnode.reporting.request import (
     SR_CLASSES,
+    BuiltMessage,
     BuiltObject,
     NodeIdentity,
     ReportRequest,
@@ -23,6 +24,7 @@ __all__ = [
     "KINDS",
     "LONG_SIDE_PX",
     "SR_CLASSES",
+    "BuiltMessage",
     "BuiltObject",
     "Measured",
     "NodeIdentity",
@@ -31,6 +33,7 @@ __all__ = [
     "SourceImage",
     "Withdrawal",
     "build",
+    "build_messages",
     "draw",
     "heatmap_png",
     "mend_identity",

@@ -8,17 +8,37 @@ PS3.3 A.35 (SR documents), A.8 (Secondary Capture), A.33 (presentation states), 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import capture
 from hipnode.reporting.measurements import measurement_reports
+from hipnode.reporting.notice import notice
+from hipnode.reporting.oru import oru
 from hipnode.reporting.pdf import pdf_report
 from hipnode.reporting.presentation import presentation_state
-from hipnode.reporting.request import BuiltObject, ReportRequest
+from hipnode.reporting.request import BuiltMessage, BuiltObject, ReportRequest
 from hipnode.reporting.study import Study, mend_studies
 from hipnode.reporting.text_report import text_report
+
+
+def build_messages(request: ReportRequest) -> list[BuiltMessage]:
+    """Return what a report has beside DICOM objects: an HL7 message, a notice.
+
+    Raises
+    ------
+    ReportRefused
+        As for `build`.
+    """
+    wanted = {kind: make for kind, make in _MESSAGES.items() if kind in request.objects}
+    if not wanted:
+        return []
+    return [make(study) for study in mend_studies(request) for make in wanted.values()]
+
+
+_MESSAGES: Final = {ResultKind.NOTICE: notice, ResultKind.ORU: oru}
 
 
 def build(request: ReportRequest) -> list[BuiltObject]:

@@ -168,6 +168,27 @@ class BuiltObject:
         return encoded(self.dataset)
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltMessage:
+    """A result that is no DICOM object: bytes, and what they are known by."""
+
+    kind: ResultKind
+    content: bytes
+    sop_instance_uid: str  # the message's own identifier; the ledger knows results by it
+    notes: tuple[str, ...] = field(default=())
+    patient_id: str = ""
+    stands_for_sr: bool = False
+
+    @property
+    def sop_class_uid(self) -> str:
+        """None: it is no DICOM object."""
+        return ""
+
+    def to_bytes(self) -> bytes:
+        """Return what is sent."""
+        return self.content
+
+
 def encoded(dataset: Dataset) -> bytes:
     """Return a data set in the DICOM File Format (PS3.10 7).
 

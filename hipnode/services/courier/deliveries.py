@@ -29,8 +29,9 @@ from hipnode.errors import (
 )
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
-from hipnode.services.courier.ways.dimse import Answer, Link, meaning
-from hipnode.settings import DestinationSettings
+from hipnode.services.courier.ways import Answer, way_to
+from hipnode.services.courier.ways.way import SR_CLASSES
+from hipnode.settings import AnyDestination
 from hipnode.storage import Store
 
 _IDLE_S: Final = 2.0
@@ -58,10 +59,10 @@ class Deliveries:
         Where results and jobs are.
     """
 
-    def __init__(self, destination: DestinationSettings, ae_title: str, store: Store) -> None:
+    def __init__(self, destination: AnyDestination, ae_title: str, store: Store) -> None:
         self._destination = destination
         self._store = store
-        self._link = Link(destination, ae_title)
+        self._way = way_to(destination, ae_title)
         self._lock = threading.Lock()
         self._used_s = 0.0
         self._away = False
@@ -83,7 +84,7 @@ class Deliveries:
             with self._lock:
                 self._deliver(job)
         except (DestinationUnreachable, DestinationBusy) as error:
-            self._link.close()
+            self._way.close()
             self._note_away(str(error))
             rejected = isinstance(error, DestinationRejects)
             self._store.ledger.retry(job, str(error), count_attempt=False, rejected=rejected)
@@ -104,21 +105,21 @@ class Deliveries:
         if not self._lock.acquire(blocking=False):
             return  # it is being used
         try:
-            if self._link.is_open and time.monotonic() - self._used_s > _IDLE_S:
-                self._link.close()
+            if self._way.is_open and time.monotonic() - self._used_s > _IDLE_S:
+                self._way.close()
         finally:
             self._lock.release()
 
     def close(self) -> None:
         """Release the association."""
         with self._lock:
-            self._link.close()
+            self._way.close()
 
     # --- one object ---------------------------------------------------------------------------
 
     def _deliver(self, job: Job) -> None:
         made = self._store.ledger.result(job.result_id or 0)
-        self._link.open()
+        self._way.open()
         for candidate in self._candidates(job, made):
             status = self._send(candidate)
             if status is None:
@@ -130,28 +131,28 @@ class Deliveries:
                 job,
                 status=status,
                 sop_class_uid=candidate.sop_class_uid,
-                peer=self._destination.ae_title,
+                peer=self._destination.peer,
                 sop_instance_uid=candidate.sop_instance_uid,
-                commit=self._destination.storage_commitment,
+                commit=self._destination.commits,
             )
             return
         raise SopClassRefused
 
-    def _send(self, made: Result) -> int | None:
+    def _send(self, made: Result) -> str | None:
         """Send an object; return the status that took it, or None if its SOP Class is refused."""
-        if not self._link.accepts(made.sop_class_uid):
+        if not self._way.accepts(made.sop_class_uid):
             return None
-        status = self._link.send(self._intact(made))
+        reply = self._way.send(self._intact(made))
         self._used_s = time.monotonic()
-        match meaning(status):
+        match reply.answer:
             case Answer.TAKEN:
-                return status
+                return reply.status
             case Answer.CLASS_REFUSED:
                 return None
             case Answer.BUSY:
-                raise DestinationBusy(f"the destination is out of resources (0x{status:04X})")
+                raise DestinationBusy(f"the destination is out of resources ({reply.status})")
             case _:
-                raise DestinationRefused(f"the destination refused the object (0x{status:04X})")
+                raise DestinationRefused(f"the destination refused the object ({reply.status})")
 
     def _intact(self, made: Result) -> Path:
         path = self._store.files.path(made.path)
@@ -169,7 +170,7 @@ class Deliveries:
     def _candidates(self, job: Job, made: Result) -> Iterator[Result]:
         """Yield the object, then the same in each SOP Class that may be sent instead."""
         yield made
-        wanted = self._link.sr_classes()
+        wanted = [SR_CLASSES[name] for name in self._destination.sr_classes]
         if made.sop_class_uid not in wanted:
             return
         others = self._store.ledger.results(
@@ -189,7 +190,7 @@ class Deliveries:
                 actor="courier",
                 study_instance_uid=sent.study_instance_uid,
                 sop_instance_uid=sent.sop_instance_uid,
-                ae_title=self._destination.ae_title,
+                ae_title=self._destination.peer,
                 job_id=job.id,
                 detail={
                     "destination": self._destination.name,
@@ -208,7 +209,7 @@ class Deliveries:
                 Outcome.FAILED,
                 actor="courier",
                 study_instance_uid=job.study_instance_uid,
-                ae_title=self._destination.ae_title,
+                ae_title=self._destination.peer,
                 job_id=job.id,
                 detail={"destination": self._destination.name, "reason": reason},
             )

@@ -11,7 +11,7 @@ from typing import Final
 from hipnode.domain import JobKind
 from hipnode.services.courier.commitments import Committer
 from hipnode.services.courier.deliveries import Deliveries
-from hipnode.settings import Settings
+from hipnode.settings import DestinationSettings, Settings
 from hipnode.storage import Store, dispatcher_for
 
 _LOOK_S: Final = 0.5
@@ -50,7 +50,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         )
         for name, sender in senders.items()
     ]
-    asking = [place for place in settings.destinations if place.storage_commitment]
+    asking = [d for d in settings.destinations if isinstance(d, DestinationSettings) and d.commits]
     store.commitments.waive([place.name for place in asking])
     threads += [
         threading.Thread(

@@ -162,7 +162,7 @@ class NodeServer(ThreadedAssociationServer):
             (evt.EVT_C_ECHO, self._echoed),
             (evt.EVT_N_EVENT_REPORT, self._reported),
         )
-        self._commitment = any(place.storage_commitment for place in settings.destinations)
+        self._commitment = any(place.commits for place in settings.destinations)
         ae = ApplicationEntity(settings.node.ae_title)
         ae.maximum_associations = 1_000_000  # `Admission` has the limit
         ae.maximum_pdu_size = listener.max_pdu_bytes

@@ -16,11 +16,11 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, Secondar
 from hipnode.errors import HipnodeError
 from hipnode.services.commitment import PUSH_MODEL
 from hipnode.services.courier.ways.dimse import (
-    SR_CLASSES,
     application_entity,
     associate,
     tls_of,
 )
+from hipnode.services.courier.ways.way import SR_CLASSES
 from hipnode.services.rehearsal.found import Found
 from hipnode.settings import DestinationSettings, Settings
 
@@ -39,7 +39,11 @@ def destinations(settings: Settings) -> Iterator[Found]:
         says = "none is named: images are read, and nothing is sent anywhere"
         yield Found("advice", "destinations", says)
     for place in settings.destinations:
-        yield from _destination(place, settings.node.ae_title)
+        if isinstance(place, DestinationSettings):
+            yield from _destination(place, settings.node.ae_title)
+        else:
+            says = f"{place.where} is tried with the first result alone"
+            yield Found("advice", f"destinations.{place.name}", says)
 
 
 def _destination(place: DestinationSettings, ae_title: str) -> Iterator[Found]:

@@ -11,7 +11,7 @@ import os
 import resource
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(frozen=True)
 class BuiltFile:
-    """One DICOM object of a report, as a file that nobody has made durable yet."""
+    """One result of a report, as a file that nobody has made durable yet."""
 
     kind: ResultKind
     sop_class_uid: str
@@ -257,7 +257,8 @@ def build_report(
         If the disk does not take them.
     """
     images = tuple(source_image(spec, source) for source in sources)
-    return _all_written(reporting.build(request(images)), folder)
+    asked = request(images)
+    return _all_written([*reporting.build(asked), *reporting.build_messages(asked)], folder)
 
 
 def build_notes(
@@ -283,7 +284,9 @@ def build_notes(
     return _all_written(reporting.rejection_notes(withdrawal(headers)), folder)
 
 
-def _all_written(built: list[reporting.BuiltObject], folder: Path) -> list[BuiltFile]:
+def _all_written(
+    built: Sequence[reporting.BuiltObject | reporting.BuiltMessage], folder: Path
+) -> list[BuiltFile]:
     made: list[BuiltFile] = []
     try:
         for one in built:
@@ -295,7 +298,7 @@ def _all_written(built: list[reporting.BuiltObject], folder: Path) -> list[Built
     return made
 
 
-def _written(built: reporting.BuiltObject, folder: Path) -> BuiltFile:
+def _written(built: reporting.BuiltObject | reporting.BuiltMessage, folder: Path) -> BuiltFile:
     data = built.to_bytes()
     path = folder / f"{os.getpid()}-{uuid.uuid4().hex}"
     try:

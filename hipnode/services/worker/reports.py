@@ -8,7 +8,7 @@ from enum import StrEnum
 from hipnode import reporting
 from hipnode.domain import Attention, Decision, Instance, Reading, ResultKind
 from hipnode.services.worker.reader import BuiltFile
-from hipnode.settings import DestinationSettings, ReportSettings, Settings
+from hipnode.settings import AnyDestination, ReportSettings, Settings
 
 DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
 
@@ -64,8 +64,8 @@ def is_reported(outcome: StudyOutcome, attention: Attention, rules: ReportSettin
 
 
 def destinations_of(
-    instances: Sequence[Instance], destinations: Sequence[DestinationSettings]
-) -> list[DestinationSettings]:
+    instances: Sequence[Instance], destinations: Sequence[AnyDestination]
+) -> list[AnyDestination]:
     """Return the destinations whose rule matches any image of the study."""
     facts = [instance.header.facts(instance.calling_ae) for instance in instances]
     return [d for d in destinations if any(d.match.matches(f) for f in facts)]
@@ -83,33 +83,33 @@ def node_identity(settings: Settings) -> reporting.NodeIdentity:
     )
 
 
-def objects_for(destinations: Sequence[DestinationSettings]) -> frozenset[ResultKind]:
+def objects_for(destinations: Sequence[AnyDestination]) -> frozenset[ResultKind]:
     """Return the kinds of object to make; without a destination, those that a viewer wants."""
-    wanted = frozenset(ResultKind(kind) for d in destinations for kind in d.objects)
+    wanted = frozenset(ResultKind(kind) for d in destinations for kind in d.made_for)
     return wanted or DEFAULT_OBJECTS
 
 
-def sr_classes_for(destinations: Sequence[DestinationSettings]) -> tuple[reporting.SRClass, ...]:
+def sr_classes_for(destinations: Sequence[AnyDestination]) -> tuple[reporting.SRClass, ...]:
     """Return the SOP classes in which an SR is made: every one that a destination may need."""
-    classes = tuple(dict.fromkeys(c for d in destinations for c in d.sr_sop_classes))
+    classes = tuple(dict.fromkeys(c for d in destinations for c in d.sr_classes))
     return classes or ("comprehensive-3d",)
 
 
-def receivers(built: BuiltFile, destinations: Sequence[DestinationSettings]) -> tuple[str, ...]:
+def receivers(built: BuiltFile, destinations: Sequence[AnyDestination]) -> tuple[str, ...]:
     """Return who gets an object: those whose profile asks for it, and whose first SR class it is.
 
     An SR in another class than a destination's first waits on disk, for the courier to fall back
     to. A study without measurements has a text where a profile asks for an SR.
     """
 
-    def wants(destination: DestinationSettings) -> bool:
+    def wants(destination: AnyDestination) -> bool:
         match built.kind:
             case ResultKind.SR:
-                first = reporting.SR_CLASSES[destination.sr_sop_classes[0]]
-                return "sr" in destination.objects and built.sop_class_uid == first
-            case ResultKind.TEXT if built.stands_for_sr and "sr" in destination.objects:
+                first = [reporting.SR_CLASSES[c] for c in destination.sr_classes[:1]]
+                return "sr" in destination.made_for and built.sop_class_uid in first
+            case ResultKind.TEXT if built.stands_for_sr and "sr" in destination.made_for:
                 return True
             case kind:
-                return kind.value in destination.objects
+                return kind.value in destination.made_for
 
     return tuple(d.name for d in destinations if wants(d))

@@ -204,6 +204,7 @@ class Worker:
             predecessors=tuple(map(self._seen, earlier)),
             objects=reports.objects_for(destinations),
             sr_classes=reports.sr_classes_for(destinations),
+            language=self._settings.report.language,
             flagged=self._settings.report.outcome_in_list,
         )
         sources = tuple(self._source(instance, found) for instance, found in images)

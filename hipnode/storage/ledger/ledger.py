@@ -310,7 +310,7 @@ class Ledger(Recovery):
         self,
         held: Job,
         *,
-        status: int,
+        status: int | str,
         sop_class_uid: str,
         peer: str,
         sop_instance_uid: str = "",
@@ -323,11 +323,11 @@ class Ledger(Recovery):
         held
             The delivery.
         status
-            The DIMSE status that it answered (a warning is in 0xBxxx).
+            The DIMSE status that it answered (a warning is in 0xBxxx), or its own words.
         sop_class_uid
             As what it was taken.
         peer
-            Its AE title.
+            Its AE title, or its name.
         sop_instance_uid
             Of the object that was taken, where that is another than the job's: the next SOP Class
             that the destination takes.
@@ -349,7 +349,7 @@ class Ledger(Recovery):
             ae_title=peer,
             detail={
                 "destination": held.destination,
-                "status": f"0x{status:04X}",
+                "status": status if isinstance(status, str) else f"0x{status:04X}",
                 "sop_class": sop_class_uid,
                 "object": sent.kind,
             },

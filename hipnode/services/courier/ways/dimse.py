@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,16 +28,14 @@ from pynetdicom.association import Association
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationRejects, DestinationUnreachable
+from hipnode.services.courier.ways.way import Answer, Reply
 from hipnode.services.rejections import rejection
 from hipnode.services.tls import client_context
 from hipnode.settings import DestinationSettings
 
-SR_CLASSES: Final = {
-    "comprehensive-3d": "1.2.840.10008.5.1.4.1.1.88.34",
-    "comprehensive": "1.2.840.10008.5.1.4.1.1.88.33",
-}
 PROPOSED: Final = (
-    *SR_CLASSES.values(),
+    "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+    "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
     "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
     "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
     SecondaryCaptureImageStorage,
@@ -52,15 +49,6 @@ _MAX_PDU_BYTES: Final = 131072
 _AT_ONCE: Final = [
     getattr(socket, name) for name in ("TCP_NODELAY", "TCP_QUICKACK") if hasattr(socket, name)
 ]
-
-
-class Answer(Enum):
-    """What a C-STORE status means for a delivery (PS3.4 Table B.2-1, PS3.7 Annex C)."""
-
-    TAKEN = "taken"
-    CLASS_REFUSED = "class_refused"
-    BUSY = "busy"
-    REFUSED = "refused"
 
 
 _WARNINGS: Final = frozenset({0x0001, 0x0107, 0x0116})
@@ -198,10 +186,6 @@ class Link:
         if not self.is_open:
             self._association = associate(self._ae, self._destination, self._tls)
 
-    def sr_classes(self) -> list[str]:
-        """Return the SOP Classes that an SR may have for the destination, the best first."""
-        return [SR_CLASSES[name] for name in self._destination.sr_sop_classes]
-
     def accepts(self, sop_class_uid: str, transfer_syntax_uid: str = "") -> bool:
         """Tell whether the open association has a presentation context for the SOP Class.
 
@@ -218,8 +202,8 @@ class Link:
             for context in self._association.accepted_contexts
         )
 
-    def send(self, path: Path) -> int:
-        """Send the object in ``path``; return the status that the destination answers.
+    def send(self, path: Path) -> Reply:
+        """Send the object in ``path``; return what the destination answers.
 
         Raises
         ------
@@ -237,7 +221,7 @@ class Link:
         if status is None:
             self.close()
             raise DestinationUnreachable("no answer to C-STORE")
-        return int(status)
+        return Reply(meaning(int(status)), f"0x{int(status):04X}")
 
     def _as_taken(self, dataset: Dataset) -> Dataset:
         """Return the object in a transfer syntax that the association has: captures are JPEG."""

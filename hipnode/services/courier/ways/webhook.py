@@ -1,0 +1,89 @@
+"""A signed webhook: what a study came to, as JSON, to a web address of the site.
+
+What is signed is the identifier, the time and the body, so that nobody can make a message up,
+change one, or send an old one again. The identifier stays the same when one is sent twice.
+
+References
+----------
+Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature); RFC 2104 (HMAC).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from pathlib import Path
+
+import requests
+
+from hipnode.errors import DestinationUnreachable
+from hipnode.services.courier.ways.way import Reply
+from hipnode.services.courier.ways.web import answer_of, secret, session
+from hipnode.settings import WebhookSettings
+
+
+def signature(key: str, identifier: str, timestamp: int, body: bytes) -> str:
+    """Return the value of ``webhook-signature``: version 1, HMAC with SHA-256, in base64."""
+    signed = f"{identifier}.{timestamp}.".encode() + body
+    made = hmac.new(key.encode(), signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(made).decode()}"
+
+
+class Webhook:
+    """POST to one address.
+
+    Parameters
+    ----------
+    destination
+        Its settings.
+    _ae_title
+        Of no use here.
+    """
+
+    def __init__(self, destination: WebhookSettings, _ae_title: str) -> None:
+        self._url, self._timeout_s = destination.url, destination.timeout_s
+        self._key = secret(destination.secret_file)
+        self._session = session(destination)
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    def open(self) -> None:
+        """Nothing is held open."""
+
+    def accepts(self, sop_class_uid: str) -> bool:
+        """Tell whether it is no DICOM object."""
+        return not sop_class_uid
+
+    def send(self, path: Path) -> Reply:
+        """Post what is in ``path``.
+
+        Raises
+        ------
+        DestinationUnreachable
+            If no answer comes.
+        """
+        body = path.read_bytes()
+        identifier, now = str(json.loads(body)["id"]), int(time.time())
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": identifier,
+            "webhook-timestamp": str(now),
+            "webhook-signature": signature(self._key, identifier, now, body),
+        }
+        try:
+            answer = self._session.post(
+                self._url, data=body, headers=headers, timeout=self._timeout_s,
+                allow_redirects=False,
+            )  # fmt: skip
+        except (requests.RequestException, OSError) as error:
+            raise DestinationUnreachable(f"no answer: {type(error).__name__}") from error
+        return Reply(answer_of(answer.status_code), f"HTTP {answer.status_code}")
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._session.close()
