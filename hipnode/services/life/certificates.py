@@ -13,7 +13,8 @@ from hipnode.settings import Settings
 def certificates(settings: Settings) -> list[Certificate]:
     """Return each certificate of the settings that a peer is shown or is checked against."""
     tables = {"listener.tls": settings.listener.tls} | {
-        f"destinations.{place.name}.tls": place.tls for place in settings.destinations
+        f"destinations.{place.name}.tls": getattr(place, "tls", None)
+        for place in settings.destinations
     }
     return [
         _read(f"{name}.{key}", path)

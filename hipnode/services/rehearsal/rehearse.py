@@ -96,7 +96,7 @@ def _tls(settings: Settings) -> Iterator[Found]:
     tables: list[tuple[str, TLSSettings | None, Callable[[TLSSettings], ssl.SSLContext]]]
     tables = [("listener.tls", settings.listener.tls, server_context)]
     tables += [
-        (f"destinations.{place.name}.tls", place.tls, client_context)
+        (f"destinations.{place.name}.tls", getattr(place, "tls", None), client_context)
         for place in settings.destinations
     ]
     for what, tls, context in tables:
