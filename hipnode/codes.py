@@ -233,6 +233,7 @@ REASONS: Final[dict[str, Concept]] = {
     "implant": _local("NA_IMPLANT", "implant or other metal at the hip"),
     "unreadable": _local("NA_UNREADABLE", "image quality too poor"),
     "too_small": _local("NA_TOO_SMALL", "image too small"),
+    "undecodable": _local("NA_UNDECODABLE", "could not be decoded"),
     "pixel_shape": _local("NA_PIXEL_SHAPE", "shape of the pixels not known"),
     "hip_not_found": _local("NA_NO_HIP", "no complete hip found"),
     "side_unknown": _local("NA_SIDE_UNKNOWN", "right or left side not known"),
@@ -241,6 +242,7 @@ REASONS: Final[dict[str, Concept]] = {
     "possible_metal": _local("NA_MAYBE_METAL", "there may be metal at the hip"),
     "cut_off": _local("NA_CUT_OFF", "the hip is not whole in the image"),
     "too_uncertain": _local("NA_UNCERTAIN", "the hip could not be judged"),
+    "other_frames": _local("NA_OTHER_FRAMES", "other frames say more, or were not assessed"),
     "failed": _local("NA_FAILED", "technical failure"),
 }
 """By `hipnode.domain.AbstentionReason`, and ``failed``; the meaning is what people read."""

@@ -52,6 +52,10 @@ class ImageDamaged(InputRefused):
     """The stored image is not the one that was received: its file has been changed."""
 
 
+class NotARadiograph(PixelsUnreadable):
+    """The pixel data are no radiograph."""
+
+
 class ManifestInvalid(InputRefused):
     """A row of the manifest cannot be used."""
 

@@ -19,6 +19,8 @@ def document(path: Path, reading: Reading) -> dict[str, Any]:
         "attention": reading.attention.value,
         "view": reading.view.value if reading.view else None,
         "missing": reading.missing.value if reading.missing else None,
+        "frame": reading.frame,
+        "frames": reading.frames,
         "hips": [_hip_document(hip) for hip in reading.hips],
         "notes": list(reading.notes),
         "model_set": reading.model_set,

@@ -1,4 +1,4 @@
-"""A node from outside, and a push for it: ``status``, ``health``, ``requeue``, ``config check``."""
+"""A node from outside: ``status``, ``health``, ``requeue``, ``reread``, ``config check``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import getpass
 import json
 import socket
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -137,3 +138,29 @@ def requeue(
     finally:
         store.close()
     typer.echo(f"{count} job{'' if count == 1 else 's'} queued again")
+
+
+def reread(
+    reason: Annotated[
+        str, typer.Option(help="Why they were not assessed: undecodable, or as status names it.")
+    ],
+    config: ConfigOption = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only images received since then (UTC).")
+    ] = None,
+) -> None:
+    """Read images again that were not assessed, as after an upgrade; reports follow anew."""
+    from hipnode import settings
+    from hipnode.domain import AbstentionReason
+    from hipnode.storage import Store
+
+    reasons = [r.value for r in AbstentionReason]
+    if reason not in reasons:
+        raise typer.BadParameter(f"--reason is one of {', '.join(reasons)}")
+    since_utc = None if since is None else since.replace(tzinfo=UTC)
+    store = Store.open(settings.load(config))
+    try:
+        count = store.ledger.reread(reason, since_utc, actor=getpass.getuser())
+    finally:
+        store.close()
+    typer.echo(f"{count} image{'' if count == 1 else 's'} queued to be read again")

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
 from hipnode.dicom import uids
+from hipnode.dicom.filemeta import once
 from hipnode.dicom.values import PARSE_ERRORS, Reader, mark_twice
 from hipnode.domain import Header
 from hipnode.errors import HeaderUnusable, NotDicom
@@ -129,7 +130,7 @@ def _parsed(file: BinaryIO, *, pixels: bool) -> pydicom.FileDataset:
             twice.add(int(tag))
         return not pixels and tag in _PIXELS
 
-    dataset = read_partial(file, look, force=True)
+    dataset = read_partial(once(file), look, force=True)
     if twice:
         mark_twice(dataset, twice)
     return dataset

@@ -153,6 +153,7 @@ class AbstentionReason(StrEnum):
     CHILD = "child"
     IMPLANT = "implant"
     UNREADABLE = "unreadable"
+    UNDECODABLE = "undecodable"
     TOO_SMALL = "too_small"
     PIXEL_SHAPE = "pixel_shape"
     HIP_NOT_FOUND = "hip_not_found"
@@ -162,6 +163,7 @@ class AbstentionReason(StrEnum):
     POSSIBLE_METAL = "possible_metal"
     CUT_OFF = "cut_off"
     TOO_UNCERTAIN = "too_uncertain"
+    OTHER_FRAMES = "other_frames"
 
 
 LOOK: Final = frozenset(
@@ -171,12 +173,14 @@ LOOK: Final = frozenset(
         AbstentionReason.POSSIBLE_METAL,
         AbstentionReason.CUT_OFF,
         AbstentionReason.TOO_UNCERTAIN,
+        AbstentionReason.OTHER_FRAMES,
     }
 )
 """Reasons for which a person should look now: there is a hip, and nobody could judge it."""
 _SOON: Final = frozenset(
     {
         AbstentionReason.UNREADABLE,
+        AbstentionReason.UNDECODABLE,
         AbstentionReason.TOO_SMALL,
         AbstentionReason.PIXEL_SHAPE,
         AbstentionReason.SIDE_UNKNOWN,
@@ -264,6 +268,8 @@ class Reading:
     timings_ms: dict[str, float] = field(default_factory=dict)
     view: View | None = None  # as the gate tells it; None for a scan, or where no gate was asked
     missing: Side | None = None  # the side of a pelvis on which no hip was found
+    frame: int | None = None  # where there are several: the one that the boxes are in, from 1
+    frames: int = 1
 
     def __post_init__(self) -> None:
         if bool(self.hips) == bool(self.abstention):
@@ -290,6 +296,8 @@ class Reading:
             "view": self.view,
             "timings_ms": self.timings_ms,
         }
+        if self.frames > 1:
+            facts |= {"frame": self.frame, "frames": self.frames}
         if self.abstention is not None:
             return facts | {"abstained": self.abstention.reason, "why": self.abstention.detail}
         hips = []

@@ -32,7 +32,7 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
         {JobState.QUEUED, JobState.DONE, JobState.QUARANTINED, JobState.SUPERSEDED}
     ),
     JobState.QUARANTINED: frozenset({JobState.QUEUED}),
-    JobState.DONE: frozenset(),
+    JobState.DONE: frozenset({JobState.QUEUED}),  # an image is to be read again
     JobState.SUPERSEDED: frozenset(),
 }
 """The only moves that a job's state may make."""

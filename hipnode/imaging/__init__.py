@@ -4,7 +4,7 @@ numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
-from hipnode.imaging.decode import MAX_PIXELS, decode, load
+from hipnode.imaging.decode import MAX_PIXELS, ImageFile, decode, load, open_image
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
     "Canonical",
+    "ImageFile",
     "PreprocessSpec",
     "as_shown",
     "by_header",
@@ -29,6 +30,7 @@ __all__ = [
     "is_lateral",
     "load",
     "load_picture",
+    "open_image",
     "pad_to_square",
     "percentiles",
     "preprocess",

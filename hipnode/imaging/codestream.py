@@ -17,9 +17,10 @@ _EOI: Final = b"\xff\xd9"
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
 _SOS: Final = 0xDA
+_ONE_PASS: Final = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
+_SOT: Final = b"\xff\x90\x00\x0a"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _HEAD_BYTES: Final = 65_536
-_TAIL_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,8 @@ def check(code: bytes, rows: int, columns: int, samples: int, max_pixels: int) -
     Raises
     ------
     PixelsUnreadable
-        If it is no such codestream, is larger than allowed, has another size than the header
-        says, or breaks off.
+        If it is no such codestream, is larger than allowed, or has another size than the header
+        says.
     """
     extent = extent_of(code)
     if extent is None:
@@ -112,10 +113,81 @@ def check(code: bytes, rows: int, columns: int, samples: int, max_pixels: int) -
         )
     if extent.components > max(samples, 4):
         raise PixelsUnreadable(f"The compressed image has {extent.components} components.")
-    # Neither coding can hold this marker within its data, so it is not found there by chance.
-    if code.rfind(_EOI, max(0, len(code) - _TAIL_BYTES)) < 0:
-        raise PixelsUnreadable("The compressed pixel data break off before their end.")
     return extent
+
+
+def ended(code: bytes) -> tuple[bytes, bool]:
+    """Return a codestream as far as its end marker, and whether it has one.
+
+    What wrappers leave behind it (zeros, padding, anything) is cut off. A JPEG 2000 stream whose
+    tile-parts are all there is whole without its last marker (T.800 A.4.2), and is given it back.
+
+    Parameters
+    ----------
+    code
+        The codestream of one frame.
+    """
+    jpeg2000 = code.startswith(_SOC_SIZ)
+    segments = [] if jpeg2000 else _segments(code)
+    begun = segments[-1][2] if segments and segments[-1][0] == _SOS else 0
+    # No coding can hold this marker within its data; only a thumbnail before them has one.
+    at = code.rfind(_EOI, begun)
+    if at >= 0:
+        return code[: at + 2], True
+    if jpeg2000 and (stop := _tiles_end(code)):
+        return code[:stop] + _EOI, True
+    return code.rstrip(b"\0").removesuffix(b"\xff"), False
+
+
+def _tiles_end(code: bytes) -> int:
+    """Return where the last tile-part of a JPEG 2000 codestream ends; 0 if it is not whole.
+
+    References
+    ----------
+    ITU-T T.800 A.4.2: Psot is the length of a tile-part from its SOT marker.
+    """
+    at = code.find(_SOT, 2)
+    while at >= 0 and code[at : at + 4] == _SOT:
+        length = int.from_bytes(code[at + 6 : at + 10], "big")
+        if length < 14 or at + length > len(code):
+            return 0
+        at += length
+    return at if at > 0 and _all_tiles(code) else 0
+
+
+def _all_tiles(code: bytes) -> bool:
+    """Tell whether every tile of a JPEG 2000 codestream has begun, and its last part is there."""
+    x1, y1, _, _, width, height, left, top = (
+        int.from_bytes(code[i : i + 4], "big") for i in range(8, 40, 4)
+    )
+    if not width or not height:
+        return False
+    tiles = -(-(x1 - left) // width) * -(-(y1 - top) // height)
+    parts: dict[int, list[int]] = {}
+    at = code.find(_SOT, 2)
+    while code[at : at + 4] == _SOT and len(parts) <= 65_535:
+        tile = int.from_bytes(code[at + 4 : at + 6], "big")
+        seen = parts.setdefault(tile, [0, 0])
+        seen[0] += 1
+        seen[1] = max(seen[1], code[at + 11])  # TNsot; 0 where it is not said
+        at += int.from_bytes(code[at + 6 : at + 10], "big")
+    return len(parts) == tiles and all(count >= said for count, said in parts.values())
+
+
+def tidied(code: bytes) -> bytes:
+    """Return a codestream without stray zeros before its end marker; some coders leave one.
+
+    Parameters
+    ----------
+    code
+        A codestream with its end marker.
+    """
+    return code[:-2].rstrip(b"\0") + _EOI
+
+
+def is_sequential(code: bytes) -> bool:
+    """Tell whether a JPEG stream codes its picture in one pass (not progressively)."""
+    return any(marker in _ONE_PASS for marker, _, _ in _segments(code))
 
 
 def mended(code: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,9 @@ from hipnode.dicom.header import open_dicom, read_header
 from hipnode.dicom.values import PARSE_ERRORS
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable
-from hipnode.imaging.frame import first_frame
+from hipnode.imaging.frame import stored_frame
 from hipnode.imaging.grey import first, text, to_unit
+from hipnode.imaging.layout import Layout, layout_of
 
 MAX_PIXELS: Final = 100_000_000
 _SPACINGS: Final = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -21,8 +23,56 @@ _SQUARE: Final = 0.01
 """Pixels whose height and width differ by no more than this share count as square."""
 
 
-def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograph]:
-    """Read and decode a DICOM file.
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A DICOM image whose frames are decoded as they are asked for."""
+
+    header: Header
+    dataset: Dataset
+    layout: Layout
+    max_pixels: int
+    notes: tuple[str, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many frames the header says that there are."""
+        return self.layout.frames
+
+    def radiograph(self, index: int = 0) -> Radiograph:
+        """Decode a frame.
+
+        Parameters
+        ----------
+        index
+            Of the frame, from 0.
+
+        Returns
+        -------
+        Radiograph
+            (rows, columns) float32 in [0, 1]: Modality LUT, VOI LUT or window, and polarity
+            applied, so that bone is bright.
+
+        Raises
+        ------
+        PixelsUnreadable
+            If it cannot be decoded; the message says why.
+        """
+        dataset, notes = self.dataset, list(self.notes)
+        try:
+            stored = stored_frame(dataset, self.layout, index, self.max_pixels, notes)
+            pixels = to_unit(stored, dataset, self.layout, notes)
+        except PARSE_ERRORS as error:
+            raise PixelsUnreadable(
+                "The pixel data cannot be decoded: they are damaged or do not fit the header "
+                f"({type(error).__name__})."
+            ) from error
+        spacing, calibrated = _spacing(dataset)
+        aspect = _aspect(dataset, notes)
+        return Radiograph(pixels, spacing, calibrated, tuple(notes), aspect)
+
+
+def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Read a DICOM file, its pixels still encoded.
 
     Parameters
     ----------
@@ -39,11 +89,39 @@ def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograp
         If it has no pixels that this node can decode; the message says why.
     """
     dataset = open_dicom(path, pixels=True)
-    return read_header(dataset), decode(dataset, max_pixels=max_pixels)
+    return _opened(read_header(dataset), dataset, max_pixels)
+
+
+def _opened(header: Header, dataset: Dataset, max_pixels: int) -> ImageFile:
+    notes: list[str] = []
+    try:
+        layout = layout_of(dataset, max_pixels, notes)
+    except PARSE_ERRORS as error:
+        raise PixelsUnreadable(
+            f"The attributes of the pixel data are damaged ({type(error).__name__})."
+        ) from error
+    return ImageFile(header, dataset, layout, max_pixels, tuple(notes))
+
+
+def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograph]:
+    """Read and decode a DICOM file; of several frames, the first.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `open_image`.
+
+    Raises
+    ------
+    NotDicom, HeaderUnusable, PixelsUnreadable
+        As `open_image` does.
+    """
+    opened = open_image(path, max_pixels=max_pixels)
+    return opened.header, opened.radiograph()
 
 
 def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
-    """Decode the pixel data of a data set.
+    """Decode the pixel data of a data set; of several frames, the first.
 
     Parameters
     ----------
@@ -51,12 +129,6 @@ def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
         As read from a file; its pixel data is still encoded.
     max_pixels
         An image with more pixels is refused before it is decoded.
-
-    Returns
-    -------
-    Radiograph
-        (rows, columns) float32 in [0, 1]: Modality LUT, VOI LUT or window, and polarity applied,
-        so that bone is bright.
 
     Raises
     ------
@@ -67,18 +139,7 @@ def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
     ----------
     PS3.3 C.11.1 (Modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.2 (Photometric Interpretation).
     """
-    notes: list[str] = []
-    try:
-        stored = first_frame(dataset, max_pixels, notes)
-        pixels = to_unit(stored, dataset, notes)
-    except PARSE_ERRORS as error:
-        raise PixelsUnreadable(
-            "The pixel data cannot be decoded: they are damaged or do not fit the header "
-            f"({type(error).__name__})."
-        ) from error
-    spacing, calibrated = _spacing(dataset)
-    aspect = _aspect(dataset, notes)
-    return Radiograph(pixels, spacing, calibrated, tuple(notes), aspect)
+    return _opened(Header("", "", ""), dataset, max_pixels).radiograph()
 
 
 def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, bool]:

@@ -69,6 +69,8 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     if mapped:
         out.DerivationCodeSequence = [code(codes.CLASS_ACTIVATION)]
     origin = reference(image.SOPClassUID, image.SOPInstanceUID)
+    if source.referenced_frames:
+        origin.ReferencedFrameNumber = source.referenced_frames
     origin.PurposeOfReferenceCodeSequence = [code(codes.SOURCE_IMAGE)]
     origin.SpatialLocationsPreserved = "NO"  # the strips move the image down
     out.SourceImageSequence = [origin]

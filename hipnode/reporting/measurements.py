@@ -68,7 +68,7 @@ def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[D
         The heat-map capture of an image, by the image's SOP Instance UID.
     """
     groups = [
-        _group(image, hip, finding, captures.get(image.SOPInstanceUID))
+        _group(image, source, hip, finding, captures.get(image.SOPInstanceUID))
         for source, image in zip(study.request.sources, study.images, strict=True)
         for hip in source.hips
         for finding in findings_of(hip)
@@ -114,18 +114,23 @@ def _observer(study: Study) -> hd.sr.ObservationContext:
 
 
 def _group(
-    image: Dataset, hip: HipReading, finding: Finding, capture: Dataset | None
+    image: Dataset,
+    source: SourceImage,
+    hip: HipReading,
+    finding: Finding,
+    capture: Dataset | None,
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """Return TID 1410 for one finding: what, where, how sure, according to which model."""
     terms, side = TERMS[finding.task], hip.roi.side
+    frame = "" if source.frame is None else f", frame {source.frame}"
     group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=codes.derive_uid(
                 "tracking", image.SOPInstanceUID, side, finding.task, finding.model.digest
             ),
-            identifier=f"{side.word} hip {terms.short}",
+            identifier=f"{side.word} hip {terms.short}{frame}",
         ),
-        referenced_region=_region(image, hip.roi.box),
+        referenced_region=_region(image, hip.roi.box, source.referenced_frames),
         finding_type=concept(terms.answer(finding)),
         finding_sites=[
             hd.sr.FindingSite(
@@ -168,18 +173,20 @@ def _caveats(hip: HipReading, finding: Finding) -> list[hd.sr.QualitativeEvaluat
     ]
 
 
-def _region(image: Dataset, box: Box) -> hd.sr.ImageRegion:
+def _region(image: Dataset, box: Box, frames: list[int] | None = None) -> hd.sr.ImageRegion:
     """Return the box as a closed polyline: (column, row), (0, 0) the top-left pixel's corner.
+
+    ``frames`` names the frame it is in, where there are several.
 
     References
     ----------
-    PS3.3 C.18.6.1.1.
+    PS3.3 C.18.6.1.1, C.18.4.1 (without Referenced Frame Number, all frames are meant).
     """
     corners = [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
     return hd.sr.ImageRegion(
         graphic_type="POLYLINE",
         graphic_data=np.array([*corners, corners[0]], dtype=np.float64),
-        source_image=hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
+        source_image=hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID, frames),
     )
 
 
@@ -240,7 +247,7 @@ def _evaluations(study: Study) -> hd.sr.ContainerContentItem:
     items += [_text(codes.IMPRESSION, sentence) for sentence in hip_sentences(sources, phrases)]
     for number, source in enumerate(sources, start=1):
         items += not_assessed(source)
-        if not source.hips or len(sources) > 1 or source.notes:
+        if not source.hips or len(sources) > 1 or source.notes or source.frame is not None:
             items.append(_text(codes.COMMENT, image_sentence(source, number, phrases)))
     last = [scope(sources, phrases), *provenance(study.request), unreviewed(phrases)]
     if study.request.other_patients:

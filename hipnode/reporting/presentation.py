@@ -54,6 +54,8 @@ def presentation_state(
     out.PresentationCreationTime = out.ContentTime
     del out.ContentDate, out.ContentTime
     which = reference(image.SOPClassUID, image.SOPInstanceUID)
+    if source.referenced_frames:
+        which.ReferencedFrameNumber = source.referenced_frames
     series = Dataset()
     series.SeriesInstanceUID = image.SeriesInstanceUID
     series.ReferencedImageSequence = [which]
@@ -68,7 +70,7 @@ def presentation_state(
     annotation.ReferencedImageSequence = [which]
     annotation.GraphicLayer = _LAYER
     annotation.TextObjectSequence = [
-        *(_label(h, phrases) for h in source.hips),
+        *(_label(h, source, phrases) for h in source.hips),
         _disclaimer(phrases),
     ]
     annotation.GraphicObjectSequence = [g for h in source.hips for g in _outline(h)]
@@ -124,12 +126,13 @@ def _polyline(points: list[tuple[float, float]]) -> Dataset:
     return graphic
 
 
-def _label(hip: HipReading, phrases: Phrases) -> Dataset:
+def _label(hip: HipReading, source: SourceImage, phrases: Phrases) -> Dataset:
     text = Dataset()
     text.AnchorPointAnnotationUnits = "PIXEL"
-    text.UnformattedTextValue = "; ".join(
-        f"{said.what} - {said.sure}" for said in said_of(hip, phrases)
-    )
+    words = "; ".join(f"{said.what} - {said.sure}" for said in said_of(hip, phrases))
+    if source.frame is not None:
+        words += f" ({phrases.place['frame'].format(source.frame)})"
+    text.UnformattedTextValue = words
     text.AnchorPoint = [hip.roi.box.x0 + 0.5, max(1.0, hip.roi.box.y0 - 8.0)]
     text.AnchorPointVisibility = "N"
     return text

@@ -12,12 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameSingleBitSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    XRayRadiofluoroscopicImageStorage,
+)
 
 from hipnode import __version__, codes
 from hipnode.dicom.charset import check_declared
 from hipnode.domain import Finding, HipReading, Language, Reading, Result, ResultKind, Side
 
+_MULTI_FRAME: Final = frozenset(
+    {
+        MultiFrameSingleBitSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+        MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+        MultiFrameTrueColorSecondaryCaptureImageStorage,
+        XRayRadiofluoroscopicImageStorage,
+    }
+)
 SRClass = Literal["comprehensive-3d", "comprehensive"]
 SR_CLASSES: Final[dict[SRClass, str]] = {
     "comprehensive-3d": Comprehensive3DSRStorage,
@@ -87,6 +104,21 @@ class SourceImage:
     def missing(self) -> Side | None:
         """The side of a pelvis on which no hip was found."""
         return self.reading.missing if self.reading is not None else None
+
+    @property
+    def frame(self) -> int | None:
+        """The frame that the boxes are in, from 1, where the image has several."""
+        several = self.reading is not None and self.reading.frames > 1
+        return self.reading.frame if several and self.reading is not None else None
+
+    @property
+    def referenced_frames(self) -> list[int] | None:
+        """What a reference to the image names; without it, every frame is meant (PS3.3 10.3).
+
+        Only images of a multi-frame SOP Class may be referred to so. Of others, the words say it.
+        """
+        is_multi_frame = str(self.dataset.get("SOPClassUID", "")) in _MULTI_FRAME
+        return [self.frame] if self.frame is not None and is_multi_frame else None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -202,6 +202,8 @@ def image_name(source: SourceImage, number: int, phrases: Phrases) -> str:
             value = None
         if isinstance(value, int | str) and value != "":
             place.append(phrases.place[word].format(ascii_text(str(value), 16)))
+    if source.frame is not None:
+        place.append(phrases.place["frame"].format(source.frame))
     name = phrases.image.format(number)
     return f"{name} ({', '.join(place)})" if place else name
 
@@ -216,7 +218,10 @@ def image_sentence(source: SourceImage, number: int, phrases: Phrases) -> str:
         urgent = source.reading.attention is Attention.NOW
         word = phrases.not_judged if urgent else phrases.not_assessed
         look = f" {phrases.look}" if urgent else ""
-        return f"{name}{word} - {reason_words(source.reading.abstention.reason, phrases)}.{look}"
+        why = reason_words(source.reading.abstention.reason, phrases)
+        if source.reading.abstention.reason is AbstentionReason.UNDECODABLE:
+            why += f": {ascii_text(source.reading.abstention.detail, 200).rstrip('.')}"
+        return f"{name}{word} - {why}.{look}"
     notes = "; ".join(ascii_text(note, 160).rstrip(".") for note in source.notes)
     return f"{name}{phrases.read}." + (f" {phrases.note.format(notes)}" if notes else "")
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
-from hipnode.imaging.frame import first_frame
+from hipnode.imaging.frame import stored_frame
+from hipnode.imaging.layout import layout_of
 from tests.bench import objects
 from tests.bench.harness import Measure, Run, Table, Target
 
@@ -44,7 +45,9 @@ def tables(run: Run) -> Iterator[Table]:
 
 def _ours(content: bytes, truth: NDArray[np.uint16]) -> float:
     start_s = time.perf_counter()
-    pixels = first_frame(pydicom.dcmread(BytesIO(content)), 100_000_000, [])
+    dataset = pydicom.dcmread(BytesIO(content))
+    layout = layout_of(dataset, 100_000_000, [])
+    pixels = stored_frame(dataset, layout, 0, 100_000_000, [])
     took_s = time.perf_counter() - start_s
     _check(pixels, truth)
     return took_s * 1000

@@ -116,9 +116,15 @@ def test_spacing(
     [
         ({"Rows": 60000, "Columns": 60000}, "more than allowed"),
         ({"Rows": 0}, "no rows"),
-        ({"PixelData": RAMP.tobytes()[:100]}, "decoded"),
+        ({"PixelData": RAMP.tobytes()[:100]}, "break off: 100 bytes of 512"),
+        ({"PixelData": RAMP.tobytes() * 2}, "no Number of Frames"),
         ({"PixelData": np.zeros((16, 16), np.uint16).tobytes()}, "blank"),
-        ({"BitsAllocated": 7}, "decoded"),
+        ({"BitsAllocated": 7}, "more than the 7 Bits Allocated"),
+        ({"BitsAllocated": None}, "no usable Bits Allocated"),
+        ({"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0}, "one bit"),
+        ({"PhotometricInterpretation": ""}, "no Photometric Interpretation"),
+        ({"PhotometricInterpretation": "MONOCHROME"}, "MONOCHROME' is not known"),
+        ({"SamplesPerPixel": 2}, "Samples per Pixel .0028,0002. is 2"),
     ],
 )
 def test_bad_pixels_are_refused_in_plain_words(attributes: dict[str, object], said: str) -> None:

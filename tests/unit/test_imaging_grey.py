@@ -49,10 +49,10 @@ def test_a_lut_of_signed_pixels_begins_below_zero() -> None:
 
 
 def test_a_voi_lut_sees_rescaled_values() -> None:
-    # Slope 2: stored 2040 is 4080; the table begins at 4000 and ends at 4255.
-    steps = np.linspace(0, 4095, 256).astype(int)
-    ds = dx(VOILUTSequence=lut(steps, 4000, 12), RescaleSlope=2, RescaleIntercept=0)
-    expected = steps[np.clip(RAMP.astype(int) * 2 - 4000, 0, 255)] / 4095
+    # Slope 2: stored 2040 is 4080; the table begins at 1000 and ends at 7999.
+    steps = np.linspace(0, 4095, 7000).astype(int)
+    ds = dx(VOILUTSequence=lut(steps, 1000, 12), RescaleSlope=2, RescaleIntercept=0)
+    expected = steps[np.clip(RAMP.astype(int) * 2 - 1000, 0, 6999)] / 4095
     np.testing.assert_allclose(imaging.decode(ds).pixels, expected, atol=1e-6)
 
 
@@ -136,13 +136,18 @@ def test_signed_pixels_of_twelve_bits() -> None:
     np.testing.assert_allclose(imaging.decode(ds).pixels, RAMP / 4095, atol=1e-4)
 
 
-def test_only_the_first_frame_is_read_and_said_so() -> None:
+def test_each_frame_can_be_decoded(tmp_path: Path) -> None:
     ds = dx(**IDENTITY)
     ds.NumberOfFrames = 3
-    ds.PixelData = RAMP.tobytes() + bytes(RAMP.nbytes * 2)
-    radiograph = imaging.decode(ds)
-    np.testing.assert_allclose(radiograph.pixels, RAMP / 4095, atol=1e-5)
-    assert any("3 frames" in note for note in radiograph.notes)
+    ds.PixelData = RAMP.tobytes() + (4095 - RAMP).tobytes() + RAMP.tobytes()
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.save_as(tmp_path / "frames.dcm", enforce_file_format=True)
+    opened = imaging.open_image(tmp_path / "frames.dcm")
+    assert opened.frames == 3
+    for index, expected in enumerate((RAMP, 4095 - RAMP, RAMP)):
+        found = opened.radiograph(index).pixels
+        np.testing.assert_allclose(found, expected / 4095, atol=1e-5)
 
 
 def test_colour_is_turned_to_grey_and_said_so() -> None:

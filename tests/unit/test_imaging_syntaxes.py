@@ -22,7 +22,7 @@ from pydicom.pixels.utils import compress
 from hipnode import dicom, imaging
 from hipnode.dicom import header
 from hipnode.errors import HeaderUnusable, NotDicom, PixelsUnreadable
-from hipnode.imaging import codestream, frame
+from hipnode.imaging import codestream, decoders
 from tests.peers import shared_data
 from tests.unit.test_imaging import RAMP, dx
 
@@ -69,7 +69,7 @@ def stored(tmp_path: Path, dataset: Dataset, syntax: str) -> Path:
 def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with the optional accelerator (where it is installed) and without it."""
     if request.param == "without":
-        monkeypatch.setattr(frame, "_imagecodecs", None)
+        monkeypatch.setattr(decoders, "_imagecodecs", None)
     else:
         pytest.importorskip("imagecodecs")
 
@@ -127,7 +127,7 @@ def test_syntaxes_that_pydicom_cannot_write_give_back_every_value(
 def test_foreign_streams_are_decoded_without_the_accelerator(
     monkeypatch: pytest.MonkeyPatch, syntax: uid.UID, packed: str
 ) -> None:
-    monkeypatch.setattr(frame, "_imagecodecs", None)
+    monkeypatch.setattr(decoders, "_imagecodecs", None)
     dataset = dx(RAMP, WindowCenter=2048, WindowWidth=4096)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([base64.b64decode(packed)])
@@ -202,7 +202,7 @@ def test_damaged_runs_end_alike_with_the_accelerator_and_without(
         dataset.PixelData = encapsulate([bytes(runs[:end]) + bytes(chance.choice([0, 0, 1, 3]))])
         fast = _values(dataset)
         with monkeypatch.context() as plainly:
-            plainly.setattr(frame, "_imagecodecs", None)
+            plainly.setattr(decoders, "_imagecodecs", None)
             assert _values(dataset) == fast
         outcomes.add(fast is None)
     assert outcomes == {True, False}

@@ -86,7 +86,7 @@ class Phrases:
     left_out: Callable[[int, int], str]
     other_patients: Callable[[int], str]
     image: str  # "Image {}"
-    place: Mapping[str, str]  # "series {}" and "image {}"
+    place: Mapping[str, str]  # "series {}", "image {}" and "frame {}"
     failure: str  # "technical failure ({})"
     read: str
     note: str  # " Note: {}."

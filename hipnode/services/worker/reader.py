@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 
 from hipnode import dicom, digests, imaging, nets, reading, reporting
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
-from hipnode.errors import PixelsUnreadable, StorageUnavailable
+from hipnode.errors import NotARadiograph, PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.settings import Settings
 
 _KEPT_VIEWS: Final = 32
+_SHOWN_PERCENT: Final = (0.5, 99.5)
+"""The percentiles of an image that are black and white in its picture, as networks are shown it."""
 
 
 @dataclass(frozen=True)
@@ -142,20 +144,33 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
     if digest:
         digests.check_image(path, digest)
     began_s = time.perf_counter()
+    decoding_s = 0.0
+    made: list[Reading] = []
+    views: list[NDArray[np.uint8] | None] = []
     try:
-        header, radiograph = _load(spec, path)
+        header, frames, decoded = _frames(spec, path)
     except PixelsUnreadable as error:
         if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
             raise
-        header = dicom.read_header(path)
-        return _unreadable(header, models, str(error))
-    decoded_s = time.perf_counter()
-    if spec.views is not None:
-        _keep(_view(radiograph.pixels), _kept_at(spec.views, path))
-    result = reading.read(header, radiograph, models, spec.policy)
+        return _undecodable(dicom.read_header(path), models, error)
+    for index in range(min(frames, reading.FRAMES_LIMIT)):
+        frame_s = time.perf_counter()
+        try:
+            radiograph = decoded(index)
+        except PixelsUnreadable as error:
+            made.append(_undecodable(header, models, error))
+            views.append(None)
+            continue
+        decoding_s += time.perf_counter() - frame_s
+        views.append(None if spec.views is None else _view(radiograph))
+        made.append(reading.read(header, radiograph, models, spec.policy))
+    result = reading.of_object(made, frames)
+    view = views[(result.frame or 1) - 1]
+    if spec.views is not None and view is not None:
+        _keep(view, _kept_at(spec.views, path))
     timings = {
-        "decode": round((decoded_s - began_s) * 1000, 1),
-        "read": round((time.perf_counter() - decoded_s) * 1000, 1),
+        "decode": round(decoding_s * 1000, 1),
+        "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
     }
     reach(Point.READING_MADE)
     return replace(_in_shadow(result) if spec.shadow else result, timings_ms=timings)
@@ -170,29 +185,47 @@ def _in_shadow(made: Reading) -> Reading:
     return replace(made, hips=tuple(hips))
 
 
-def _load(spec: ReaderSpec, path: Path) -> tuple[Header, Radiograph]:
-    """Load a DICOM file, or a picture (`hipnode read` takes those too)."""
-    picture = path.suffix.lower() in imaging.PICTURE_SUFFIXES
-    return (imaging.load_picture if picture else imaging.load)(path, max_pixels=spec.max_pixels)
+def _frames(spec: ReaderSpec, path: Path) -> tuple[Header, int, Callable[[int], Radiograph]]:
+    """Open a DICOM file, or a picture (`hipnode read` takes those too).
+
+    Returns its header, how many frames it has, and what decodes one of them.
+    """
+    if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
+        header, radiograph = imaging.load_picture(path, max_pixels=spec.max_pixels)
+        return header, 1, lambda _index: radiograph
+    opened = imaging.open_image(path, max_pixels=spec.max_pixels)
+    return opened.header, opened.frames, opened.radiograph
 
 
-def _unreadable(header: Header, models: nets.ModelSet, why: str) -> Reading:
+def _undecodable(header: Header, models: nets.ModelSet, why: PixelsUnreadable) -> Reading:
+    radiograph = not isinstance(why, NotARadiograph)
+    reason = AbstentionReason.UNDECODABLE if radiograph else AbstentionReason.NOT_A_RADIOGRAPH
     return Reading(
         sop_instance_uid=header.sop_instance_uid,
         rows=0,
         columns=0,
         model_set=models.name,
         model_set_digest=models.digest,
-        abstention=Abstention(AbstentionReason.UNREADABLE, why),
+        abstention=Abstention(reason, str(why)),
     )
 
 
-def _view(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the picture of an image in the size in which captures show it."""
+def _view(radiograph: Radiograph) -> NDArray[np.uint8]:
+    """Return the picture that captures show: an image as networks see it, as it lies in its file.
+
+    Its pixels are square, and its grey levels reach as far as the networks' do, whatever the
+    header's window makes of them.
+    """
+    shape = radiograph.rows, radiograph.columns
+    pixels = imaging.Canonical(shape, aspect=radiograph.aspect or 1.0).picture(radiograph.pixels)
     scale = min(1.0, reporting.LONG_SIDE_PX / max(pixels.shape))
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
-    grey = np.rint(np.clip(imaging.resample(pixels, size), 0, 1) * 255)
-    return grey.astype(np.uint8)
+    small = imaging.resample(pixels, size)
+    low, high = imaging.percentiles(small, *_SHOWN_PERCENT)
+    grey: NDArray[np.uint8] = np.rint(
+        np.clip((small - low) / max(high - low, 1e-6), 0, 1) * 255
+    ).astype(np.uint8)
+    return grey
 
 
 def _kept_at(views: Path, path: Path) -> Path:
@@ -215,17 +248,20 @@ def _forget_oldest(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _view_of(spec: ReaderSpec, path: Path) -> NDArray[np.uint8] | None:
-    """Return the picture that the reading left, or a new one; None if it cannot be decoded."""
+def _view_of(spec: ReaderSpec, path: Path, frame: int) -> NDArray[np.uint8] | None:
+    """Return the picture that the reading left, or a new one; None if it cannot be decoded.
+
+    ``frame`` is that of the reading, from 1.
+    """
     if spec.views is not None:
         with suppress(OSError, ValueError, EOFError):
             kept: NDArray[np.uint8] = np.load(_kept_at(spec.views, path))
             return kept
     try:
-        _, radiograph = _load(spec, path)
+        _, _, decoded = _frames(spec, path)
+        return _view(decoded(frame - 1))
     except PixelsUnreadable:
         return None
-    return _view(radiograph.pixels)
 
 
 def build_report(
@@ -332,5 +368,6 @@ def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
         digests.check_image(source.path, source.digest)
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
     dataset = pydicom.Dataset() if picture else dicom.open_dicom(source.path, pixels=False)
-    pixels = _view_of(spec, source.path) if source.reading is not None else None
+    made = source.reading
+    pixels = None if made is None else _view_of(spec, source.path, made.frame or 1)
     return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.digest)

@@ -7,13 +7,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, delete, select
 
 from hipnode.domain import AuditEvent, Job, JobKind, JobState, Outcome
 from hipnode.errors import LeaseLost
 from hipnode.settings import QueueSettings
 from hipnode.storage.database.engine import Database
-from hipnode.storage.database.schema import job
+from hipnode.storage.database.schema import instance, job, reading
 from hipnode.storage.ledger import clock, due, outbox
 from hipnode.storage.ledger.jobs import IS_CLAIMED, Audited, Queue, to_job
 from hipnode.storage.ledger.questions import Lookups
@@ -213,13 +213,15 @@ class Recovery(Lookups):
             destination=destination,
             limit=1_000_000,
         )
+        audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor)
         return sum(
-            self._requeue(held, actor) for held in given if wanted is None or held.id in wanted
+            self._queue_again(held, audited)
+            for held in given
+            if wanted is None or held.id in wanted
         )
 
-    def _requeue(self, held: Job, actor: str) -> bool:
+    def _queue_again(self, held: Job, audited: Audited) -> bool:
         now = self._now()
-        audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor)
 
         def work(connection: Connection) -> bool:
             owner = due.lock_study(connection, held.study_instance_uid)
@@ -235,6 +237,10 @@ class Recovery(Lookups):
                 due_utc=now,
                 error="",
             )
+            if held.state is JobState.DONE:
+                connection.execute(
+                    _FORGET_READING, {"id": held.instance_id, "models": held.model_set}
+                )
             if held.kind is JobKind.READ and due.is_expected(connection, held):
                 due.expect(self._queue, connection, now, owner, held.model_set)
             due.settle(self._queue, connection, owner)
@@ -244,6 +250,42 @@ class Recovery(Lookups):
             return self._database.write(work)
         except LeaseLost:
             return False  # somebody else was faster
+
+    def reread(self, reason: str, since_utc: datetime | None = None, *, actor: str = "") -> int:
+        """Have images read again that were not assessed; a new version of each report follows.
+
+        Parameters
+        ----------
+        reason
+            Why they were not (`hipnode.domain.AbstentionReason`).
+        since_utc
+            Only images that were received since; None for all whose files are there.
+        actor
+            Who asks for it.
+
+        Returns
+        -------
+        int
+            How many readings were queued.
+        """
+        statement = (
+            select(job)
+            .join(reading, reading.c.instance_id == job.c.instance_id)
+            .join(instance, instance.c.id == job.c.instance_id)
+            .where(
+                reading.c.abstained == reason,
+                reading.c.model_set == job.c.model_set,
+                job.c.kind == JobKind.READ,
+                job.c.state == JobState.DONE,
+                instance.c.retired_utc.is_(None),
+            )
+            .order_by(job.c.id)
+        )
+        if since_utc is not None:
+            statement = statement.where(instance.c.received_utc >= since_utc)
+        given = [to_job(row) for row in self._database.read(lambda c: c.execute(statement).all())]
+        audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor, detail={"abstained": reason})
+        return sum(self._queue_again(held, audited) for held in given)
 
     def expire_leases(self) -> int:
         """Take jobs back from holders that fell silent; return how many.
@@ -306,3 +348,9 @@ class Recovery(Lookups):
         except LeaseLost:
             return False  # it was finished, or renewed and expired for somebody else
         return True
+
+
+_FORGET_READING: Final = delete(reading).where(
+    reading.c.instance_id == bindparam("id"), reading.c.model_set == bindparam("models")
+)
+"""What it said is on the audit log."""
