@@ -25,7 +25,7 @@ from hipnode.nets import LoadedModel, ModelSet, Role
 from hipnode.reading import classify, localise
 from hipnode.reading.gates import CLEAR_UNVALIDATED, ReadPolicy
 from hipnode.reading.localise import Shape
-from hipnode.reading.pair import Together, judge_together
+from hipnode.reading.pair import Together, judge_single, judge_together
 from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
 
 LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
@@ -70,6 +70,7 @@ class _Measured:
     p_metal: float
     scores: classify.Scores  # of the fracture model
     at: int  # its row there
+    single: bool  # shown alone, as on a view of one hip
 
     @property
     def p_alone(self) -> float:
@@ -144,6 +145,8 @@ def _both_ways(seen: Seen, rois: list[HipROI], fracture: Chosen) -> tuple[Seen, 
         return replace(seen, side=SideIs.UNSURE) if contradicted else seen, [nearer]
     # a broken hip is unlike others both ways: its side must also fit to where it lies
     known = clear or nearer.looks_like is roi.side
+    if clear:
+        seen = replace(seen, side=SideIs.KNOWN)
     return seen, [replace(nearer, side=(nearer.looks_like if known else None) or Side.UNKNOWN)]
 
 
@@ -164,7 +167,8 @@ def _measure(
         metal = levels.get(point.decide(float(p_metal[i])), Metal.SURE)
         if policy.read_implants and metal is Metal.SURE:
             metal = Metal.POSSIBLE
-        made.append(_Measured(adult[i], metal, float(p_metal[i]), scores, i))
+        single = len(rois) == 1 and seen.view is not View.PELVIS
+        made.append(_Measured(adult[i], metal, float(p_metal[i]), scores, i, single))
     return made
 
 
@@ -180,7 +184,8 @@ def _together(rois: Sequence[HipROI], measured: Sequence[_Measured]) -> Together
 
 def _p_judged(measured: _Measured, together: Together | None, side: Side) -> float:
     if together is None:
-        return measured.p_alone
+        p = measured.p_alone
+        return judge_single(p) if measured.single and np.isfinite(p) else p
     return together.right if side is Side.RIGHT else together.left
 
 

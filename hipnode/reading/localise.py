@@ -279,7 +279,9 @@ def _single(
     place = _side_by_place(only, shape)
     said = Side(header.laterality) if header.laterality in {"R", "L"} else None
     side, looks_like = said or place, None
-    sureness, notes = SideIs.KNOWN if said else facing.side, facing.notes
+    # Where a hip lies in a view of one hip is a hint; on a pelvis it is as good as the convention.
+    by_place = facing.side if view is View.PELVIS else SideIs.UNSURE
+    sureness, notes = SideIs.KNOWN if said else by_place, facing.notes
     if said and place is not Side.UNKNOWN and place is not said and view is View.PELVIS:
         sureness, notes, looks_like = SideIs.UNSURE, (*notes, SIDES_DISAGREE), place
     roi = replace(_roi(side, only), looks_like=looks_like)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hipnode.domain import AbstentionReason, Attention, Caveat, Decision, Verdict, View
-from hipnode.reading.pair import judge_together
+from hipnode.reading.pair import judge_single, judge_together
 from hipnode.reading.verdict import (
     Extent,
     Facts,
@@ -131,6 +131,12 @@ def test_two_hips_judged_together(right: float, left: float) -> None:
     assert (mirrored.right, mirrored.left) == pytest.approx((both.left, both.right))
     if right > left:
         assert both.right >= both.left
+
+
+@given(P)
+def test_a_hip_shown_alone_needs_more_evidence(p: float) -> None:
+    assert judge_single(p) <= p + 1e-6
+    assert judge_single(0.9) == pytest.approx(0.5)
 
 
 @given(P)
