@@ -426,10 +426,10 @@ def test_an_image_stored_turned_is_read_upright_and_its_boxes_fit_what_is_stored
 
 def test_saliency_lies_where_the_evidence_is_on_either_side() -> None:
     """The bright corner of each blob is top left in the image, mirrored for the network or not."""
-    image = pelvis(0.6, 0.6)
+    image = pelvis(0.7, 0.7)
     for x in (64, 320):
         image.pixels[256:300, x : x + 44] = 1.0
     for hip in read(HEADER, image, MODELS, ReadPolicy(read_implants=True)).hips:
         saliency = np.array(hip.findings[0].saliency)
         h, w = saliency.shape
-        assert saliency[: h // 3, : w // 3].mean() > saliency[h // 2 :, w // 2 :].mean() + 0.2
+        assert saliency[: h // 3, : w // 3].mean() > saliency[h // 2 :, w // 2 :].mean() + 0.05
