@@ -178,6 +178,8 @@ def _together(rois: Sequence[HipROI], measured: Sequence[_Measured]) -> Together
         return None
     if not all(np.isfinite(m.p_alone) for m in measured):
         return None
+    if any(localise.shape_of(roi) is not Shape.WHOLE for roi in rois):
+        return None  # what is said of a part of a hip must not explain a whole one away
     p = {roi.side: m.p_alone for roi, m in zip(rois, measured, strict=True)}
     return judge_together(p[Side.RIGHT], p[Side.LEFT])
 

@@ -83,7 +83,7 @@ def read(
     upright = facing.canonical.radiograph(radiograph)
     found = localise.candidates(upright.pixels, models.localiser)
     draft.lap("localise")
-    if sight.view is View.OTHER and not worth_a_look(sight, found):
+    if sight.view is View.OTHER and not worth_a_look(header, sight, found):
         return draft.abstained(_not_frontal(sight.p_frontal, header))
     hips_found = localise.hips(found, header, upright.pixels.shape, facing, sight.view)
     if hips_found.abstention:
@@ -93,7 +93,7 @@ def read(
     seen = Seen(upright, header, sight.view, hips_found.side)
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
-    if sight.view is View.OTHER and all(hip.abstention for hip in hips):
+    if sight.view is View.OTHER and all(_says_nothing(hip) for hip in hips):
         return draft.abstained(_not_frontal(sight.p_frontal, header))
     notes = (*hips_found.notes, *used, *left_out, *facing.changes)
     if header.age_years is None:
@@ -126,6 +126,11 @@ def _choose(
             chosen.append(Chosen(variant, clinical.values(header, names)))
             notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
     return chosen, tuple(notes)
+
+
+def _says_nothing(hip: HipReading) -> bool:
+    """Tell whether a hip on a view that is not validated is worth no word: metal is."""
+    return hip.abstention is not None and hip.abstention.reason is not AbstentionReason.IMPLANT
 
 
 def _not_frontal(p_frontal: float, header: Header) -> Abstention:

@@ -24,6 +24,8 @@ _SMALLEST_SCAN_PX: Final = 64
 """A densitometer's image of a hip has about 0.6 mm a pixel."""
 CLEAR_UNVALIDATED: Final = 0.9
 """A hip that the localiser scores lower may be none, on a view for which it was not made."""
+_HIP: Final = frozenset({"HIP", "PELVIS", "FEMUR"})
+"""Body Part Examined where a hip is to be expected (PS3.16 Annex L)."""
 _SURELY_NONE: Final = 0.6
 """A gate that is surer than this that an image shows no hip from the front is believed: of 187 real
 images of a hip, laterals among them, left out of training, none was; of 352 hands, legs and
@@ -159,14 +161,17 @@ def _frontal(gate: LoadedModel, p: NDArray[np.float32]) -> View:
     return View.HIP if hip > pelvis else View.PELVIS
 
 
-def worth_a_look(sight: Sight, found: Sequence[Candidate]) -> bool:
+def worth_a_look(header: Header, sight: Sight, found: Sequence[Candidate]) -> bool:
     """Tell whether a view that the gate does not accept may be of a hip all the same.
 
     Parameters
     ----------
+    header
+        Body Part Examined is too often wrong to silence anything, and good enough to look.
     sight
         What the gate says: where it is sure that this is none, it is believed.
     found
         What the localiser takes for hips, the best first.
     """
-    return sight.p_other < _SURELY_NONE and bool(found) and found[0].score >= CLEAR_UNVALIDATED
+    may_be = sight.p_other < _SURELY_NONE or header.body_part.strip().upper() in _HIP
+    return may_be and bool(found) and found[0].score >= CLEAR_UNVALIDATED

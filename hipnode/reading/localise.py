@@ -228,7 +228,7 @@ def hips(
     """
     if not found:
         return Found(abstention=Abstention(AbstentionReason.HIP_NOT_FOUND))
-    if view is View.HIP:  # the other hip only begins at the edge, and nobody asked about it
+    if view is not View.PELVIS:  # the other hip only begins at the edge, and nobody asked about it
         found = [one for one in found if not _begins(one, shape)] or found
     pair = _pair(found, max(shape))
     if pair is None:
