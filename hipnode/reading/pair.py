@@ -64,8 +64,8 @@ def judge_single(p: float) -> float:
 
     Notes
     -----
-    Of the hips on such views one in ten is taken to be broken. On left-out real images this let one
-    intact hip in thirty through instead of one in four, and lost none of eight broken ones.
+    Of the hips on such views one in ten is taken to be broken. On left-out real images one intact
+    hip in thirty was alarmed instead of one in four, and the same seven of eight broken ones called.
     """
     odds = _odds(p) * SINGLE / (1 - SINGLE)
     return odds / (1 + odds)
