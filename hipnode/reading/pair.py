@@ -64,8 +64,8 @@ def judge_single(p: float) -> float:
 
     Notes
     -----
-    Of the hips on such views one in ten is taken to be broken. On left-out real images one intact
-    hip in thirty was alarmed instead of one in four; seven of eight broken ones were called by both.
+    One in ten of the hips on such views is taken to be broken. On left-out real images one intact
+    hip in thirty was alarmed instead of one in four, and seven of eight broken ones as before.
     """
     odds = _odds(p) * SINGLE / (1 - SINGLE)
     return odds / (1 + odds)
