@@ -8,6 +8,7 @@ Area), C.11.8 (Softcopy VOI LUT), C.11.6 (Softcopy Presentation LUT), C.11.10 (I
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from pydicom.dataset import Dataset
@@ -15,6 +16,7 @@ from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from hipnode import DISCLAIMER
 from hipnode.dicom.charset import seal
+from hipnode.dicom.values import PARSE_ERRORS, value_of
 from hipnode.domain import Box, Decision, HipReading, ResultKind
 from hipnode.reporting.drawing import worst
 from hipnode.reporting.envelope import body_part, envelope, outcome, reference
@@ -25,6 +27,10 @@ from hipnode.reporting.study import Study
 from hipnode.reporting.words import phrases_of
 
 _LAYER = "AI"
+_PIXEL_SHAPES = (
+    "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
+)  # fmt: skip
+_SQUARE_PER_MILLE = 10
 _DASH_PX, _GAP_PX = 0.04, 0.025  # of the box's longer side
 
 
@@ -60,7 +66,9 @@ def presentation_state(
     series.SeriesInstanceUID = image.SeriesInstanceUID
     series.ReferencedImageSequence = [which]
     out.ReferencedSeriesSequence = [series]
-    out.DisplayedAreaSelectionSequence = [_whole(source.reading.rows, source.reading.columns)]
+    out.DisplayedAreaSelectionSequence = [
+        _whole(source.reading.rows, source.reading.columns, source.dataset)
+    ]
     layer = Dataset()
     layer.GraphicLayer, layer.GraphicLayerOrder = _LAYER, 1
     layer.GraphicLayerDescription = "AI boxes"
@@ -79,13 +87,26 @@ def presentation_state(
     return seal(out, study.declared)
 
 
-def _whole(rows: int, columns: int) -> Dataset:
+def _whole(rows: int, columns: int, image: Dataset) -> Dataset:
     area = Dataset()
     area.DisplayedAreaTopLeftHandCorner = [1, 1]
     area.DisplayedAreaBottomRightHandCorner = [columns, rows]
     area.PresentationSizeMode = "SCALE TO FIT"
-    area.PresentationPixelAspectRatio = [1, 1]
+    area.PresentationPixelAspectRatio = _pixel_shape(image)
     return area
+
+
+def _pixel_shape(image: Dataset) -> list[int]:
+    """Return the height and the width of a pixel as a ratio of whole numbers (PS3.3 C.10.4)."""
+    for keyword in _PIXEL_SHAPES:
+        try:
+            height, width = (float(value) for value in value_of(image, keyword) or ())
+        except PARSE_ERRORS:
+            continue
+        if min(height, width) > 0 and max(height, width) < math.inf:
+            per_mille = round(1000 * height / width)
+            return [1, 1] if abs(per_mille - 1000) <= _SQUARE_PER_MILLE else [per_mille, 1000]
+    return [1, 1]
 
 
 def _outline(hip: HipReading) -> list[Dataset]:

@@ -307,7 +307,8 @@ def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     lines = [("Impression", headline(sources, phrases))]
     lines += [("Finding", sentence) for sentence in hip_sentences(sources, phrases)]
     images = [image_sentence(s, n, phrases) for n, s in enumerate(sources, start=1)]
-    if len(sources) == 1 and sources[0].hips and not sources[0].notes:
+    plain = all(not s.notes and s.frame is None for s in sources)
+    if len(sources) == 1 and sources[0].hips and plain:
         images = []
     lines += [("Image", sentence) for sentence in images]
     if request.other_patients:

@@ -61,7 +61,7 @@ def files_for_a_first_report() -> list[str]:
     read = reader.read_image(spec, SAMPLES[0])
     opened: list[str] = []
     sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-    source = reader.Source(SAMPLES[0], "0" * 64, read)
+    source = reader.Source(SAMPLES[0], "", read)
     request = partial(ReportRequest, node=cases.NODE, made_utc=cases.MADE_UTC)
     with TemporaryDirectory() as folder:
         assert reader.build_report(spec, (source,), request, Path(folder))

@@ -114,7 +114,7 @@ def test_the_page_says_what_was_said_and_what_could_not_be_used(
     assert len(results["unused"]) == 4
     with (tmp_path / "report" / "images.csv").open(encoding="utf-8") as file:
         why = {row["image"]: row["why"] for row in csv.DictReader(file)}
-    assert (why["implant.dcm"], why["damaged.dcm"]) == ("implant", "unreadable")
+    assert (why["implant.dcm"], why["damaged.dcm"]) == ("implant", "undecodable")
     assert (tmp_path / "report" / "index.html").stat().st_mode & 0o077 == 0
 
 
