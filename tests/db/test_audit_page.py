@@ -84,6 +84,7 @@ def asked(bench: Bench, tmp_path: Path) -> Asked:
         bench.store.audit.append(record)
     bench.store.audit.seal()
     bench.store.audit.verify(actor="test")
+    bench.store.audit.seal()
     return Asked(bench, tmp_path)
 
 

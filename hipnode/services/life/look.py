@@ -20,7 +20,6 @@ def look(settings: Settings, store: Store) -> dict[str, Any]:
         If the database or the folder cannot be asked.
     """
     document = status.document(seen(settings, store), settings)
-    document["faults"] += [{"key": "store", "what": what} for what in store.faults()]
     count, size = store.quarantined()
     return document | {"quarantine": {"files": count, "bytes": size}}
 
@@ -35,4 +34,5 @@ def seen(settings: Settings, store: Store) -> status.Seen:
         services=store.services.all(),
         free_bytes=store.files.free_bytes(),
         certificates=certificates(settings),
+        further=tuple(store.faults()),
     )

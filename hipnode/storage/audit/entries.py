@@ -71,13 +71,16 @@ def prepare(engine: Engine, keys: Keys) -> None:
 
     @event.listens_for(engine, "rollback")
     def _undone(connection: Connection) -> None:
+        if connection.invalidated:  # the count has gone with it
+            return
         count = connection.info.get(_COUNT)
         if count and (count.committing or count.number != count.written):
             del connection.info[_COUNT]
 
     @event.listens_for(engine, "rollback_savepoint")
     def _partly_undone(connection: Connection, _name: str, _context: None) -> None:
-        connection.info.pop(_COUNT, None)
+        if not connection.invalidated:
+            connection.info.pop(_COUNT, None)
 
 
 def storable(value: str) -> str:
