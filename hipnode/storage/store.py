@@ -233,6 +233,7 @@ class Store:
 
         ``yes``: also where it is so much that a person must say that it is right.
         """
+        identity.check(self.database, _holders(self.settings)[0])  # it may have been away at start
         return Reconciliation(self.database, self.ledger, self.files, self.now(), yes=yes).run()
 
     def take_up(self) -> int:

@@ -139,13 +139,36 @@ def check(database: Database, holder: Holder) -> None:
     StorageUnavailable
         Naming both.
     """
-    carried, known = parse(holder.carried()), database.read(identity)
+    known = database.read(identity)
+    if _is_away(database, holder):
+        return
+    carried = parse(holder.carried())
     if carried and known and carried.identity != known:
         raise StorageUnavailable(
             f"The database ({known}) is not that of the node's files ({carried.identity},"
             f" {carried.engine}): nothing has been touched. Check database.url and node.data_dir;"
             " to join them on purpose: `hipnode adopt`."
         )
+
+
+def _is_away(database: Database, holder: Holder) -> bool:
+    """Tell whether files that were this node's before cannot be asked now: a bucket may be away.
+
+    Nothing of them can be moved either; they are asked again before anything is.
+    """
+    try:
+        holder.carried()
+    except StorageUnavailable:
+        if not database.read(_has_joined):
+            raise
+        return True
+    return False
+
+
+def _has_joined(connection: Connection) -> bool:
+    if not inspect(connection).has_table(node.name):
+        return False
+    return bool(connection.execute(select(node.c.joined)).scalar())
 
 
 def join(database: Database, *holders: Holder) -> None:
@@ -158,6 +181,8 @@ def join(database: Database, *holders: Holder) -> None:
     """
     for holder in holders:
         check(database, holder)
+    if _is_away(database, holders[0]):
+        return
     known = database.read(identity)
     joined = database.read(lambda c: c.execute(select(node.c.joined)).scalar())
     first, *further = holders
