@@ -155,6 +155,7 @@ def test_machines_are_lost_with_their_disks(
             bucket=bucket.tables,
             destinations=[destination(orthanc, objects=["sr"])],
             report={"quiet_s": 0.5, "report_on_release": True},
+            audit={"key_file": tmp_path / "audit.key"},  # machines on one database share it
         )
         for name in ("listener", "worker", "courier")
     )
