@@ -44,6 +44,8 @@ def marked(source: Path, target: Path) -> Path:
         length = TEXT_VRS.get(dictionary_VR(keyword), 0)
         if length:
             attack = ATTACKS[number % len(ATTACKS)]
+            if keyword == "PatientID" and not attack.isprintable():
+                attack = ATTACKS[0]  # the door refuses control characters there
             value = f"{MARK}{number}{attack}"[:length].replace("\\", "")
             ds.add(_element(keyword, value))
     private = ds.private_block(0x0011, f"{MARK} PRIVATE", create=True)
