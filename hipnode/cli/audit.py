@@ -65,12 +65,12 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    wanted = _filter(since, until, accession, patient, study, ae, event, outcome)
+    wanted = chosen(since, until, accession, patient, study, ae, event, outcome)
     table = Table()
     for heading in ("no.", "time (UTC)", "event", "outcome", "accession", "peer"):
         table.add_column(heading, no_wrap=True)
     table.add_column("detail")
-    with _store(config) as store:
+    with opened(config) as store:
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
             record = entry.record
             row = (
@@ -94,7 +94,7 @@ def days(
     ] = 30,
 ) -> None:
     """Show how often what happened on each of the last days (UTC)."""
-    with _store(config) as store:
+    with opened(config) as store:
         for found in store.audit.days(number, actor=getpass.getuser()):
             typer.echo(f"{found.day}  {found.event:<24} {found.outcome:<8} {found.number:>9}")
 
@@ -105,7 +105,7 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """Show one record with everything that it holds, as JSON."""
-    with _store(config) as store:
+    with opened(config) as store:
         entry = store.audit.get(number, actor=getpass.getuser())
     if entry is None:
         typer.echo(f"hipnode: there is no record {number}", err=True)
@@ -122,7 +122,7 @@ def verify(
     ] = None,
 ) -> None:
     """Recompute the whole log; exit status 1, naming all that is wrong, if anything is."""
-    with _store(config, vouch=False) as store:
+    with opened(config, vouch=False) as store:
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
         late = _unsealed_too_long(report, store.settings.audit.max_unsealed_s)
     for fault in report.acknowledged:
@@ -186,7 +186,7 @@ def _heads(paths: list[Path]) -> list[Head]:
 @app.command("head")
 def head(config: ConfigOption = None) -> None:
     """Print the log's newest head, signed: a checkpoint, to be kept elsewhere."""
-    with _store(config) as store:
+    with opened(config) as store:
         found = store.audit.head()
     if found is not None:
         typer.echo(found.note(), nl=False)
@@ -201,7 +201,7 @@ def acknowledge(
     ] = False,
 ) -> None:
     """Say in writing that you know what is wrong with the log; it goes on in a new epoch."""
-    with _store(config, vouch=False) as store:
+    with opened(config, vouch=False) as store:
         if new_key:
             store.take_key()
         begun = store.audit.acknowledge(actor=getpass.getuser(), reason=reason)
@@ -229,8 +229,8 @@ def export(
     ] = None,
 ) -> None:
     """Write all records that fit all conditions, oldest first."""
-    wanted = _filter(since, until, accession, patient, study, ae, event, outcome)
-    with _store(config) as store, _output(out) as file:
+    wanted = chosen(since, until, accession, patient, study, ae, event, outcome)
+    with opened(config) as store, output(out) as file:
         entries = store.audit.query(wanted, actor=getpass.getuser(), limit=None, newest_first=False)
         if form is Format.JSONL:
             for entry in entries:
@@ -249,7 +249,7 @@ def _short(detail: dict[str, Any]) -> str:
     return text if len(text) <= 70 else text[:67] + "..."
 
 
-def _filter(
+def chosen(
     since: datetime | None,
     until: datetime | None,
     accession: str | None,
@@ -285,7 +285,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 
 @contextmanager
-def _store(config: Path | None, *, vouch: bool = True) -> Iterator[Store]:
+def opened(config: Path | None, *, vouch: bool = True) -> Iterator[Store]:
     from hipnode import settings
     from hipnode.storage import Store
 
@@ -297,7 +297,7 @@ def _store(config: Path | None, *, vouch: bool = True) -> Iterator[Store]:
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[Any]:
+def output(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield sys.stdout
         return

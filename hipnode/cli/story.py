@@ -7,7 +7,6 @@ import getpass
 import json
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hipnode.cli.audit import Accession, Format, Patient, Since, Study, Until
-from hipnode.cli.audit import _filter as chosen
-from hipnode.cli.audit import _output as output
-from hipnode.cli.audit import _store as opened
+from hipnode.cli.audit import (
+    Accession,
+    Format,
+    Patient,
+    Since,
+    Study,
+    Until,
+    chosen,
+    opened,
+    output,
+)
 from hipnode.cli.node import ConfigOption
-from hipnode.cli.show import spreadsheet as inert
+from hipnode.cli.show import plain, spreadsheet
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditEntry, Store
@@ -42,7 +48,7 @@ def story(
         for uid, entries in studies.items():
             (_as_json if as_json else _told)(uid, entries, everything)
     if not studies:
-        typer.echo(f"hipnode: there is nothing on the audit log of {_shown(accession)}", err=True)
+        typer.echo(f"hipnode: there is nothing on the audit log of {plain(accession)}", err=True)
         raise typer.Exit(1)
 
 
@@ -89,25 +95,25 @@ def _told(uid: str, entries: list[AuditEntry], everything: bool) -> None:
     from hipnode.answers import audit
 
     first = entries[0].record
-    typer.echo(f"study {_shown(uid)}")
+    typer.echo(f"study {plain(uid)}")
     names = f"accession {first.accession_number}, patient ID {first.patient_id}"
-    typer.echo(_shown(names) + "\n")
+    typer.echo(plain(names) + "\n")
     folded = 0
     for entry in entries:
         if audit.is_plumbing(entry) and not everything:
             folded += 1
             continue
-        _line(f"{entry.at_utc:%Y-%m-%d %H:%M:%S}  {_shown(audit.sentence(entry))}", 21)
+        _line(f"{entry.at_utc:%Y-%m-%d %H:%M:%S}  {plain(audit.sentence(entry))}", 21)
     if folded:
         typer.echo(f"({folded} records of how the work went on: --all)")
     for made in audit.objects(entries):
         typer.echo(
-            f"\n{made['kind']}, version {made['version']}: {_shown(made['sop_instance_uid'])}"
+            f"\n{made['kind']}, version {made['version']}: {plain(made['sop_instance_uid'])}"
         )
         typer.echo(f"  sha256 {made['sha256']}")
         for way in ("delivered", "committed"):
             for name, when in made[way]:
-                typer.echo(f"  {way} {_shown(name)} {when}")
+                typer.echo(f"  {way} {plain(name)} {when}")
     typer.echo()
 
 
@@ -116,16 +122,6 @@ def _line(text: str, indent: int) -> None:
     if sys.stdout.isatty():
         text = textwrap.fill(text, _WIDTH, subsequent_indent=" " * indent)
     typer.echo(text)
-
-
-def _shown(text: str) -> str:
-    """Return text from outside as one line that does nothing to a terminal."""
-    return "".join(
-        character
-        if unicodedata.category(character)[0] not in "CZ" or character == " "
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
 
 
 def findings(
@@ -151,7 +147,7 @@ def findings(
             writer.writerow(FINDING_COLUMNS)
         for row in _rows(store, since, until, accession, patient, study):
             if form is Format.CSV:
-                writer.writerow([inert(row[name]) for name in FINDING_COLUMNS])
+                writer.writerow([spreadsheet(row[name]) for name in FINDING_COLUMNS])
             else:
                 file.write(json.dumps(row) + "\n")
 

@@ -21,6 +21,7 @@ from hipnode.domain.findings import (
     Task,
     Verdict,
     View,
+    attention_of,
 )
 from hipnode.domain.images import Box, Header, Instance, Radiograph, Rejection, Side
 from hipnode.domain.work import (
@@ -69,4 +70,5 @@ __all__ = [
     "Task",
     "Verdict",
     "View",
+    "attention_of",
 ]

@@ -339,6 +339,16 @@ class Reading:
         return _adapter().validate_json(document)
 
 
+def attention_of(readings: Iterable[Reading | str | None]) -> Attention:
+    """Return how soon a person should look at a study: that of its most urgent image.
+
+    What nobody could read for a technical reason is for a person to read.
+    """
+    return Attention.most_urgent(
+        r.attention if isinstance(r, Reading) else Attention.SOON for r in readings
+    )
+
+
 @cache  # made at its first use: most processes that know a reading write none
 def _adapter() -> TypeAdapter[Reading]:
     return TypeAdapter(Reading)

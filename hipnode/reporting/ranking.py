@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from hipnode import domain
 from hipnode.domain import (
     Abstention,
     AbstentionReason,
@@ -89,13 +90,8 @@ def _rank_without(abstention: Abstention) -> Rank:
 
 
 def attention_of(sources: Sequence[SourceImage]) -> Attention:
-    """Return how soon a person should look at a study: that of its most urgent image.
-
-    What nobody could read for a technical reason is for a person to read.
-    """
-    return Attention.most_urgent(
-        s.reading.attention if s.reading is not None else Attention.SOON for s in sources
-    )
+    """Return how soon a person should look at what is reported."""
+    return domain.attention_of(s.reading for s in sources)
 
 
 class Flag(StrEnum):

@@ -272,3 +272,13 @@ def test_opening_once_more_is_harmless(open_store: OpenStore) -> None:
     first, second = open_store(), open_store()
     first.store.audit.seal()
     assert second.store.audit.verify() is None
+
+
+def test_a_folder_that_cannot_say_whose_it_is_is_refused(bench: Bench) -> None:
+    """A bucket may be away for a while; a folder that cannot be read is a fault."""
+    settings, told = settings_of(bench), bench.settings.node.data_dir / "node-identity"
+    Store.open(settings).close()
+    told.unlink()
+    told.mkdir()
+    with pytest.raises(StorageUnavailable):
+        Store.open(settings)

@@ -46,16 +46,6 @@ def outcome_of(readings: Iterable[Reading | str]) -> StudyOutcome:
     return StudyOutcome.NEGATIVE if findings else StudyOutcome.ABSTAINED
 
 
-def attention_of(readings: Iterable[Reading | str]) -> Attention:
-    """Return how soon a person should look at a study, from the readings of its images.
-
-    What nobody could read for a technical reason is for a person to read.
-    """
-    return Attention.most_urgent(
-        r.attention if isinstance(r, Reading) else Attention.SOON for r in readings
-    )
-
-
 def is_reported(outcome: StudyOutcome, attention: Attention, rules: ReportSettings) -> bool:
     """Tell whether the settings want a report; a positive or urgent study always gets one."""
     if outcome is StudyOutcome.POSITIVE or attention is Attention.NOW:

@@ -21,6 +21,7 @@ from hipnode.domain import (
     Reading,
     Result,
     ResultKind,
+    attention_of,
 )
 from hipnode.errors import (
     BundleRefused,
@@ -186,7 +187,7 @@ class Worker:
             ledger.finish_report(job, notes, reason=reason, withdrawn=withdrawn)
             return
         outcome = reports.outcome_of(found for _, found in images)
-        attention = reports.attention_of(found for _, found in images)
+        attention = attention_of(found for _, found in images)
         if not reports.is_reported(outcome, attention, self._settings.report):
             reason = f"{outcome}: for the audit log only"
             ledger.finish_report(

@@ -66,6 +66,8 @@ def open_bucket(settings: BucketSettings) -> S3Store:
 class BucketHolder:
     """A bucket, as what carries an identity; see `hipnode.storage.upkeep.identity`."""
 
+    may_be_away = True
+
     def __init__(self, bucket: S3Store, name: str) -> None:
         self._bucket = bucket
         self._name = name

@@ -38,8 +38,24 @@ class Carried:
         return json.dumps({"identity": self.identity, "database": self.engine}).encode() + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a folder or a bucket answered: what it carries, or that it is away for now."""
+
+    carried: Carried | None = None
+    away: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it is there, and says nothing of whose it is."""
+        return self.carried is None and not self.away
+
+
 class Holder(Protocol):
     """Where files lie that carry an identity: a folder, or a bucket."""
+
+    may_be_away: bool
+    """Whether a node may start while it cannot be asked."""
 
     def carried(self) -> bytes | None:
         """Return what is kept as the identity."""
@@ -53,6 +69,8 @@ class Holder(Protocol):
 
 class FolderHolder:
     """The node's folder."""
+
+    may_be_away = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -131,43 +149,35 @@ def identity(connection: Connection) -> str:
     return str(connection.execute(select(node.c.identity)).scalar() or "")
 
 
-def check(database: Database, holder: Holder) -> None:
-    """Refuse a database and files of which each is another node's.
+def check(database: Database, holder: Holder) -> Asked:
+    """Refuse a database and files of which each is another node's; return what the files say.
+
+    A bucket that was this node's before may be away: nothing of it can be moved either, and it is
+    asked again before anything is.
 
     Raises
     ------
     StorageUnavailable
-        Naming both.
+        Naming both; or the folder or a new bucket cannot be asked.
     """
     known = database.read(identity)
-    if _is_away(database, holder):
-        return
-    carried = parse(holder.carried())
+    try:
+        content = holder.carried()
+    except StorageUnavailable:
+        if not (holder.may_be_away and known and database.read(_has_joined)):
+            raise
+        return Asked(away=True)
+    carried = parse(content)
     if carried and known and carried.identity != known:
         raise StorageUnavailable(
             f"The database ({known}) is not that of the node's files ({carried.identity},"
             f" {carried.engine}): nothing has been touched. Check database.url and node.data_dir;"
             " to join them on purpose: `hipnode adopt`."
         )
-
-
-def _is_away(database: Database, holder: Holder) -> bool:
-    """Tell whether files that were this node's before cannot be asked now: a bucket may be away.
-
-    Nothing of them can be moved either; they are asked again before anything is.
-    """
-    try:
-        holder.carried()
-    except StorageUnavailable:
-        if not database.read(_has_joined):
-            raise
-        return True
-    return False
+    return Asked(carried)
 
 
 def _has_joined(connection: Connection) -> bool:
-    if not inspect(connection).has_table(node.name):
-        return False
     return bool(connection.execute(select(node.c.joined)).scalar())
 
 
@@ -179,22 +189,17 @@ def join(database: Database, *holders: Holder) -> None:
     StorageUnavailable
         If they carry another, or are not what the database knows.
     """
-    for holder in holders:
-        check(database, holder)
-    if _is_away(database, holders[0]):
-        return
-    known = database.read(identity)
-    joined = database.read(lambda c: c.execute(select(node.c.joined)).scalar())
-    first, *further = holders
-    if first.carried() is None:
+    asked = [check(database, holder) for holder in holders]
+    known, joined = database.read(identity), database.read(_has_joined)
+    if asked[0].nothing:
         if joined:
             raise StorageUnavailable(
                 "The database has files elsewhere: here, nothing says whose they are. Is the folder"
                 " mounted? To join them on purpose: `hipnode adopt`."
             )
-        _check_sample(database, first.some())
-    for holder in (first, *further):
-        if holder.carried() is None:
+        _check_sample(database, holders[0].some())
+    for holder, found in zip(holders, asked, strict=True):
+        if found.nothing:
             _carry(database, holder, known)
     if not joined:
         database.write(lambda c: c.execute(update(node).values(joined=True)))
