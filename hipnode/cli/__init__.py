@@ -16,6 +16,7 @@ from hipnode.cli import (
     conform,
     demo,
     evaluate,
+    fetch,
     models,
     node,
     phantom,
@@ -64,6 +65,7 @@ app.command("status")(status.status)
 app.command("health")(status.health)
 app.command("requeue")(status.requeue)
 app.command("reread")(status.reread)
+app.command("fetch")(fetch.fetch)
 app.command("adopt")(upkeep.adopt)
 app.command("reconcile")(upkeep.reconcile)
 app.command("check")(upkeep.check)

@@ -95,6 +95,7 @@ def associate(
     destination: DestinationSettings,
     tls: ssl.SSLContext | None,
     handlers: Sequence[Any] = (),
+    negotiated: Sequence[Any] = (),
 ) -> Association:
     """Open an association to a destination.
 
@@ -108,6 +109,8 @@ def associate(
         For DICOM over TLS.
     handlers
         pynetdicom's, for requests that come from the other side.
+    negotiated
+        Further items of the request: role selection, say.
 
     Raises
     ------
@@ -120,6 +123,7 @@ def associate(
         ae_title=destination.ae_title,
         max_pdu=_MAX_PDU_BYTES,
         tls_args=(tls, destination.host) if tls else None,
+        ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _at_once), (evt.EVT_DATA_SENT, _at_once), *handlers],
     )
     if association.is_established:
