@@ -195,6 +195,7 @@ class HealthSettings(Part):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65532)  # 0: nowhere; else the first of four
     hold_s: float = Field(default=60, ge=0)
+    clock_off_s: float = Field(default=5, gt=0)
 
 
 class AlertSettings(Part):
