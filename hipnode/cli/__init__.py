@@ -24,6 +24,7 @@ from hipnode.cli import (
     relabel,
     status,
     story,
+    torture,
     train,
     upkeep,
     validate,
@@ -71,6 +72,7 @@ app.command("reconcile")(upkeep.reconcile)
 app.command("check")(upkeep.check)
 app.command("backup")(upkeep.backup)
 app.command("restore")(upkeep.restore)
+app.command("torture")(torture.torture)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)

@@ -18,6 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from hipnode.faults import clock_ahead
 from hipnode.storage.database import marks
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import from_us, mark, to_us
@@ -39,7 +40,7 @@ _FAULT: Final = "clock"
 
 def utc_now() -> datetime:
     """Return the present moment by this process's clock."""
-    return datetime.now(UTC)
+    return datetime.now(UTC) + clock_ahead()
 
 
 def _count_us() -> int:
