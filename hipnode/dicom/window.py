@@ -113,7 +113,13 @@ class Window:
         return self._passed + self.at
 
     def check(self) -> None:
-        """Raise `HeaderTooCostly` if it stands farther than it may, or has moved for too long."""
+        """Go on only where the limits allow it.
+
+        Raises
+        ------
+        HeaderTooCostly
+            If it stands farther than it may, or has moved for too long.
+        """
         limits = self._limits
         if self.position > limits.size_bytes:
             raise HeaderTooCostly(f"The header is longer than {limits.size_bytes} bytes.")

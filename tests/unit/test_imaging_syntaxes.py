@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import compress
 
 from hipnode import dicom, imaging
-from hipnode.dicom import header
+from hipnode.dicom import files
 from hipnode.errors import HeaderUnusable, NotDicom, PixelsUnreadable
 from hipnode.imaging import codestream, decoders
 from tests.peers import shared_data
@@ -261,7 +261,7 @@ def test_what_is_no_codestream_is_refused() -> None:
 def test_a_deflated_bomb_is_refused_and_its_header_read_without_inflating_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(header, "_MAX_INFLATED_BYTES", 1 << 25)
+    monkeypatch.setattr(files, "_MAX_INFLATED_BYTES", 1 << 25)
     dataset = dx(IMAGE)
     path = stored(tmp_path, dataset, uid.DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()
