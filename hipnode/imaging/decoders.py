@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
@@ -141,6 +141,8 @@ def alone(dataset: Dataset, code: bytes, layout: Layout, syntax: uid.UID) -> Arr
     """
     layout = replace(layout, frames=1)
     frame = layout.described(dataset)
+    frame.file_meta = FileMetaDataset()
+    frame.file_meta.TransferSyntaxUID = syntax  # of the frame, whatever is said of the object
     frame.add_new("PixelData", "OB", encapsulate([code]))
     frame["PixelData"].is_undefined_length = True
     return by_pydicom(frame, layout, 0, syntax)
