@@ -107,6 +107,10 @@ class ListenerSettings(Part):
     network_timeout_s: float = Field(default=120, gt=0)
     max_object_bytes: int = Field(default=2 * 1024**3, gt=0)
     max_drained_bytes: int = Field(default=256 * 1024**2, ge=0)
+    max_header_bytes: int = Field(default=256 * 1024**2, gt=0)
+    max_header_elements: int = Field(default=100_000, gt=0)
+    max_header_depth: int = Field(default=32, gt=0)
+    max_header_s: float = Field(default=5, gt=0)
     min_bytes_per_s: float = Field(default=1000, ge=0)  # 0: any pace
     max_connections_per_minute: int = Field(default=3000, ge=0)  # per address; 0: any number
     max_objects_per_minute: int = Field(default=60_000, ge=0)  # per address; 0: any number
