@@ -44,7 +44,8 @@ def shatter(bone: Bone, fracture: Fracture) -> Bone:
     rng = np.random.default_rng(fracture.seed + 4)
     places = _places(bone.points, fracture)
     for index in rng.permutation(len(places))[: fracture.pieces]:
-        bone = _break_off(bone, *places[index], fracture.seed + 5 + int(index))
+        centre, wide_mm, high_mm = places[index]
+        bone = _break_off(bone, centre, wide_mm, high_mm, fracture.seed + 5 + int(index))
     return bone
 
 
