@@ -70,6 +70,8 @@ class Event(StrEnum):
     AUDIT_HEAD_NOT_KEPT = "audit_head_not_kept"  # somebody who should keep it could not be told
     FILE_DAMAGED = "file_damaged"
     DATABASE_DAMAGED = "database_damaged"
+    CERTIFICATE_TAKEN = "certificate_taken"  # a renewed one, from now on
+    CERTIFICATE_NOT_TAKEN = "certificate_not_taken"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
 

@@ -307,7 +307,8 @@ def _of_certificates(seen: Seen) -> Iterator[tuple[str, str]]:
         if certificate.expires_utc is None:
             yield key, f"{certificate.name}: {certificate.why}"
         elif certificate.expires_utc <= seen.at_utc:
-            yield key, f"{certificate.name}: expired on {certificate.expires_utc:%Y-%m-%d}"
+            ended = f"expired on {certificate.expires_utc:%Y-%m-%d}: peers refuse us"
+            yield f"expired:{certificate.name}", f"{certificate.name}: {ended}"
         elif certificate.expires_utc - seen.at_utc < EXPIRES:
             days = (certificate.expires_utc - seen.at_utc).days
             when = f"{certificate.expires_utc:%Y-%m-%d}, in {days} days"

@@ -30,7 +30,7 @@ from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationRejects, DestinationUnreachable
 from hipnode.services.courier.ways.way import Answer, Reply
 from hipnode.services.rejections import rejection
-from hipnode.services.tls import client_context
+from hipnode.services.tls import client_context, renewed
 from hipnode.settings import DestinationSettings
 
 PROPOSED: Final = (
@@ -188,6 +188,8 @@ class Link:
             If there is no connection, the association is rejected, or no context is accepted.
         """
         if not self.is_open:
+            if self._tls is not None and self._destination.tls:
+                self._tls = renewed(self._destination.tls, self._tls)
             self._association = associate(self._ae, self._destination, self._tls)
 
     def accepts(self, sop_class_uid: str, transfer_syntax_uid: str = "") -> bool:
