@@ -100,7 +100,9 @@ class ListenerSettings(Part):
     callers: tuple[CallerSettings, ...] = ()
     accept_any_caller: bool = False
     max_associations: int = Field(default=50, ge=1)
-    max_associations_share: float = Field(default=0.8, gt=0, le=1)  # of one caller, of one address
+    max_associations_share: float = Field(
+        default=0.8, gt=0, le=1
+    )  # of one caller; of an address, half of the rest too
     max_pdu_bytes: int = Field(default=131072, ge=4096)
     acse_timeout_s: float = Field(default=30, gt=0)
     dimse_timeout_s: float = Field(default=60, gt=0)
