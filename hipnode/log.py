@@ -69,6 +69,8 @@ class Event(StrEnum):
     DATABASE_DAMAGED = "database_damaged"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
+    DESK_ANSWERS = "desk_answers"
+    DESK_FAILED = "desk_failed"  # a page could not be made
 
 
 def _allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

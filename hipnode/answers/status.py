@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SERVICES: Final = ("listener", "worker", "courier", "housekeeper")
 """Every node has at least one of each."""
+ALL_SERVICES: Final = (*SERVICES, "desk")
+"""With the one that a node has where `desk.port` says so."""
 
 AWAY: Final = timedelta(minutes=15)
 """A destination that is away for less is no fault: results wait, and nothing is lost."""
@@ -195,7 +197,7 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
     Nothing of a patient is in either: they leave the node by alerts.
     """
     return [
-        *_of_services(seen),
+        *_of_services(seen, expected(settings)),
         *_of_disk(seen, settings),
         *_of_work(seen),
         *_of_destinations(seen, settings),
@@ -205,8 +207,13 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def _of_services(seen: Seen) -> Iterator[tuple[str, str]]:
-    for name in SERVICES:
+def expected(settings: Settings) -> tuple[str, ...]:
+    """Return which services there should be."""
+    return ALL_SERVICES if settings.desk.port else SERVICES
+
+
+def _of_services(seen: Seen, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name in names:
         those = [state for state in seen.services if state.beat.name == name]
         alive = [state for state in those if state.silent_s <= SILENT_S]
         if not those:

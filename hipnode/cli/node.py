@@ -29,7 +29,7 @@ SupervisedOption = Annotated[
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the whole node: listener, worker, courier and housekeeper."""
+    """Run the whole node: listener, worker, courier, housekeeper; the desk if it has a port."""
     from hipnode import log, settings
     from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
@@ -37,7 +37,7 @@ def serve(config: ConfigOption = None) -> None:
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    store = Store.open(effective, migrate=True)  # once, before four services would race to do it
+    store = Store.open(effective, migrate=True)  # once, before its services would race to do it
     try:
         if found := store.check_database():
             raise DatabaseDamaged(f"The database is damaged ({found[0]}): `hipnode restore`.")
@@ -45,7 +45,9 @@ def serve(config: ConfigOption = None) -> None:
         store.close()
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
-    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s))
+    desk = (supervisor.DESK,) if effective.desk.port else ()
+    commands = (*supervisor.SERVICES, *desk)
+    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s, commands))
 
 
 def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
@@ -66,6 +68,11 @@ def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -
 def housekeep(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Expire leases, seal and verify the audit log, retire old files."""
     _run("housekeeper", config, supervised)
+
+
+def desk(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Show people in a browser what happens in the node."""
+    _run("desk", config, supervised)
 
 
 def _run(name: str, config: Path | None, supervised: bool) -> None:
