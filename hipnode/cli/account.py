@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hipnode.cli.node import ConfigOption
+from hipnode.cli.node import NO_DESK, ConfigOption
 from hipnode.cli.show import plain
 from hipnode.domain.people import Role
+from hipnode.errors import SettingsInvalid
 
 if TYPE_CHECKING:
     from hipnode.storage import Store
@@ -30,22 +31,18 @@ Roles = Annotated[
 @app.command("add")
 def add(name: Name, role: Roles, config: ConfigOption = None) -> None:
     """Make an account, and print a password that holds for a day and for one sign-in."""
-    from hipnode.services.desk import passwords
-
-    password = passwords.one_time()
+    made, kept = _one_time()
     with _opened(config) as store:
-        store.desk.people.add(_named(name), role, passwords.hashed(password), actor=_actor())
-    typer.echo(password)
+        store.desk.people.add(_named(name), role, kept, actor=_actor())
+    typer.echo(made)
 
 
 @app.command("password")
 def password(name: Name, config: ConfigOption = None) -> None:
     """Print a new one-time password for an account, which is unlocked; its sessions end."""
-    from hipnode.services.desk import passwords
-
-    made = passwords.one_time()
+    made, kept = _one_time()
     with _opened(config) as store:
-        store.desk.people.change(name, actor=_actor(), password=passwords.hashed(made))
+        store.desk.people.change(name, actor=_actor(), password=kept)
     typer.echo(made)
 
 
@@ -82,6 +79,16 @@ def list_(config: ConfigOption = None) -> None:
             state = "closed" if account.disabled else "locked" if locked else ""
             roles = ",".join(sorted(account.roles))
             typer.echo(f"{plain(account.name):<24} {roles:<32} {used:<21} {state}".rstrip())
+
+
+def _one_time() -> tuple[str, str]:
+    """Return a one-time password, and what is kept of it."""
+    try:
+        from hipnode.services.desk import passwords
+    except ModuleNotFoundError as error:
+        raise SettingsInvalid(NO_DESK) from error
+    made = passwords.one_time()
+    return made, passwords.hashed(made)
 
 
 def _named(name: str) -> str:

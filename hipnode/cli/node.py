@@ -12,13 +12,14 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings
 
+NO_DESK: Final = "The desk is an option that is not installed: pip install 'hipnode[desk]'."
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The settings file; default: $HIPNODE_CONFIG."),
@@ -72,7 +73,12 @@ def housekeep(config: ConfigOption = None, supervised: SupervisedOption = False)
 
 def desk(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Show people in a browser what happens in the node."""
-    _run("desk", config, supervised)
+    from hipnode.errors import SettingsInvalid
+
+    try:
+        _run("desk", config, supervised)
+    except ModuleNotFoundError as error:
+        raise SettingsInvalid(NO_DESK) from error
 
 
 def _run(name: str, config: Path | None, supervised: bool) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -15,12 +17,15 @@ from starlette.responses import HTMLResponse
 from hipnode import DISCLAIMER, __version__
 from hipnode.answers.shown import plain
 from hipnode.services.desk import charts
-from hipnode.services.desk.german import GERMAN
 from hipnode.services.desk.routes import ROUTES
 from hipnode.services.desk.visit import Answer, Visit
 from hipnode.settings import Settings
 
 LANGUAGES: Final = ("en", "de")
+_CATALOGUE: Final = files("hipnode.services.desk").joinpath("german.toml").read_text("utf-8")
+GERMAN: Final[dict[str, str]] = {
+    text: said for part in tomllib.loads(_CATALOGUE).values() for text, said in part.items()
+}
 _SAID: Final = {
     403: "This page is not for you.",
     404: "There is no such page.",
@@ -62,7 +67,7 @@ class Pages:
         )
         self._environment.globals.update(
             node=settings.node.name,
-            version=__version__,
+            release=__version__,
             disclaimer=DISCLAIMER,
             query=urlencode,
             bars=charts.bars,

@@ -180,6 +180,7 @@ def change_password(visit: Visit) -> Answer:
     old, new = visit.form.get("old", ""), visit.form.get("new", "")
     if not people.attempt(account.name) or not passwords.is_right(old, account.password):
         return password_form(visit, FAILED, 422)
+    people.succeed(account.name)
     why = passwords.why_not(new, account.name)
     if old == new:
         why = "The new password is the old one."

@@ -185,6 +185,12 @@ class People:
 
         return self._database.write(work)
 
+    def succeed(self, name: str) -> None:
+        """Take back what `attempt` has counted: the password was right."""
+        values = {"failures": 0, "locked_until_utc": None}
+        statement = update(account).where(account.c.name == name.lower()).values(values)
+        self._database.write(lambda connection: connection.execute(statement))
+
     # --- sessions -----------------------------------------------------------------------------
 
     def begin(self, begun: Session, record: AuditRecord, *, local: bool) -> None:

@@ -80,16 +80,27 @@ def check_proofs(records: list[dict[str, Any]]) -> None:
     check(True, f"{len(records) - missing} records looked for in the log; {missing} not sealed yet")
 
 
-keys = json.loads((HERE / "keys.json").read_text())
-statement = check_note("statement.txt", keys["statement"])
-found_in = re.findall(r"^sha256 ([0-9a-f]{64}) (\S+)$", statement, re.MULTILINE)
-listed = {name: digest for digest, name in found_in}
-for name, digest in listed.items():
-    path = HERE / name
-    check(path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest, name)
-lines = (HERE / "records.jsonl").read_text(encoding="utf-8").splitlines()
-if "proofs.json" in listed:
-    check_note("head.txt", keys["head"])
-    check_proofs([json.loads(line) for line in lines])
-print("all of it is right" if not wrong else f"{len(wrong)} things are wrong")
-sys.exit(bool(wrong))
+def main() -> None:
+    """Check everything that is here."""
+    keys = json.loads((HERE / "keys.json").read_text())
+    statement = check_note("statement.txt", keys["statement"])
+    found = re.findall(r"^sha256 ([0-9a-f]{64}) (\S+)$", statement, re.MULTILINE)
+    listed = {name: digest for digest, name in found}
+    for name, digest in listed.items():
+        path = HERE / name
+        right = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        check(right, name)
+    if "proofs.json" in listed:
+        check_note("head.txt", keys["head"])
+        lines = (HERE / "records.jsonl").read_text(encoding="utf-8").splitlines()
+        check_proofs([json.loads(line) for line in lines])
+    print("all of it is right" if not wrong else f"{len(wrong)} things are wrong")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, KeyError, IndexError, OSError, TypeError) as error:
+        print(f"WRONG  a part cannot be read: {type(error).__name__}: {error}")
+        sys.exit(1)

@@ -30,7 +30,7 @@ def export(visit: Visit) -> Answer:
     made = visit.store.desk.studies.made(uid)
     file: IO[bytes] = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - sent, then closed
     digest = _write(file, visit, uid, entries, made)
-    detail = {"records": len(entries), "objects": len(made), "statement_sha256": digest}
+    detail = {"records": len(entries), "files": len(made), "statement_sha256": digest}
     return Answer(
         body=_sent(file),
         media_type="application/zip",
