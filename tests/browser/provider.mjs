@@ -6,8 +6,8 @@ import Provider from 'oidc-provider';
 
 const [redirect, secret] = process.argv.slice(2);
 const people = {
-  eva: { sub: 'eva-17', name: 'Eva Muster', groups: ['staff', 'hip-audit'] },
-  max: { sub: 'max-18', name: 'Max Muster', groups: ['staff'] },
+  eva: { sub: 'eva', name: 'Eva Muster', groups: ['staff', 'hip-audit'] },
+  max: { sub: 'max', name: 'Max Muster', groups: ['staff'] },
 };
 
 const server = createServer();

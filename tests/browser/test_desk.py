@@ -20,8 +20,14 @@ from tests.db.conftest import Bench, Clock
 from tests.desk import HOSTILE, answering, signed_in, study, trouble
 from tests.peers import ROOT, missing, require, run
 
+pytestmark = pytest.mark.timeout(900)  # Chromium opens some ninety pages
 ARTEFACTS = ROOT / "artefacts" / "desk"
 PAGES = [r for r in ROUTES if r.method == "GET" and r.roles is not None]
+_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("1280", {"open": True}),
+    ("320", {"width": 320}),
+    ("dark", {"dark": True, "language": "de-DE"}),
+)
 _FILES = ("captures", "export", "proof")
 
 
@@ -113,18 +119,15 @@ def test_each_page_is_accessible_and_asks_nobody_else(node: Bench, opened: Open)
     for route in PAGES:
         if any(word in route.path for word in _FILES):
             continue
-        for way, more in (
-            ("1280", {}),
-            ("320", {"width": 320}),
-            ("dark", {"dark": True}),
-            ("de", {"language": "de-DE", "open": True}),
-            ("print", {"print": True}),
-        ):
+        for way, more in _WAYS:
             name = f"{route.path.strip('/').replace('/', '-') or 'glance'}-{way}"
             shot = str(ARTEFACTS / f"{name.replace('{uid}', 'story').replace('{number}', '1')}.png")
             path = address(node, route.path)
             case = {"name": name, "path": path, "cookie": everybody, "shot": shot}
             cases.append({**case, **more})
+    paper = {"cookie": everybody, "print": True, "scripts": False}
+    for name, path in (("statement-print", "/verify/statement"), ("verify-print", "/verify")):
+        cases.append({"name": name, "path": path, "shot": str(ARTEFACTS / f"{name}.png"), **paper})
     cases.append({"name": "sign-in", "path": "/sign-in", "shot": str(ARTEFACTS / "sign-in.png")})
     hostile = {"name": "hostile", "path": "/studies?outcome=positive", "cookie": everybody}
     cases.append(hostile)

@@ -97,6 +97,7 @@ class Door:
         self._log = get_logger(service="desk")
         self._public = urlsplit(settings.desk.public_url)
         self.encrypted = bool(settings.desk.tls) or self._public.scheme == "https"
+        self._known: dict[str, float] = {}
         self._cookie = f"__Host-{COOKIE}" if self.encrypted else COOKIE
 
     def app(self) -> ASGIApp:
@@ -187,7 +188,7 @@ class Door:
             address = forwarded[:64] or address
         headers: Mapping[str, str] = request.headers
         if self._desk.sign_in == "proxy":
-            person = sign_in.by_proxy(self._store, self._desk, headers, address)
+            person = sign_in.by_proxy(self._store, self._desk, headers, address, self._known)
         else:
             token = request.cookies.get(self._cookie, "")
             used = "live" not in request.query_params

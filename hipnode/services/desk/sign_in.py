@@ -20,8 +20,6 @@ from hipnode.settings import DeskSettings
 from hipnode.storage import Session, Store
 
 FAILED: Final = "Name or password is wrong, or the account is locked."
-_PROXIED: Final[dict[str, float]] = {}
-"""Whom a proxy vouched for, and when this process saw them last."""
 
 
 def token_hash(token: str) -> str:
@@ -47,9 +45,17 @@ def by_session(store: Store, settings: DeskSettings, token: str, *, used: bool) 
 
 
 def by_proxy(
-    store: Store, settings: DeskSettings, headers: Mapping[str, str], address: str
+    store: Store,
+    settings: DeskSettings,
+    headers: Mapping[str, str],
+    address: str,
+    known: dict[str, float],
 ) -> Person | None:
-    """Return whom the proxy vouches for; the caller has seen that it is the proxy who asks."""
+    """Return whom the proxy vouches for; the caller has seen that it is the proxy who asks.
+
+    ``known`` is whom it has vouched for so far, each with the time of the last request: who was
+    away for longer than a session lasts signs in anew.
+    """
     subject = headers.get(settings.user_header.lower(), "").strip()
     groups = headers.get(settings.groups_header.lower(), "")
     roles = roles_of(settings, groups.replace(";", ",").split(","))
@@ -57,11 +63,11 @@ def by_proxy(
         return None
     person = Person(subject, plain(subject)[:128], roles)
     now_s = time.monotonic()
-    last_s = _PROXIED.get(subject)
+    last_s = known.get(subject)
     if last_s is None or now_s - last_s > settings.idle_s:
         detail = {"subject": subject, "roles": sorted(roles), "address": address, "how": "proxy"}
         store.audit.append(AuditRecord(AuditEvent.SIGNED_IN, actor=person.name, detail=detail))
-    _PROXIED[subject] = now_s
+    known[subject] = now_s
     return person
 
 

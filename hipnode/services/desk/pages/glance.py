@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import Any, Final
 
@@ -26,9 +27,9 @@ def glance(visit: Visit) -> Answer:
             images[day] += counted.number
         elif counted.event in {AuditEvent.INSTANCE_REFUSED, AuditEvent.ASSOCIATION_REFUSED}:
             refused[day] += counted.number
-    days = sorted(set(images) | set(refused))
-    today = visit.now.date().isoformat()
-    earlier = [images[day] for day in days if day != today]
+    days = [(visit.now - timedelta(days=n)).date().isoformat() for n in range(_DAYS)][::-1]
+    today = days[-1]
+    earlier = [images[day] for day in days if images[day] and day != today]
     live = "live" in visit.query
     values = {
         "state": state,

@@ -8,7 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 from hipnode import __version__
@@ -83,6 +83,7 @@ def audit(visit: Visit) -> Answer:
         if counted_day.outcome is not Outcome.OK:
             wrong[counted_day.day.isoformat()] += counted_day.number
     given = {k: v for k, v in visit.query.items() if k not in {"before"} and v}
+    dates = [(visit.now - timedelta(days=n)).date().isoformat() for n in range(_DAYS)][::-1]
     values = {
         "given": given,
         "entries": [_row(entry) for entry in found.entries],
@@ -93,8 +94,8 @@ def audit(visit: Visit) -> Answer:
         "questions": QUESTIONS,
         "by": by,
         "groups": groups,
-        "chart": [(day, counts[day]) for day in sorted(counts)],
-        "wrong": [wrong[day] for day in sorted(counts)],
+        "chart": [(day, counts[day]) for day in dates],
+        "wrong": [wrong[day] for day in dates],
     }
     return Answer("audit.html", values, seen=_seen(wanted, records=len(found.entries)))
 
