@@ -266,6 +266,31 @@ def test_a_form_that_is_too_long_is_not_read(bench: Bench, guest: Look) -> None:
     assert guest().post("/sign-in", {"name": "a" * 100_000}).status_code == 413
 
 
+def test_what_no_database_takes_is_no_fault_of_the_desk(bench: Bench, guest: Look) -> None:
+    somebody = guest(*Role)
+    for path in (
+        "/studies?accession=%00&patient=%00",
+        "/audit?actor=%00&words=%00&study=%00&object=%00&ae=%00",
+        "/studies/%00",
+        "/studies?since=0001-01-01&until=9999-12-31",
+        "/studies?since=9999-12-31&until=0001-01-01",
+        "/studies?before=99999999999999999999999_x",
+        "/audit?before=-99999999999999999999999_1",
+        "/audit?before=1_99999999999999999999999",
+        "/audit/records/99999999999999999999999",
+        "/faults/requeue?job=99999999999999999999999",
+        "/studies?accession=" + "x" * 5000,
+        "/audit?words=%ff%fe",
+    ):
+        assert somebody.get(path).status_code in {200, 404, 422}, path
+    many = somebody.http.post("/glass", content="a=1&" * 200, headers={"origin": BASE})
+    assert many.status_code == 422
+    for job in ("-1", "1e9", "9" * 30, "\u0661"):
+        done = somebody.post("/glass", {"job": job, "reason": "because I must"})
+        assert done.status_code == 422
+        assert somebody.post("/faults/requeue", {"job": job}).status_code in {303, 404}
+
+
 @pytest.mark.parametrize(
     ("wanted", "to"),
     [

@@ -33,6 +33,7 @@ from hipnode.storage import Store
 
 COOKIE: Final = "hipnode-desk"
 _FORM_BYTES: Final = 64 * 1024
+_TEXT_LENGTH: Final = 2000
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -50,6 +51,11 @@ _STATIC: Final = {
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+
+
+def _text(given: str) -> str:
+    """Return what somebody typed as either database takes it: no NUL, of finite length."""
+    return given.replace("\0", "\ufffd")[:_TEXT_LENGTH]
 
 
 class _Headers:
@@ -142,6 +148,8 @@ class Door:
                 return PlainTextResponse(f"{why}\n", 403)
             visit = self._visit(request, body)
             return self._let_in(route, visit, request)
+        except InputRefused as error:
+            return PlainTextResponse(f"{error}\n", 422)
         except HipnodeError as error:
             self._log.error(Event.DESK_FAILED, error_type=type(error).__name__)
             language = self._pages.language(request.cookies, request.headers)
@@ -179,9 +187,12 @@ class Door:
         return f"{scheme}://{request.headers.get('host', '')}"
 
     def _visit(self, request: Request, body: bytes) -> Visit:
-        fields = parse_qsl(
-            body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=99
-        )
+        try:
+            fields = parse_qsl(
+                body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=99
+            )
+        except ValueError as error:
+            raise InputRefused("That form has too many fields.") from error
         address = request.client.host if request.client else ""
         if self._desk.trusted_proxies:
             forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
@@ -202,9 +213,9 @@ class Door:
             language=self._pages.language(request.cookies, headers),
             now=self._store.now(),
             person=person,
-            parts={name: str(value) for name, value in request.path_params.items()},
-            query={name: value.strip() for name, value in request.query_params.items()},
-            form=dict(fields),
+            parts={name: _text(str(value)) for name, value in request.path_params.items()},
+            query={name: _text(value).strip() for name, value in request.query_params.items()},
+            form={name: _text(value) for name, value in fields},
             cookies=request.cookies,
         )
 

@@ -9,28 +9,49 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher, profiles
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from hipnode.errors import HipnodeError
+
 SHORTEST: Final = 12
 LONGEST: Final = 256
 _HASHER: Final = PasswordHasher.from_parameters(profiles.RFC_9106_LOW_MEMORY)
 _AT_ONCE: Final = threading.BoundedSemaphore(2)
 """Each takes 64 MiB: no crowd of strangers may take all there is."""
+_PATIENCE_S: Final = 5.0
+
+
+class TooManyAtOnce(HipnodeError):
+    """Too many people sign in at this moment."""
+
+    retryable = True
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _AT_ONCE.acquire(timeout=_PATIENCE_S):
+        raise TooManyAtOnce
+    try:
+        yield
+    finally:
+        _AT_ONCE.release()
 
 
 def hashed(password: str) -> str:
     """Return what is kept of a password."""
-    with _AT_ONCE:
+    with _turn():
         return _HASHER.hash(password)
 
 
 def is_right(password: str, kept: str | None) -> bool:
     """Tell whether a password is the one; it takes as long where there is no such account."""
-    with _AT_ONCE:
+    with _turn():
         try:
             return _HASHER.verify(kept or _nobodys(), password[:LONGEST]) and kept is not None
         except (VerificationError, InvalidHashError):

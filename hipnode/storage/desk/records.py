@@ -109,7 +109,7 @@ class Records:
         row = self._database.read(lambda connection: connection.execute(statement).first())
         return None if row is None else (as_entry(row), row.writer)
 
-    def of_study(self, uid: str, limit: int = 3000) -> list[AuditEntry]:
+    def of_study(self, uid: str, limit: int) -> list[AuditEntry]:
         """Return the newest records of a study, the oldest of them first."""
         rows = self._rows(AuditFilter(study_instance_uid=uid), None, limit)
         return [as_entry(row) for row in reversed(rows)]

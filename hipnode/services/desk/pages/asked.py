@@ -28,10 +28,10 @@ def day(visit: Visit, name: str, *, end: bool = False) -> datetime | None:
         return None
     try:
         chosen = date.fromisoformat(text) + timedelta(days=1 if end else 0)
+        zone = ZoneInfo(visit.settings.desk.timezone)
+        return datetime.combine(chosen, time(), zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InputRefused("A day is written as 2026-11-28.") from error
-    zone = ZoneInfo(visit.settings.desk.timezone)
-    return datetime.combine(chosen, time(), zone).astimezone(UTC)
 
 
 def written(moment: datetime, name: object) -> str:
@@ -61,7 +61,7 @@ def numbered(text: str) -> tuple[datetime, int] | None:
     found = place(text)
     if found is None:
         return None
-    if not found[1].isdecimal() or len(found[1]) > 18:
+    if not (found[1].isascii() and found[1].isdecimal()) or len(found[1]) > 18:
         raise InputRefused("There is no such place in the list.")
     return found[0], int(found[1])
 

@@ -16,7 +16,7 @@ from hipnode.answers import audit as words
 from hipnode.errors import StorageUnavailable
 from hipnode.services.desk.pages.studies import opened
 from hipnode.services.desk.visit import Answer, Seen, Visit
-from hipnode.storage import AuditEntry, Made, Proven, Store
+from hipnode.storage import Asked, AuditEntry, AuditFilter, Made, Proven, Store
 
 _IN_MEMORY: Final = 8 * 1024**2
 _CHUNK: Final = 256 * 1024
@@ -26,7 +26,8 @@ def export(visit: Visit) -> Answer:
     """Give away all of a study."""
     line, seen = opened(visit)
     uid = line.facts.study_instance_uid
-    entries = visit.store.desk.records.of_study(uid)
+    asked = Asked(AuditFilter(study_instance_uid=uid))
+    entries = list(visit.store.desk.records.all(asked))[::-1]
     made = visit.store.desk.studies.made(uid)
     file: IO[bytes] = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - sent, then closed
     digest = _write(file, visit, uid, entries, made)

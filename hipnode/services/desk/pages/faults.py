@@ -50,6 +50,10 @@ def _refused(visit: Visit) -> list[dict[str, Any]]:
     ]
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
 def requeue_form(visit: Visit) -> Answer:
     """Ask once more before work is queued again."""
     number = visit.query.get("job", "")
@@ -60,7 +64,7 @@ def requeue_form(visit: Visit) -> Answer:
         if reason not in _REASONS:
             raise NotHere
         return Answer("requeue.html", {"job": None, "reason": reason, "number": ""})
-    if not number.isdecimal():
+    if not _is_number(number):
         raise NotHere
     try:
         job = visit.store.ledger.job(int(number))
@@ -77,7 +81,7 @@ def requeue(visit: Visit) -> Answer:
         count = ledger.reread(reason, actor=actor)
     elif number == "all":
         count = ledger.requeue(actor=actor)
-    elif number.isdecimal():
+    elif _is_number(number):
         count = ledger.requeue([int(number)], actor=actor)
     else:
         raise NotHere

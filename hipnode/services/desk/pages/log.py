@@ -139,7 +139,7 @@ def _jsonl(store: Store, wanted: Asked) -> Iterator[bytes]:
 
 def _number(visit: Visit) -> int:
     text = visit.parts["number"]
-    if not text.isdecimal() or len(text) > 18:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
         raise NotHere
     return int(text)
 

@@ -21,6 +21,8 @@ from hipnode.storage import AuditEntry, Made, StudyFilter, StudyLine
 _PAGES: Final = 10
 """So many pages are looked through for one of a filter that no index helps with."""
 _PAGE: Final = 50
+_STORY: Final = 3000
+"""So many records of a study are shown, the newest; the page says where there are more."""
 _LOOKED: Final = (
     AuditEvent.RESULT_VIEWED,
     AuditEvent.AUDIT_QUERIED,
@@ -126,7 +128,7 @@ def story(visit: Visit) -> Answer:
     """Show all of a study on one page."""
     line, seen = opened(visit)
     uid = line.facts.study_instance_uid
-    entries = visit.store.desk.records.of_study(uid)
+    entries = visit.store.desk.records.of_study(uid, _STORY)
     made = visit.store.desk.studies.made(uid)
     version = max((m.version for m in made if m.kind == ResultKind.CAPTURE), default=0)
     last = newest(entries)
@@ -138,6 +140,7 @@ def story(visit: Visit) -> Answer:
         "text": _text(visit, made),
         "findings": [row for entry in last for row in words.findings(entry)],
         "told": [_told(entry) for entry in entries],
+        "cut": len(entries) == _STORY,
         "objects": words.objects(entries),
         "images": visit.store.ledger.instances(uid),
         "looks": [entry for entry in reversed(entries) if entry.record.event in _LOOKED],
@@ -215,7 +218,7 @@ def break_glass(visit: Visit) -> Answer:
 
 
 def _meant(visit: Visit, job: str, accession: str) -> str | None:
-    if job.isdecimal() and len(job) < 19:
+    if job.isascii() and job.isdecimal() and len(job) < 19:
         try:
             return visit.store.ledger.job(int(job)).study_instance_uid
         except KeyError:
