@@ -1,4 +1,4 @@
-"""Named points on an image's way at which the tests have a real process killed.
+"""Named points on an image's way at which the tests have a real process killed, and a wrong clock.
 
 ``HIPNODE_FAULTS`` names a folder. Whoever reaches a point for which there is a file in it removes
 the file and sends itself SIGKILL, once; without the variable, reaching a point does nothing. What a
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -63,6 +64,17 @@ class DeskPoint(StrEnum):
 
 
 _FOLDER = os.environ.get("HIPNODE_FAULTS", "")
+_CLOCK = "clock-ahead-s"
+
+
+def clock_ahead() -> timedelta:
+    """Return by how much this process takes its machine's clock to be ahead: a file says so."""
+    if not _FOLDER:
+        return timedelta()
+    try:
+        return timedelta(seconds=int(Path(_FOLDER, _CLOCK).read_text("ascii")))
+    except FileNotFoundError:
+        return timedelta()
 
 
 def reach(point: Point | DeskPoint) -> None:

@@ -21,7 +21,8 @@ ALLOWED_KEYS: Final = frozenset(
     "event level timestamp service pid host port ae_title peer_ae peer_address destination "
     "job_id job_kind state attempts token result_id instance_id sop_class transfer_syntax status "
     "reason error_type duration_ms bytes free_bytes count waiting version digest model_set device "
-    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit head".split()
+    "due_in_s signal exit_code path exc_info stack_info exception dropped worker limit head "
+    "off_s".split()
 )
 
 
@@ -62,11 +63,15 @@ class Event(StrEnum):
     DATABASE_CAME_BACK = "database_came_back"
     SWEEP_FINISHED = "sweep_finished"
     CLOCK_WENT_BACK = "clock_went_back"
+    CLOCK_IS_OFF = "clock_is_off"  # this machine's, from the database's
+    CLOCK_IS_RIGHT = "clock_is_right"
     AUDIT_BROKEN = "audit_broken"
     AUDIT_HEAD = "audit_head"  # the log's newest head, for whoever keeps these lines
     AUDIT_HEAD_NOT_KEPT = "audit_head_not_kept"  # somebody who should keep it could not be told
     FILE_DAMAGED = "file_damaged"
     DATABASE_DAMAGED = "database_damaged"
+    CERTIFICATE_TAKEN = "certificate_taken"  # a renewed one, from now on
+    CERTIFICATE_NOT_TAKEN = "certificate_not_taken"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
     DESK_ANSWERS = "desk_answers"

@@ -19,7 +19,7 @@ from pynetdicom.presentation import build_context
 
 from hipnode.faults import Point
 from tests.node import HIPNODE, Node
-from tests.peers import Process, eventually, free_port
+from tests.peers import Process, eventually, free_port, other_clock
 from tests.senders import SAMPLES, Sendable, copies, sendable
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
@@ -45,6 +45,7 @@ class Crew:
         self.faults = folder / "faults"
         self.faults.mkdir()
         self.deaths = dict.fromkeys(SERVICES, 0)
+        self.clocks: dict[str, int] = {}  # of services whose clock is so many seconds ahead
         self._processes: dict[str, Process] = {}
 
     def start(self) -> None:
@@ -57,6 +58,8 @@ class Crew:
 
     def _start(self, service: str) -> Process:
         environment = {"OMP_NUM_THREADS": "1", "HIPNODE_FAULTS": str(self.faults)}
+        if service in self.clocks:
+            environment |= other_clock(self.clocks[service], self.node.folder)
         command = [*HIPNODE, service, "--config", self.node.config]
         return Process(command, self.node.folder / f"{service}.log", env=environment)
 

@@ -58,6 +58,19 @@ def require_file(path: str, package: str) -> Path:
     return Path(path)
 
 
+def other_clock(seconds: int, folder: Path) -> dict[str, str]:
+    """Return the environment in which a process's clock is so many seconds ahead.
+
+    Its count of seconds since the machine was started stays right, as it does where a clock is set.
+    """
+    library = folder / "other_clock.so"
+    if not library.exists():
+        source = Path(__file__).with_name("other_clock.c")
+        compiler = require("cc", "gcc")
+        run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"])
+    return {"LD_PRELOAD": str(library), "OTHER_CLOCK_S": str(seconds)}
+
+
 def shared_data(*parts: str) -> Path:
     """Return a folder or file of the real images in ``../shared/data``, outside the repository.
 

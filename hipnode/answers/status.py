@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from hipnode.domain import JobKind, JobState
@@ -30,7 +31,6 @@ UNSEALED: Final = timedelta(minutes=5)
 UNVERIFIED: Final = timedelta(hours=26)
 STARTS: Final = timedelta(minutes=3)
 """A service that is not ready after this long does not get there, however often it starts anew."""
-SKEW_S: Final = 5.0
 EXPIRES: Final = timedelta(days=21)
 """How long before its end a certificate is a fault."""
 
@@ -197,7 +197,7 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
     Nothing of a patient is in either: they leave the node by alerts.
     """
     return [
-        *_of_services(seen, expected(settings)),
+        *_of_services(seen, settings),
         *_of_disk(seen, settings),
         *_of_work(seen),
         *_of_destinations(seen, settings),
@@ -212,8 +212,8 @@ def expected(settings: Settings) -> tuple[str, ...]:
     return ALL_SERVICES if settings.desk.port else SERVICES
 
 
-def _of_services(seen: Seen, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for name in names:
+def _of_services(seen: Seen, settings: Settings) -> Iterator[tuple[str, str]]:
+    for name in expected(settings):
         those = [state for state in seen.services if state.beat.name == name]
         alive = [state for state in those if state.silent_s <= SILENT_S]
         if not those:
@@ -227,7 +227,7 @@ def _of_services(seen: Seen, names: tuple[str, ...]) -> Iterator[tuple[str, str]
                     key = f"service:{name}:{state.beat.host}"
                     yield key, f"a {name} is dead: {_last_heard(state)}"
     for state in seen.services:
-        yield from _of_service(state)
+        yield from _of_service(state, settings.health.clock_off_s)
 
 
 def _last_heard(state: ServiceState) -> str:
@@ -236,7 +236,7 @@ def _last_heard(state: ServiceState) -> str:
     return f"that on {beat.host} (pid {beat.pid}) was last heard of at {since}"
 
 
-def _of_service(state: ServiceState) -> Iterator[tuple[str, str]]:
+def _of_service(state: ServiceState, clock_off_s: float = inf) -> Iterator[tuple[str, str]]:
     beat = state.beat
     who = f"{beat.name} on {beat.host} (pid {beat.pid})"
     if state.silent_s > SILENT_S:
@@ -245,7 +245,7 @@ def _of_service(state: ServiceState) -> Iterator[tuple[str, str]]:
         yield f"starts:{beat.name}", f"{who} has been starting since {_short(state.started_utc)}"
     if beat.hangs:
         yield f"hangs:{beat.name}:{beat.host}", f"{who}: {beat.hangs}"
-    if abs(state.skew_s) > SKEW_S:
+    if abs(state.skew_s) > clock_off_s:
         way = "ahead of" if state.skew_s > 0 else "behind"
         off = f"{abs(state.skew_s):.0f} s {way} the database's"
         yield f"clock:{beat.host}", f"the clock of {beat.host} is {off}"
@@ -314,7 +314,8 @@ def _of_certificates(seen: Seen) -> Iterator[tuple[str, str]]:
         if certificate.expires_utc is None:
             yield key, f"{certificate.name}: {certificate.why}"
         elif certificate.expires_utc <= seen.at_utc:
-            yield key, f"{certificate.name}: expired on {certificate.expires_utc:%Y-%m-%d}"
+            ended = f"expired on {certificate.expires_utc:%Y-%m-%d}: peers refuse us"
+            yield f"expired:{certificate.name}", f"{certificate.name}: {ended}"
         elif certificate.expires_utc - seen.at_utc < EXPIRES:
             days = (certificate.expires_utc - seen.at_utc).days
             when = f"{certificate.expires_utc:%Y-%m-%d}, in {days} days"

@@ -17,6 +17,7 @@ from hipnode.cli import (
     conform,
     demo,
     evaluate,
+    fetch,
     models,
     node,
     phantom,
@@ -24,6 +25,7 @@ from hipnode.cli import (
     relabel,
     status,
     story,
+    torture,
     train,
     upkeep,
     validate,
@@ -66,11 +68,13 @@ app.command("status")(status.status)
 app.command("health")(status.health)
 app.command("requeue")(status.requeue)
 app.command("reread")(status.reread)
+app.command("fetch")(fetch.fetch)
 app.command("adopt")(upkeep.adopt)
 app.command("reconcile")(upkeep.reconcile)
 app.command("check")(upkeep.check)
 app.command("backup")(upkeep.backup)
 app.command("restore")(upkeep.restore)
+app.command("torture")(torture.torture)
 app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)

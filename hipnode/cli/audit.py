@@ -124,7 +124,7 @@ def verify(
     """Recompute the whole log; exit status 1, naming all that is wrong, if anything is."""
     with opened(config, vouch=False) as store:
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
-        late = _unsealed_too_long(report, store.settings.audit.max_unsealed_s)
+        late = _unsealed_too_long(report, store.now(), store.settings.audit.max_unsealed_s)
     for fault in report.acknowledged:
         typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     for fault in report.faults:
@@ -162,9 +162,9 @@ def _second(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _unsealed_too_long(report: VerifyReport, limit_s: float) -> bool:
+def _unsealed_too_long(report: VerifyReport, now: datetime, limit_s: float) -> bool:
     since = report.unsealed_since_utc
-    return since is not None and (datetime.now(UTC) - since).total_seconds() > limit_s
+    return since is not None and (now - since).total_seconds() > limit_s
 
 
 def _heads(paths: list[Path]) -> list[Head]:

@@ -139,6 +139,8 @@ def stop_on_signals() -> threading.Event:
     threading.Thread(target=stop_when_it_rings, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: bell.put(None))
+    if not sys.stdin.isatty():  # there it means that the terminal is gone
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return stop
 
 

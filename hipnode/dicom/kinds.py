@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-_CLASSES: Final = frozenset(
+SOP_CLASSES: Final = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image
         "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray Image, for presentation
@@ -21,6 +21,7 @@ _CLASSES: Final = frozenset(
         "1.2.840.10008.5.1.4.1.1.7.3",  # Multi-frame Grayscale Word Secondary Capture Image
     }
 )
+"""What may hold a radiograph or a scan."""
 _RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
 """Modalities whose images are projection radiographs."""
 _DENSITOMETRY: Final = frozenset({"BMD"})
@@ -57,4 +58,4 @@ def kind_of(sop_class_uid: str, modality: str) -> Kind:
 
 def may_be_read(sop_class_uid: str) -> bool:
     """Tell whether an image of this SOP Class may hold a radiograph or a scan at all."""
-    return sop_class_uid in _CLASSES
+    return sop_class_uid in SOP_CLASSES

@@ -18,6 +18,7 @@ class AuditEvent(StrEnum):
     INSTANCE_CHANGED = "instance_changed"  # known UID, other content: kept and flagged
     INSTANCE_DISCARDED = "instance_discarded"  # by rule
     INSTANCE_REFUSED = "instance_refused"
+    HISTORY_ASKED = "history_asked"  # images were fetched from an archive, by `hipnode fetch`
     IMAGES_REJECTED = "images_rejected"  # by a rejection note, or as moved to another study
     JOB_QUEUED = "job_queued"
     JOB_CLAIMED = "job_claimed"

@@ -17,7 +17,6 @@ from hipnode.reporting.capture import capture
 from hipnode.reporting.measurements import measurement_reports
 from hipnode.reporting.notice import notice
 from hipnode.reporting.oru import oru
-from hipnode.reporting.pdf import pdf_report
 from hipnode.reporting.presentation import presentation_state
 from hipnode.reporting.request import BuiltMessage, BuiltObject, ReportRequest
 from hipnode.reporting.study import Study, mend_studies
@@ -83,6 +82,8 @@ def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:
             if (boxes := presentation_state(study, source, image, number)) is not None:
                 yield ResultKind.GSPS, boxes
     if ResultKind.PDF in wanted:
+        from hipnode.reporting.pdf import pdf_report  # noqa: PLC0415 - what sets it is for few
+
         yield ResultKind.PDF, pdf_report(study, tuple(captures.values()))
 
 

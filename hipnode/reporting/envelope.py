@@ -158,17 +158,28 @@ def series_uid(study: Study, kind: ResultKind, sop_class_uid: str, version: int)
 
 
 def _series_uid(study: Study, kind: ResultKind, sop_class_uid: str, which: str) -> str:
-    node = study.request.node
+    node, language = study.request.node, study.request.language
+    if language != "en":
+        which = f"{which} {language}"
     return codes.derive_uid(
         "series", node.device_uid, study.uid, kind.value, sop_class_uid, which, *study.patient
     )
 
 
 def predecessors_of(study: Study, kind: ResultKind, sop_class_uid: str) -> tuple[Result, ...]:
-    """Return what a document replaces: its like if there was one, else the other document."""
+    """Return what a document replaces: its like if there was one, else the other document.
+
+    Of documents in several languages, those in its own.
+    """
     documents = [
         p for p in study.request.predecessors if p.kind in (ResultKind.SR, ResultKind.TEXT)
     ]
+    own = [
+        p
+        for p in documents
+        if p.series_instance_uid == series_uid(study, p.kind, p.sop_class_uid, p.version)
+    ]
+    documents = own or documents
     for alike in (
         [p for p in documents if p.kind is kind and p.sop_class_uid == sop_class_uid],
         [p for p in documents if p.kind is kind],

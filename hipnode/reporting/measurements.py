@@ -77,7 +77,7 @@ def measurement_reports(study: Study, captures: Mapping[str, Dataset]) -> list[D
         return []
     report = hd.sr.MeasurementReport(
         observation_context=_observer(study),
-        procedure_reported=concept(codes.IMAGING_PROCEDURE),
+        procedure_reported=concept(study.procedure),
         imaging_measurements=groups,
         language_of_content_item_and_descendants=hd.sr.LanguageOfContentItemAndDescendants(
             concept(phrases_of(study.request).concept)

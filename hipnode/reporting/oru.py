@@ -102,17 +102,9 @@ def _obr(study: Study) -> str:
     filler = escaped(asked.get("FillerOrderNumberImagingServiceRequest") or "") or accession
     when = f"{first.get('StudyDate') or ''}{first.get('StudyTime') or ''}".split(".")[0]
     fields = dict.fromkeys(range(1, 26), "")
-    fields |= {1: "1", 2: placer, 3: filler, 4: _procedure(first), 7: escaped(when)}
+    fields |= {1: "1", 2: placer, 3: filler, 4: _coded(study.procedure), 7: escaped(when)}
     fields |= {18: accession, 22: _moment(study), 25: "P"}
     return _segment("OBR", *fields.values())
-
-
-def _procedure(first: Dataset) -> str:
-    for item in first.get("ProcedureCodeSequence") or []:
-        parts = (item.get("CodeValue"), item.get("CodeMeaning"), item.get("CodingSchemeDesignator"))
-        if all(parts):
-            return "^".join(escaped(part) for part in parts)
-    return _coded(codes.IMAGING_PROCEDURE)
 
 
 def _observations(study: Study) -> Iterator[str]:

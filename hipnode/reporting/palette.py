@@ -46,14 +46,14 @@ RAMPS: Final = {
     Task.FRACTURE_RISK: ((0, 44, 46), (0, 104, 104), (30, 170, 160), (170, 240, 225)),
 }
 """The colours of each task's map, from 0 to 1."""
-_FONTS: Final = Path(reportlab.__file__).with_name("fonts")
+FONTS: Final = Path(reportlab.__file__).with_name("fonts")
 """They come with reportlab and have the letters of every language: none of the system is needed."""
 
 
 @cache
 def font(size_px: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return the font in a size."""
-    return ImageFont.truetype(_FONTS / ("VeraBd.ttf" if bold else "Vera.ttf"), size_px)
+    return ImageFont.truetype(FONTS / ("VeraBd.ttf" if bold else "Vera.ttf"), size_px)
 
 
 def style(decision: Decision | None) -> tuple[Colour, int, tuple[int, int] | None]:

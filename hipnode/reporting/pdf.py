@@ -1,34 +1,44 @@
-"""The report as Encapsulated PDF: a page of text, and a page for each capture.
+"""The report as Encapsulated PDF: its sentences on as many pages as they take, then each capture.
 
-The file is written here, in the few constructs of PDF 1.4 that it takes: built-in Helvetica, and
-pictures as JPEG. Built-in fonts know Western European letters only; a name in another script is
-left to the DICOM header and never transliterated.
+reportlab sets the pages. Its Vera fonts have the letters of every language that a report is
+written in; a name in another script is left to the DICOM header and never transliterated.
 
 References
 ----------
-PS3.3 A.45.1 (Encapsulated PDF IOD), C.24.2 (Encapsulated Document); ISO 32000-1, 7.5 (file).
+PS3.3 A.45.1 (Encapsulated PDF IOD), C.24.2 (Encapsulated Document).
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
+from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase.pdfmetrics import getFont, registerFont
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Image, PageBreak, Paragraph, SimpleDocTemplate
 
 from hipnode import codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import jpeg
 from hipnode.reporting.envelope import code, envelope, reference, titled
+from hipnode.reporting.languages import Phrases
+from hipnode.reporting.palette import FONTS
 from hipnode.reporting.request import fingerprint
 from hipnode.reporting.study import Study
 from hipnode.reporting.words import phrases_of, report_lines
 
-_PAGE = (595, 842)  # A4, points
-_MARGIN = 56
+_MARGIN: Final = 56  # points
+_HEAD: Final = 62  # of each page: whose it is, and what it may not be used for
+_FACES: Final = {"Vera": "Vera.ttf", "VeraBd": "VeraBd.ttf"}
 
 
 def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
@@ -42,7 +52,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     identity = fingerprint(study.request, *(c.SOPInstanceUID for c in captures))
     number = study.request.version
     out = envelope(study, ResultKind.PDF, EncapsulatedPDFStorage, identity, number)
-    document = pdf([_text_page(study), *(_picture_page(c) for c in captures)])
+    document = _pages(study, captures)
     out.ConversionType = "WSD"
     out.AcquisitionDateTime = ""
     out.BurnedInAnnotation = "YES"
@@ -57,87 +67,67 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
     return seal(out, study.declared)
 
 
-Page = tuple[str, bytes | None, tuple[int, int]]
-"""The drawing operators of a page; its JPEG, if any, with (width, height) in px."""
-
-
-def pdf(pages: Sequence[Page]) -> bytes:
-    """Return a PDF 1.4 file of the pages, the same bytes for the same pages."""
-    objects: list[bytes] = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"",  # the page tree, once its kids are known
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold /Encoding /WinAnsiEncoding >>",
+def _pages(study: Study, captures: Sequence[Dataset]) -> bytes:
+    """Return the PDF; the same report makes the same bytes."""
+    for face, file in _FACES.items():
+        registerFont(TTFont(face, FONTS / file))
+    body = ParagraphStyle("body", fontName="Vera", fontSize=10, leading=14, spaceAfter=5)
+    first = ParagraphStyle("first", body, fontName="VeraBd", fontSize=12, leading=16)
+    drawn: list[Any] = [
+        Paragraph(escape(sentence), first if heading == "Impression" else body)
+        for heading, sentence in report_lines(study.request)
     ]
-    kids = []
-    for operators, drawn, size in pages:
-        picture = b""
-        if drawn is not None:
-            head = (
-                f"<< /Type /XObject /Subtype /Image /Width {size[0]} /Height {size[1]} "
-                f"/ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode "
-                f"/Length {len(drawn)} >>"
-            )
-            objects.append(head.encode() + b"\nstream\n" + drawn + b"\nendstream")
-            picture = f"/XObject << /P {len(objects)} 0 R >>".encode()
-        content = operators.encode("cp1252", "replace")
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
-        objects.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents %d 0 R "
-            b"/Resources << /Font << /F 3 0 R /B 4 0 R >> %s >> >>"
-            % (*_PAGE, len(objects), picture)
-        )
-        kids.append(len(objects))
-    listed = b" ".join(b"%d 0 R" % kid for kid in kids)
-    objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (listed, len(kids))
-    return _file(objects)
+    width, height = A4[0] - 2 * _MARGIN, A4[1] - 2 * _MARGIN - _HEAD
+    for made in captures:
+        scale = min((width - 12) / made.Columns, (height - 12) / made.Rows)
+        size = (made.Columns * scale, made.Rows * scale)
+        drawn += [PageBreak(), Image(BytesIO(jpeg(made)), *size)]
 
+    def head(canvas: Canvas, _: object) -> None:
+        _head(canvas, study)
 
-def _file(objects: Sequence[bytes]) -> bytes:
     out = BytesIO()
-    out.write(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
-    offsets = []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(out.tell())
-        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
-    start = out.tell()
-    out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
-    for offset in offsets:
-        out.write(b"%010d 00000 n \n" % offset)
-    size = len(objects) + 1
-    out.write(b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, start))
+    margins = {f"{edge}Margin": _MARGIN for edge in ("left", "right", "bottom")}
+    template = SimpleDocTemplate(
+        out, pagesize=A4, topMargin=_MARGIN + _HEAD, invariant=1, title=titled(study),
+        author=codes.MANUFACTURER, lang=study.request.language, **margins,
+    )  # fmt: skip
+    template.build(drawn, onFirstPage=head, onLaterPages=head)
     return out.getvalue()
 
 
-def _text_page(study: Study) -> Page:
-    first = study.newest
-    name = str(first.PatientName).replace("^", " ").strip()
-    known = name if name.encode("cp1252", "replace").decode("cp1252") == name else ""
-    who = (
-        f"Patient: {known or '(name: see the DICOM header)'}   ID: {first.PatientID}   "
-        f"Born: {first.PatientBirthDate}   Study: {first.StudyDate}   "
-        f"Accession: {first.AccessionNumber}"
+def _head(canvas: Canvas, study: Study) -> None:
+    """Write onto a page whose report it is: pages get parted."""
+    phrases, newest = phrases_of(study.request), study.newest
+    name = str(newest.PatientName).replace("^", " ").strip()
+    values = (
+        name if _has_letters(name) else "(DICOM: Patient Name)",
+        newest.PatientID,
+        _day(newest.PatientBirthDate, phrases),
+        _day(newest.StudyDate, phrases),
+        newest.AccessionNumber,
     )
-    phrases = phrases_of(study.request)
-    lines = [("B", 15, phrases.title), ("B", 12, phrases.disclaimer), ("F", 9, who), ("F", 9, "")]
-    for heading, sentence in report_lines(study.request):
-        face, size = ("B", 12) if heading == "Impression" else ("F", 10)
-        lines += [(face, size, part) for part in textwrap.wrap(sentence, 1000 // size)]
-        lines.append(("F", 4, ""))
-    y, operators = _PAGE[1] - _MARGIN, []
-    for face, size, text in lines:
-        y -= size + 4
-        operators.append(f"BT /{face} {size} Tf {_MARGIN} {y} Td ({_escaped(text)}) Tj ET")
-    return "\n".join(operators), None, (0, 0)
+    who = [f"{label}: {value}" for label, value in zip(phrases.patient, values, strict=True)]
+    top = A4[1] - _MARGIN
+    canvas.setFont("VeraBd", 13)
+    canvas.drawString(_MARGIN, top, phrases.title)
+    canvas.setFont("VeraBd", 10)
+    canvas.drawString(_MARGIN, top - 16, phrases.disclaimer)
+    canvas.setFont("Vera", 8)
+    canvas.drawString(_MARGIN, top - 32, "    ".join(who[:2]))
+    canvas.drawString(_MARGIN, top - 44, "    ".join(who[2:]))
+    canvas.drawRightString(A4[0] - _MARGIN, _MARGIN / 2, str(canvas.getPageNumber()))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+def _day(value: Any, phrases: Phrases) -> str:
+    """Return a date as people write it; what is no date stays as it is."""
+    try:
+        return datetime.strptime(str(value), "%Y%m%d").strftime(phrases.moment.split()[0])  # noqa: DTZ007
+    except ValueError:
+        return str(value or "")
 
 
-def _picture_page(made: Dataset) -> Page:
-    height, width = made.Rows, made.Columns
-    scale = min((_PAGE[0] - 2 * _MARGIN) / width, (_PAGE[1] - 2 * _MARGIN) / height)
-    w, h = width * scale, height * scale
-    x, y = (_PAGE[0] - w) / 2, _PAGE[1] - _MARGIN - h
-    return f"q {w:.2f} 0 0 {h:.2f} {x:.2f} {y:.2f} cm /P Do Q", jpeg(made), (width, height)
+def _has_letters(text: str) -> bool:
+    """Return whether the font has every letter of a text."""
+    known = getFont("Vera").face.charToGlyph
+    return all(ord(character) in known for character in text)

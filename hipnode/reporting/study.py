@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
+from hipnode import codes
+from hipnode.codes import Concept
 from hipnode.dicom.identity import Mender
 from hipnode.domain import Result
 from hipnode.errors import ReportRefused
@@ -56,6 +58,24 @@ class Study:
     def uid(self) -> str:
         """The Study Instance UID."""
         return str(self.newest.StudyInstanceUID)
+
+    @property
+    def procedure(self) -> Concept:
+        """The imaging procedure that was done, else what was asked for, else any imaging."""
+        newest = self.newest
+        asked = newest.get("RequestAttributesSequence") or []
+        for items in (
+            newest.get("ProcedureCodeSequence") or [],
+            *(item.get("RequestedProcedureCodeSequence") or [] for item in asked),
+        ):
+            for item in items:
+                value, scheme, meaning = (
+                    str(item.get(keyword) or "")
+                    for keyword in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+                )
+                if value and scheme and meaning:
+                    return Concept(value, scheme, meaning, "the image")
+        return codes.IMAGING_PROCEDURE
 
     @property
     def patient(self) -> Patient:

@@ -50,6 +50,7 @@ class _Service:
     beats: int = -1
     """The pipe's end at which the service is heard."""
     silent_from_s: float = 0.0
+    beaten: bool = False
 
     def start(self) -> None:
         self.beats, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -61,6 +62,7 @@ class _Service:
             env=environment | {SUPERVISOR: str(theirs)},
         )
         os.close(theirs)
+        self.beaten = False
         self.started_s = time.monotonic()
         self.silent_from_s = self.started_s + FIRST_BEAT_S
 
@@ -70,6 +72,7 @@ class _Service:
             return False
         with suppress(BlockingIOError):
             if os.read(self.beats, 4096):
+                self.beaten = True
                 self.silent_from_s = time.monotonic() + HUNG_S
         return time.monotonic() > self.silent_from_s
 
@@ -114,6 +117,7 @@ def serve(
     """
     log = get_logger(service="supervisor")
     services = [_Service(command, arguments) for command in commands]
+    hang_up = _HangUp()
     outcome = 0
     try:
         while not stop.is_set():
@@ -131,6 +135,8 @@ def serve(
                     if stop.is_set():
                         break
                     service.start()
+            if hang_up.came():
+                _tell([s.process for s in services if s.process and s.beaten], signal.SIGHUP)
             systemd.notify("READY=1", "WATCHDOG=1")
             stop.wait(0.2)
     finally:
@@ -140,9 +146,31 @@ def serve(
     return outcome
 
 
-def _stop(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
+class _HangUp:
+    """Notes SIGHUP, where that does not mean that a terminal is gone."""
+
+    def __init__(self) -> None:
+        self._came = False
+        ours = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        if ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, self._note)
+
+    def _note(self, *_: object) -> None:
+        self._came = True
+
+    def came(self) -> bool:
+        """Tell whether it has come since it was asked last."""
+        came, self._came = self._came, False
+        return came
+
+
+def _tell(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
     for process in processes:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
+
+
+def _stop(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
+    _tell(processes, signal.SIGTERM)
     deadline_s = time.monotonic() + grace_s
     for process in processes:
         try:

@@ -11,6 +11,7 @@ from pydantic import (
     Tag,
 )
 
+from hipnode.domain import Language
 from hipnode.settings.parts import AETitle, Match, ObjectKind, Part, SRClass, TLSSettings
 
 
@@ -19,6 +20,7 @@ class Destined(Part):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
     match: Match = Match()
+    language: Language | None = None  # of what people read; none: that of the reports
     timeout_s: float = Field(default=30, gt=0)
 
     @property

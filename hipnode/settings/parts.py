@@ -100,6 +100,7 @@ class ListenerSettings(Part):
     callers: tuple[CallerSettings, ...] = ()
     accept_any_caller: bool = False
     max_associations: int = Field(default=50, ge=1)
+    max_associations_share: float = Field(default=0.8, gt=0, le=1)  # of one caller, of one address
     max_pdu_bytes: int = Field(default=131072, ge=4096)
     acse_timeout_s: float = Field(default=30, gt=0)
     dimse_timeout_s: float = Field(default=60, gt=0)
@@ -195,6 +196,7 @@ class HealthSettings(Part):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65531)  # 0: nowhere; else the first of five
     hold_s: float = Field(default=60, ge=0)
+    clock_off_s: float = Field(default=5, gt=0)
 
 
 class AlertSettings(Part):

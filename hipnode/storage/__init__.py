@@ -18,7 +18,8 @@ from hipnode.storage.desk.records import Asked, Found
 from hipnode.storage.desk.studies import Made, StudyFilter, StudyLine
 from hipnode.storage.dispatch.choose import dispatcher_for
 from hipnode.storage.dispatch.hands import Dispatcher
-from hipnode.storage.files.disk import FileStore, IncomingFile
+from hipnode.storage.files.disk import FileStore
+from hipnode.storage.files.incoming import IncomingFile
 from hipnode.storage.ledger.arrivals import IngestOutcome, Received
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.products import NewResult

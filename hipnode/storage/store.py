@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Row, select
@@ -29,17 +28,13 @@ from hipnode.storage.ledger.jobs import Nudge, Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
+from hipnode.storage.upkeep.clock import DatabaseClock
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
 from hipnode.storage.upkeep.services import Services
 from hipnode.storage.upkeep.troubles import Troubles
 from hipnode.storage.upkeep.vitals import Vitals, vitals
-
-
-def utc_now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)
 
 
 def _files(settings: Settings) -> FileStore:
@@ -143,14 +138,19 @@ class Store:
         self,
         settings: Settings,
         database: Database,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime] | DatabaseClock,
         audit_keys: Keys | None,
     ) -> None:
         self.settings = settings
         self.database = database
         self.now = now
         self.pulse = Pulse()
-        self.services = Services(database, now)
+        clock = now if isinstance(now, DatabaseClock) else None
+        self.services = (
+            Services(database, now, clock.machine, clock.follow)
+            if clock
+            else Services(database, now)
+        )
         self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
@@ -172,7 +172,7 @@ class Store:
         *,
         migrate: bool = False,
         vouch: bool = True,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> Store:
         """Open the store that the settings name.
 
@@ -186,7 +186,7 @@ class Store:
             Whether database, files and the audit log's key must belong together. Only what puts
             that right, or reads without believing, does without.
         now
-            The clock.
+            Another clock than the database's.
 
         Raises
         ------
@@ -215,7 +215,10 @@ class Store:
                 database.read(_check_new)
             if vouch:
                 identity.join(database, *holders)
-            return cls(settings, database, now, _keys(settings, database, now(), vouch=vouch))
+            clock = now or DatabaseClock(database)
+            if isinstance(clock, DatabaseClock):
+                clock.ask()
+            return cls(settings, database, clock, _keys(settings, database, clock(), vouch=vouch))
         except BaseException:
             database.close()
             raise
@@ -268,9 +271,7 @@ class Store:
 
     def trim_quarantine(self) -> int:
         """Delete the oldest of what is in quarantine, down to the settings; return how much."""
-        return quarantine.trim(
-            self.database, self.files, self.settings.retention, self.now(), time.time()
-        )
+        return quarantine.trim(self.database, self.files, self.settings.retention, self.now())
 
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
@@ -338,7 +339,7 @@ class Store:
         *,
         actor: str,
         reason: str,
-        now: Callable[[], datetime] = utc_now,
+        now: Callable[[], datetime] | None = None,
     ) -> backup.Lost:
         """Bring a backup back, and return what could not be; the log says so in a new epoch.
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.storage import AuditFilter, Store
 from hipnode.storage.database.schema import audit
-from hipnode.storage.store import utc_now
+from hipnode.storage.upkeep.clock import utc_now
 from tests.bench import databases
 from tests.bench.harness import Run, Table, Target, rate
 

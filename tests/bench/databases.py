@@ -13,7 +13,7 @@ from hipnode.log import configure
 from hipnode.settings import Settings
 from hipnode.storage import Store
 from hipnode.storage.database.schema import to_us
-from hipnode.storage.store import utc_now
+from hipnode.storage.upkeep.clock import utc_now
 from tests import postgres
 
 ENGINES: Final = ("SQLite", "PostgreSQL")

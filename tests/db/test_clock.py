@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import pytest
+import sqlalchemy as sa
 
 from hipnode.domain import JobKind, JobState
 from hipnode.errors import LeaseLost
+from hipnode.services.housekeeper.rounds import SUNDAY, next_time
+from hipnode.settings import Settings
+from hipnode.storage import Beat, Store
+from hipnode.storage.upkeep.clock import DatabaseClock, utc_now
+from hipnode.storage.upkeep.services import Services
 from tests.db.conftest import Bench, OpenStore
 
 DAY_S = 86400.0
+FORGET_BOOT = (
+    "DELETE FROM mark WHERE name LIKE 'clock:%' AND name NOT IN ('clock:seen', 'clock:held until')"
+)
 
 
 @pytest.fixture
@@ -76,3 +90,81 @@ def test_waits_that_are_meant_stay(busy: Bench) -> None:
     assert busy.store.ledger.mend_times() == 0
     (waiting,) = [j for j in busy.store.ledger.jobs(study_uid="2") if j.kind is JobKind.REPORT]
     assert (waiting.due_utc - busy.clock()).total_seconds() == 3600
+
+
+# --- which clock that is -------------------------------------------------------------------------
+
+
+def now_ahead(days: float = 0.0, seconds: float = 0.0) -> Callable[[], datetime]:
+    return lambda: utc_now() + timedelta(days=days, seconds=seconds)
+
+
+def off_s(clock: DatabaseClock) -> float:
+    """Return how far a clock is from the truth."""
+    return round((clock() - utc_now()).total_seconds(), 1)
+
+
+def test_one_machine_tells_another_time(bench: Bench) -> None:
+    database = bench.store.database
+    right = DatabaseClock(database)
+    database.write(right.follow)
+    for days in (400, -1):
+        wrong = DatabaseClock(database, now_ahead(days))
+        wrong.ask()
+        assert off_s(wrong) == 0
+        database.write(wrong.follow)
+        assert (off_s(wrong), off_s(right)) == (0, 0)
+
+
+def test_sqlites_clock_follows_when_all_services_say_that_it_was_set(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"node": {"data_dir": tmp_path}})
+    store = Store.open(settings, migrate=True)
+    told = dict.fromkeys(("listener", "worker"), 0.0)
+    clocks, services = {}, {}
+    for name in told:
+        clock = DatabaseClock(store.database, lambda n=name: utc_now() + timedelta(seconds=told[n]))
+        clocks[name] = clock
+        services[name] = Services(store.database, clock, clock.machine, clock.follow)
+        services[name].begin(Beat(name, "here", os.getpid(), "1", "s"))
+    told["worker"] = 3600.0
+    for name in told:
+        services[name].beat(Beat(name, "here", os.getpid(), "1", "s"))
+    assert off_s(clocks["worker"]) == 0, "the listener knows better"
+    told["listener"] = 3600.0
+    for name in (*told, *told):
+        services[name].beat(Beat(name, "here", os.getpid(), "1", "s"))
+    assert {off_s(clock) for clock in clocks.values()} == {3600.0}
+    store.close()
+
+
+def test_a_clock_that_leapt_deletes_nothing_for_a_day(tmp_path: Path) -> None:
+    """As a machine's does that starts with a wrong date; it is named, and then believed."""
+    settings = Settings.model_validate({"node": {"data_dir": tmp_path}})
+    store = Store.open(settings, migrate=True)
+    aside = tmp_path / "quarantine" / "strange"
+    aside.write_bytes(b"x")
+    os.utime(aside, (0, 0))
+
+    def start(days: float) -> Store:
+        """Start the machine anew, with a clock so far ahead."""
+        store.database.write(lambda c: c.execute(sa.text(FORGET_BOOT)))
+        clock = DatabaseClock(store.database, now_ahead(days))
+        store.database.write(clock.follow)
+        store.now = clock
+        return store
+
+    assert start(0).faults() == []
+    (fault,) = start(400).faults()
+    assert "last alive 400 days ago" in fault
+    assert store.trim_quarantine() == 0
+    assert start(400.9).trim_quarantine() == 0
+    assert start(401.1).faults() == []
+    assert store.trim_quarantine() == 1
+    store.close()
+
+
+def test_nightly_and_weekly() -> None:
+    saturday = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
+    assert next_time(saturday, 3, 0) == saturday + timedelta(days=1)
+    assert next_time(saturday, 3, 30) == saturday + timedelta(minutes=30)
+    assert next_time(saturday, 3, 45, SUNDAY) == saturday + timedelta(days=1, minutes=45)

@@ -82,7 +82,7 @@ def test_a_full_disk_is_a_storage_error() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
-    from hipnode.storage.files.disk import IncomingFile
+    from hipnode.storage.files.incoming import IncomingFile
 
     incoming = IncomingFile.__new__(IncomingFile)
     incoming._descriptor = os.open(full, os.O_WRONLY)

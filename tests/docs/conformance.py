@@ -23,6 +23,8 @@ from hipnode.reporting import KINDS, Withdrawal, build, rejection_notes
 from hipnode.reporting.terms import probability_name
 from hipnode.services.commitment import PUSH_MODEL, REASONS, STATUSES
 from hipnode.services.courier.ways.dimse import PROPOSED
+from hipnode.services.history.query import FIND
+from hipnode.services.history.retrieve import GET, MOVE
 from hipnode.services.listener.admission import Rejection
 from hipnode.services.listener.contexts import VERIFICATION, is_transfer_syntax
 from hipnode.settings import DestinationSettings, ListenerSettings
@@ -72,6 +74,10 @@ def services() -> str:
             "results, where a destination is asked",
         )
     )
+    rows += [
+        (UID(uid).name, f"`{uid}`", "yes", "no", "`hipnode fetch`, when a person runs it")
+        for uid in (FIND, MOVE, GET)
+    ]
     return table(("SOP Class", "UID", "SCU", "SCP", "what for"), rows)
 
 

@@ -13,9 +13,9 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import build_context
 from sqlalchemy import text
 
-from hipnode.cli.status import overview
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from hipnode.services.life.look import look
 from hipnode.storage import NewResult
 from tests.account import settled
 from tests.archive import Orthanc
@@ -53,7 +53,7 @@ def test_orthanc_commits_on_an_association_of_its_own(service: Make, orthanc: Or
     node.deliver()
     eventually(lambda: committed(node) == sorted(uids), timeout_s=60)
     assert orthanc.sop_instance_uids() == sorted(uids)
-    (place,) = overview(node.store, account=True)["destinations"]
+    (place,) = look(node.settings, node.store)["destinations"]
     assert (place["uncommitted"], place["committed"]) == (0, 3)
     assert node.store.ledger.account().committed == 1
     peers = {row.record.ae_title for row in node.audited(AuditEvent.OBJECT_COMMITTED)}

@@ -59,8 +59,8 @@ def test_gate_loads_and_answers() -> None:
     model = load_bundle(GATE)
     batch = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
     logits = model.engine.run(batch)["logits"]
-    assert logits.shape == (3, 2)
-    assert model.spec.positive_indices == (1,)
+    assert logits.shape == (3, len(model.spec.labels))
+    assert [model.spec.labels[i] for i in model.spec.positive_indices] == ["pelvis_ap", "hip_ap"]
     assert model.spec.ref.digest == hashlib.sha256((GATE / MANIFEST).read_bytes()).hexdigest()
 
 

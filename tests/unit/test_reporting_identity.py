@@ -254,6 +254,36 @@ def test_the_request_is_carried_over() -> None:
     assert capture.RequestAttributesSequence[0].ScheduledProcedureStepID == "S7"
 
 
+@pytest.mark.parametrize(
+    ("done", "asked", "said"),
+    [(True, True, "done"), (False, True, "asked"), (False, False, "363679005")],
+)
+def test_the_procedure_is_what_was_done_or_else_asked_for(
+    done: bool, asked: bool, said: str
+) -> None:
+    def coded(value: str) -> Dataset:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "99SITE", "XR pelvis"
+        return item
+
+    request = Dataset()
+    request.RequestedProcedureCodeSequence = [coded("asked")] if asked else []
+    half = Dataset()
+    half.CodeValue = "half a code"
+    sr = report(
+        header(
+            ProcedureCodeSequence=[half, coded("done")] if done else [half],
+            RequestAttributesSequence=[request],
+        )
+    )
+    (named,) = (
+        item.ConceptCodeSequence[0].CodeValue
+        for item in sr.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "121058"  # Procedure reported
+    )
+    assert named == said
+
+
 def test_the_scanner_and_the_model_have_contributed() -> None:
     sr = report(header())
     scanner, model = sr.ContributingEquipmentSequence

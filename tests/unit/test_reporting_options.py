@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
+from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pypdf import PdfReader
 
-from hipnode.domain import ResultKind, Side
-from hipnode.reporting import build, render
+from hipnode import DISCLAIMER
+from hipnode.domain import Language, ModelRef, ResultKind, Side
+from hipnode.reporting import SourceImage, build, render
+from hipnode.reporting.words import report_lines
 from tests import cases, factory
 from tests.factory import hip, radiograph, reading
 
@@ -70,38 +74,59 @@ def test_the_labels_of_a_presentation_state_name_side_and_certainty() -> None:
     assert "L: FRACTURE LIKELY - Type: intracapsular" in text.decode()
 
 
-def test_the_pdf_is_well_formed() -> None:
-    kind, document, suffix = render(one(ResultKind.PDF))
+def pages(ds: Dataset) -> list[str]:
+    """Return the text of each page of a PDF."""
+    kind, document, suffix = render(ds)
     assert (kind, suffix) == (ResultKind.PDF, ".pdf")
-    assert document.startswith(b"%PDF-1.4")
-    assert document.endswith(b"%%EOF\n")
-    start = int(re.search(rb"startxref\n(\d+)", document)[1])  # type: ignore[index]
-    table = document[start:].split(b"trailer")[0].split(b"\n")[2:-1]
-    for number, entry in enumerate(table):
-        offset = int(entry[:10])
-        if number:
-            assert document[offset:].startswith(b"%d 0 obj" % number)
-    assert document.count(b"/Type /Page ") == 2  # the text, and the capture
-    assert document.count(b"/DCTDecode") == 1
+    return [page.extract_text() for page in PdfReader(BytesIO(document), strict=True).pages]
+
+
+def pdf_of(*sources: SourceImage, **options: Any) -> Dataset:
+    (built,) = build(cases.request(*sources, objects=frozenset({ResultKind.PDF}), **options))
+    return built.dataset
+
+
+def test_the_pdf_has_the_words_and_a_page_for_each_capture() -> None:
+    made = one(ResultKind.PDF)
+    words, drawn = pages(made)
+    assert "RIGHT hip: FRACTURE LIKELY" in words
+    assert DISCLAIMER in words
+    assert DISCLAIMER in drawn
+    (picture,) = PdfReader(BytesIO(render(made)[1])).pages[1].images
+    assert picture.name.endswith(".jpg")
+    assert bytes(made.EncapsulatedDocument) == bytes(one(ResultKind.PDF).EncapsulatedDocument)
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_a_long_report_takes_more_pages_and_each_says_whose_it_is(language: Language) -> None:
+    images = [str(n) for n in range(24)]
+    sources = [
+        cases.source("1", reading([hip(Side.RIGHT, 0.97), hip(Side.LEFT, 0.5)], "1", n), n)
+        for n in images
+    ]
+    found = pages(pdf_of(*sources, language=language))
+    assert len(found) > 24 + 1
+    assert all(str(sources[0].dataset.PatientID) in page for page in found)
+    together = " ".join(" ".join(found).split())
+    for _, sentence in report_lines(cases.request(*sources, language=language)):
+        assert " ".join(sentence.split())[:60] in together  # a page may end within it
 
 
 @pytest.mark.parametrize(("script", "drawn"), [("latin", True), ("greek", False)])
 def test_a_name_is_drawn_only_in_letters_that_the_font_has(script: str, drawn: bool) -> None:
-    source = cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=cases.named(script))
-    wanted = cases.request(source, objects=frozenset({ResultKind.PDF}))
-    ds = build(wanted)[0].dataset
-    _, document, _ = render(ds)
-    assert (b"M\xfcller J\xfcrgen" in document) == drawn
-    assert (b"see the DICOM header" in document) != drawn
-    assert ds.PatientName == cases.NAMES[script][1]
+    made = pdf_of(cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=cases.named(script)))
+    words = pages(made)[0]
+    assert ("Müller Jürgen" in words) == drawn
+    assert ("(DICOM: Patient Name)" in words) != drawn
+    assert made.PatientName == cases.NAMES[script][1]
 
 
-def test_brackets_in_a_name_do_not_break_the_pdf() -> None:
-    ds = factory.header(PatientName="O(Neil)^Ann")
-    source = cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=ds)
-    wanted = cases.request(source, objects=frozenset({ResultKind.PDF}))
-    _, document, _ = render(build(wanted)[0].dataset)
-    assert rb"O\(Neil\) Ann" in document
+def test_markup_in_a_name_or_a_model_is_text() -> None:
+    ds = factory.header(PatientName="O(Neil)^<b>Ann", AccessionNumber="<i>&amp;")
+    model = ModelRef("<font size=90>m", "1 & 2", "c0de" * 16, "a < b")
+    words = pages(pdf_of(cases.source("1", reading([hip(Side.RIGHT, 0.97, model=model)]), ds=ds)))
+    for said in ("O(Neil) <b>Ann", "<i>&amp;", "<font size=90>m 1 & 2", "a < b"):
+        assert said in words[0]
 
 
 def test_only_own_objects_are_rendered() -> None:

@@ -156,7 +156,9 @@ def _apply(tmp_path: Path, doubtful: float, present: float) -> Path:
 def _images() -> list[Path]:
     """Phantoms; and radiographs in which unusual, cut off and single hips are."""
     folder = shared_data("fracatlas", "hip")
-    names = [f"IMG000{n}.jpg" for n in ("0097", "0099", "0680", "0798", "0875", "1878")]
+    names = [
+        f"IMG000{n}.jpg" for n in ("0097", "0098", "0395", "0680", "0798", "0814", "1826", "1878")
+    ]
     real = [folder / name for name in names if (folder / name).is_file()]
     assert real
     return [*sorted(SAMPLES.glob("*.dcm")), *real]

@@ -1,4 +1,4 @@
-"""The housekeeper: everything that happens by the clock (APScheduler keeps it, in memory)."""
+"""The housekeeper: everything that happens by the clock (the database's)."""
 
 from hipnode.services.housekeeper.service import run
 

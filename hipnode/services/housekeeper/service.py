@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC
 from math import inf
 from typing import Final
-
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import DatabaseDamaged, HipnodeError
@@ -16,6 +13,7 @@ from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.pulse import ROUND_S
 from hipnode.services.housekeeper.anchors import Anchors
+from hipnode.services.housekeeper.rounds import SUNDAY, Rounds
 from hipnode.settings import Settings
 from hipnode.storage import Store
 
@@ -188,7 +186,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     """
     keeper = Housekeeper(settings, store)
     keep = settings.housekeeper
-    scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True})
+    rounds = Rounds(store.now, stop)
     for task, every_s in (
         (keeper.sweep, keep.sweep_s),
         (keeper.seal, keep.seal_s),
@@ -196,21 +194,15 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.retire, max(3600.0, keep.sweep_s)),
         (keeper.scrub, 3600.0),
     ):
-        scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
-    scheduler.add_job(
-        keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
-    )
-    nightly = {"hour": keep.verify_hour_utc, "misfire_grace_time": 3600}
-    scheduler.add_job(keeper.guarded(keeper.check), "cron", minute=30, **nightly)
-    weekly = nightly | {"day_of_week": "sun"}
-    scheduler.add_job(keeper.guarded(keeper.check_thoroughly), "cron", minute=45, **weekly)
+        rounds.every(every_s, keeper.guarded(task, every_s))
+    hour = keep.verify_hour_utc
+    rounds.nightly(hour, 0, keeper.guarded(keeper.verify))
+    rounds.nightly(hour, 30, keeper.guarded(keeper.check))
+    rounds.nightly(hour, 45, keeper.guarded(keeper.check_thoroughly), weekday=SUNDAY)
     for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
-    scheduler.start()
-    store.pulse.ready = True
-    try:
+    with rounds:
+        store.pulse.ready = True
         stop.wait()
-    finally:
-        scheduler.shutdown(wait=True)
     for task in (keeper.seal, keeper.publish):
         keeper.guarded(task)()

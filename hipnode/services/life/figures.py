@@ -73,6 +73,11 @@ def _services(services: list[dict[str, Any]]) -> Families:
         [({"service": s["name"], "host": s["host"]}, _stamp(s["beat_utc"])) for s in services],
     )
     yield _gauge(
+        "clock_off_seconds",
+        "How far a service's clock is ahead of the database's.",
+        [({"service": s["name"], "host": s["host"]}, s["skew_s"]) for s in services],
+    )
+    yield _gauge(
         "model_info",
         "The models that are loaded.",
         [

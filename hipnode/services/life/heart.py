@@ -48,6 +48,8 @@ class Heart:
         self._supervisor = int(os.environ.get(SUPERVISOR, "-1"))
         self._begun = False
         self._hung = False
+        self._clock_is_off = False
+        self._off_s = settings.health.clock_off_s
         self._log = get_logger(service=name)
 
     def beat(self) -> None:
@@ -61,11 +63,17 @@ class Heart:
         beat = self._beat("; ".join(hangs))
         services = self._store.services
         with suppress(HipnodeError):  # the service says itself that its database is away
-            if self._begun:
-                services.beat(beat)
-            else:
-                services.begin(beat)
-                self._begun = True
+            off_s = services.beat(beat) if self._begun else services.begin(beat)
+            self._begun = True
+            self._look_at_clock(off_s)
+
+    def _look_at_clock(self, off_s: float) -> None:
+        """Say once that this machine's clock is wrong; everything goes by the database's."""
+        was, self._clock_is_off = self._clock_is_off, abs(off_s) > self._off_s
+        if self._clock_is_off and not was:
+            self._log.warning(Event.CLOCK_IS_OFF, off_s=round(off_s, 1), limit=self._off_s)
+        elif was and not self._clock_is_off:
+            self._log.info(Event.CLOCK_IS_RIGHT)
 
     def end(self) -> None:
         """Take the row away: the service stops as it should."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from math import ceil
 from typing import Final
 
 from hipnode.errors import SettingsInvalid
@@ -75,12 +76,21 @@ class Admission:
         self._any_called = settings.accept_any_called_ae
         self._any_caller = settings.accept_any_caller
         self._limit = settings.max_associations
+        self._share = share(settings.max_associations, settings.max_associations_share)
         self._callers = tuple(
             _Caller(caller.ae_title, tuple(_network(text) for text in caller.addresses))
             for caller in settings.callers
         )
 
-    def decide(self, request: Request, active: int, *, stopping: bool = False) -> Refusal | None:
+    def decide(
+        self,
+        request: Request,
+        active: int,
+        *,
+        of_caller: int = 0,
+        of_address: int = 0,
+        stopping: bool = False,
+    ) -> Refusal | None:
         """Return why the association is refused, or None where it is accepted.
 
         Parameters
@@ -89,6 +99,8 @@ class Admission:
             The peer's request.
         active
             How many associations are established now, this one not counted.
+        of_caller, of_address
+            How many of them are of the same calling AE title, and from the same address.
         stopping
             Whether the node is about to stop.
 
@@ -107,6 +119,10 @@ class Admission:
             return Refusal(Rejection.TEMPORARY_CONGESTION, "stopping")
         if active >= self._limit:
             return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations")
+        if of_caller >= self._share:
+            return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations_of_caller")
+        if of_address >= self._share:
+            return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations_of_address")
         return None
 
     def knows_address(self, address: str) -> bool:
@@ -118,6 +134,11 @@ class Admission:
         if not known:
             return "calling_ae_title"
         return "" if any(_allows(caller, request.address) for caller in known) else "address"
+
+
+def share(limit: int, part: float) -> int:
+    """Return how many of ``limit`` one caller, or one address, may have: at least one."""
+    return ceil(limit * part - 1e-9)
 
 
 def _allows(caller: _Caller, text: str) -> bool:

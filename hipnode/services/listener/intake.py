@@ -121,9 +121,12 @@ class Intake:
         The node's settings.
     store
         Where files, rows and the audit log are.
+    shadow_only
+        Nothing that comes is reported: it is for the model sets in shadow alone.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, *, shadow_only: bool = False) -> None:
+        self._shadow_only = shadow_only
         self.max_object_bytes = settings.listener.max_object_bytes
         self.min_bytes_per_s = settings.listener.min_bytes_per_s
         self._objects = Rates(settings.listener.max_objects_per_minute)
@@ -261,7 +264,7 @@ class Intake:
             ),
             action=verdict.action,
             priority=verdict.priority,
-            model_sets=(chosen.reported,),
+            model_sets=() if self._shadow_only else (chosen.reported,),
             shadows=chosen.shadows,
             quiet_s=self._settings.report.quiet_s,
         )

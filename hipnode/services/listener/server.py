@@ -23,14 +23,14 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request
+from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request, share
 from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.peer import Peer
 from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.stream import StreamingDUL
-from hipnode.services.tls import server_context
+from hipnode.services.tls import ServerTLS
 from hipnode.settings import Settings
 
 _STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
@@ -149,11 +149,13 @@ class NodeServer(ThreadedAssociationServer):
         self.stopping = False
         self.admission = Admission(listener, settings.node.ae_title)
         self._limit = 2 * listener.max_associations + 8
+        self._share = share(self._limit, listener.max_associations_share)
         self._live: set[NodeAssociation] = set()
+        self._coming: dict[Any, str] = {}  # addresses of connections that are not associations yet
         self._lock = threading.Lock()
         self._connections = Rates(listener.max_connections_per_minute)
         self._handshake_s = listener.acse_timeout_s
-        self._tls = server_context(listener.tls) if listener.tls else None
+        self._tls = ServerTLS(listener.tls) if listener.tls else None
         self.events = (
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ACCEPTED, self._accepted),
@@ -202,8 +204,14 @@ class NodeServer(ThreadedAssociationServer):
         otherwise.
         """
         with self._lock:
-            active = self._count_admitted()
-            refusal = self.admission.decide(request, active, stopping=self.stopping)
+            others = [other for other in self._live if other.admitted]
+            refusal = self.admission.decide(
+                request,
+                len(others),
+                of_caller=sum(o.peer.calling_ae == request.calling_ae for o in others),
+                of_address=sum(o.requestor.address == request.address for o in others),
+                stopping=self.stopping,
+            )
             assoc.admitted = refusal is None
         return refusal
 
@@ -222,6 +230,13 @@ class NodeServer(ThreadedAssociationServer):
         super().service_actions()
         if not self.stopping:
             self.intake.pulse.went_round(loop="accept")
+        if self._tls:
+            self._tls.look()
+
+    def reload(self) -> None:
+        """Take certificates from their files at once; safe in a signal's handler."""
+        if self._tls:
+            self._tls.wanted = True
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Tell whether a connection may stay open long enough to say what it wants.
@@ -230,15 +245,27 @@ class NodeServer(ThreadedAssociationServer):
         """
         address = client_address[0]
         with self._lock:
-            live = [assoc.requestor.address for assoc in self._live]
-        if len(live) >= self._limit:
-            return False
-        if self.admission.knows_address(address):
-            return True
-        return sum(not self.admission.knows_address(other) for other in live) < _STRANGERS
+            live = [assoc.requestor.address for assoc in self._live] + [*self._coming.values()]
+            if len(live) >= self._limit:
+                return False
+            if self.admission.knows_address(address):
+                is_fair = live.count(address) < self._share
+            else:
+                others = [other for other in live if not self.admission.knows_address(other)]
+                is_fair = len(others) < _STRANGERS
+            if is_fair:
+                self._coming[client_address] = address
+        return is_fair
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands where TLS is asked for, on a thread of its own, then associate."""
+        try:
+            self._associate(request, client_address)
+        finally:
+            with self._lock:
+                self._coming.pop(client_address, None)
+
+    def _associate(self, request: Any, client_address: Any) -> None:
         if not self._is_within_rate(client_address[0]):
             request.close()
             return
@@ -247,7 +274,7 @@ class NodeServer(ThreadedAssociationServer):
             request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls:
                 request.settimeout(self._handshake_s)
-                request = self._tls.wrap_socket(request, server_side=True)
+                request = self._tls.context.wrap_socket(request, server_side=True)
                 request.settimeout(None)
         except (OSError, ssl.SSLError) as error:
             self.intake.notes.refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import warnings
 from collections.abc import Callable
@@ -56,6 +57,8 @@ def serve(
     server = NodeServer(settings, intake)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
     thread.start()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, lambda *_: server.reload())
     try:
         log.info(Event.LISTENING_STARTED, host=settings.listener.host, port=server.port)
         on_ready(server.port)

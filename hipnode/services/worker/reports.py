@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from hipnode import reporting
-from hipnode.domain import Attention, Decision, Instance, Reading, ResultKind
+from hipnode.domain import Attention, Decision, Instance, Language, Reading, ResultKind
 from hipnode.services.worker.reader import BuiltFile
 from hipnode.settings import AnyDestination, ReportSettings, Settings
 
@@ -59,6 +59,16 @@ def destinations_of(
     """Return the destinations whose rule matches any image of the study."""
     facts = [instance.header.facts(instance.calling_ae) for instance in instances]
     return [d for d in destinations if any(d.match.matches(f) for f in facts)]
+
+
+def by_language(
+    destinations: Sequence[AnyDestination], usual: Language
+) -> dict[Language, list[AnyDestination]]:
+    """Return the destinations by the language that they want; without one, the usual language."""
+    wanted: dict[Language, list[AnyDestination]] = {}
+    for destination in destinations:
+        wanted.setdefault(destination.language or usual, []).append(destination)
+    return wanted or {usual: []}
 
 
 def node_identity(settings: Settings) -> reporting.NodeIdentity:

@@ -18,6 +18,7 @@ from hipnode.domain import (
     Instance,
     Job,
     JobKind,
+    Language,
     Reading,
     Result,
     ResultKind,
@@ -39,7 +40,7 @@ from hipnode.services.modelsets import ModelSets
 from hipnode.services.worker import reader, reports
 from hipnode.services.worker.device import SteadyPool
 from hipnode.services.worker.pool import ReaderPool
-from hipnode.settings import Settings
+from hipnode.settings import AnyDestination, Settings
 from hipnode.storage import DAMAGED, NewResult, Store, dispatcher_for
 
 _TRIES: Final = 3
@@ -203,22 +204,40 @@ class Worker:
             made_utc=job.created_utc,  # a run that is repeated makes the same bytes
             version=job.version or 1,
             predecessors=tuple(map(self._seen, earlier)),
-            objects=reports.objects_for(destinations),
-            sr_classes=reports.sr_classes_for(destinations),
-            language=self._settings.report.language,
             flagged=self._settings.report.outcome_in_list,
         )
         sources = tuple(self._source(instance, found) for instance, found in images)
-        folder = self._store.files.incoming_folder
-        built = self._pool.call(reader.build_report, self._spec, sources, request, folder)
-        reach(Point.REPORT_BUILT)
-        results = [self._store_result(b, reports.receivers(b, destinations)) for b in built]
+        built: list[reader.BuiltFile] = []
+        results: list[NewResult] = []
+        usual = self._settings.report.language
+        for language, places in reports.by_language(destinations, usual).items():
+            made = self._built(sources, request, language, places)
+            reach(Point.REPORT_BUILT)
+            results += [self._store_result(b, reports.receivers(b, places)) for b in made]
+            built += made
         mended = tuple(dict.fromkeys(note for b in built for note in b.notes))
         ledger.finish_report(
             job, [*results, *notes], mended=mended, attention=attention, withdrawn=withdrawn
         )
         if (patients := len({b.patient_id for b in built})) > 1:
             self._log.error(Event.IDENTITIES_DIFFER, job_id=job.id, count=patients)
+
+    def _built(
+        self,
+        sources: tuple[reader.Source, ...],
+        request: partial[reporting.ReportRequest],
+        language: Language,
+        places: list[AnyDestination],
+    ) -> list[reader.BuiltFile]:
+        """Make what the destinations that want one language get."""
+        asked = partial(
+            request,
+            language=language,
+            objects=reports.objects_for(places),
+            sr_classes=reports.sr_classes_for(places),
+        )
+        folder = self._store.files.incoming_folder
+        return self._pool.call(reader.build_report, self._spec, sources, asked, folder)
 
     def _take_back(self, job: Job, current: set[str]) -> tuple[list[NewResult], list[str]]:
         """Make the notes that take back what was sent about images that have been rejected.

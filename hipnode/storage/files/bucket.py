@@ -22,7 +22,8 @@ from obstore.store import S3Store
 
 from hipnode.errors import SettingsInvalid, StorageUnavailable
 from hipnode.settings import BucketSettings
-from hipnode.storage.files.disk import DAMAGED, FileStore, IncomingFile, replace_durably
+from hipnode.storage.files.disk import DAMAGED, FileStore, replace_durably
+from hipnode.storage.files.incoming import IncomingFile
 from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CACHED_S: Final = 86_400.0
 """A copy on this machine goes when nobody has used it for so long, whatever retention says."""
 _LOOK_S: Final = 600.0
+_CLOCK: Final = "clock"
 _TIMEOUTS: Final[ClientConfig] = {"timeout": "60s", "connect_timeout": "10s", "allow_http": True}
 
 
@@ -159,6 +161,17 @@ class BucketStore(FileStore):
                             yield found["path"]
         except (BaseError, OSError) as error:
             raise _away(error) from error
+
+    def kept_now_s(self) -> float:
+        """Return the moment by the bucket's clock: that of an object which is put for it."""
+        try:
+            name = f"{_CLOCK}-{uuid.uuid4().hex}"
+            obstore.put(self._bucket, name, b"")
+            moment = obstore.head(self._bucket, name)["last_modified"]
+            obstore.delete(self._bucket, name)
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+        return moment.timestamp()
 
     def put_aside(self, relative: str) -> None:
         """Move an object that no row knows into the bucket's quarantine."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from hipnode.errors import StorageUnavailable
 from hipnode.faults import Point, reach
+from hipnode.storage.files.incoming import IncomingFile
 from hipnode.storage.files.names import IMAGES, QUARANTINE, RESULTS, aside_name, was_at
 
 INCOMING: Final = "incoming"
@@ -66,63 +67,6 @@ def replace_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
-
-
-class IncomingFile:
-    """A file that is being received or made. It has no lasting name until the store keeps it.
-
-    Parameters
-    ----------
-    path
-        Where it lies.
-    made
-        Whether somebody else has written it already.
-    """
-
-    def __init__(self, path: Path, *, made: bool = False) -> None:
-        self.path = path
-        self.size_bytes = 0
-        new = 0 if made else os.O_CREAT | os.O_EXCL
-        self._descriptor = os.open(path, os.O_RDWR | new | os.O_CLOEXEC, 0o600)
-
-    def fileno(self) -> int:
-        """Return the descriptor: a fast path may write through it directly."""
-        return self._descriptor
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``.
-
-        Raises
-        ------
-        DiskFull, StorageUnavailable
-            If it cannot be written.
-        """
-        view = memoryview(data)
-        try:
-            while view:
-                written = os.write(self._descriptor, view)
-                self.size_bytes += written
-                view = view[written:]
-        except OSError as error:
-            raise StorageUnavailable.of(error) from error
-
-    def sync(self) -> None:
-        """Make the content durable."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise StorageUnavailable.of(error) from error
-
-    def abort(self) -> None:
-        """Forget the file."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Leave the file to whoever takes it over."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 class FileStore:
@@ -364,6 +308,21 @@ class FileStore:
 
     def tidy(self) -> None:
         """Drop copies that can be had again; where there is no bucket, there are none."""
+
+    def now_s(self) -> float:
+        """Return the moment (seconds since 1970) by the clock that dates files on the disk.
+
+        A file server's may differ from this machine's and from the database's.
+        """
+        try:
+            os.utime(self.incoming_folder)
+            return self.incoming_folder.stat().st_mtime
+        except OSError as error:
+            raise StorageUnavailable.of(error) from error
+
+    def kept_now_s(self) -> float:
+        """Return the same by the clock that dates what is kept, which may lie elsewhere."""
+        return self.now_s()
 
     def free_bytes(self) -> int:
         """Return how much the disk still takes."""

@@ -9,6 +9,7 @@ from hipnode.settings import RetentionSettings
 from hipnode.storage.audit import entries
 from hipnode.storage.database.engine import Database
 from hipnode.storage.files.disk import FileStore
+from hipnode.storage.upkeep import clock
 
 _DAY_S = 86_400
 
@@ -18,7 +19,6 @@ def trim(
     files: FileStore,
     settings: RetentionSettings,
     now: datetime,
-    now_s: float,
 ) -> int:
     """Delete the oldest of what is in quarantine, down to the settings; return how much.
 
@@ -28,9 +28,12 @@ def trim(
         The node's; that something goes is audited before it goes.
     settings
         How old it may become, and how many bytes it may have.
-    now, now_s
-        The moment, as the database and as the disk count it (seconds since 1970).
+    now
+        The moment, as the database counts it.
     """
+    if database.read(lambda c: clock.forbids_to_delete(c, now)):
+        return 0
+    now_s = files.now_s()
     kept = sorted(files.quarantined(), key=lambda found: found[1])
     left_bytes = sum(size for _, _, size in kept)
     going: list[str] = []

@@ -9,7 +9,6 @@ wrong: nothing is moved, nothing given up, and a person is asked.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
@@ -69,7 +68,7 @@ class Reconciliation:
         self._files = files
         self._now = now
         self._yes = yes
-        self._before_s = time.time() - YOUNG_S
+        self._before_s = files.kept_now_s() - YOUNG_S
         self._asks: list[str] = []
 
     def run(self) -> Reconciled:
@@ -250,10 +249,10 @@ GIVEN_UP_FOR: Final = (MISSING, DAMAGED, "The result's file is gone.")
 
 def _delete_abandoned(files: FileStore) -> int:
     """Delete what was half received when its listener died, and old views, which nobody misses."""
-    count = 0
+    count, now_s = 0, files.now_s()
     for path in files.files(INCOMING):
         try:
-            if time.time() - path.stat().st_mtime > YOUNG_S:
+            if now_s - path.stat().st_mtime > YOUNG_S:
                 path.unlink()
                 count += path.parent != files.views_folder
         except FileNotFoundError:

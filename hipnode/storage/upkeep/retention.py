@@ -5,7 +5,6 @@ Rows stay: what was received, read and sent remains known after its files are go
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,6 +17,7 @@ from hipnode.storage.audit import entries
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import commitment, instance, job, result
 from hipnode.storage.files.disk import YOUNG_S, FileStore
+from hipnode.storage.upkeep import clock
 
 _PAGE: Final = 500
 _UNFINISHED: Final = (JobState.QUEUED, JobState.CLAIMED, JobState.QUARANTINED)
@@ -43,6 +43,8 @@ def retire(
     StorageUnavailable
         If the database or the disk cannot be used.
     """
+    if database.read(lambda c: clock.forbids_to_delete(c, now)):
+        return Retired(0, 0)
     images = _retire(
         database,
         files,
@@ -108,7 +110,7 @@ def _retire(
     """Mark rows first, then delete their files: a crash in between leaves files, not wrong rows."""
     total = 0
     while True:
-        touched_s = time.time() - YOUNG_S
+        touched_s = files.kept_now_s() - YOUNG_S
         rows = database.write(lambda c: _mark(c, table, old, unneeded, now))
         for row in rows:
             files.delete(row.path, unless_touched_since_s=touched_s)

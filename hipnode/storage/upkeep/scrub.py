@@ -18,19 +18,14 @@ from hipnode import digests
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import StorageUnavailable
 from hipnode.storage.audit import entries
-from hipnode.storage.database.dialects import in_both, run
+from hipnode.storage.database import marks
 from hipnode.storage.database.engine import Database
-from hipnode.storage.database.schema import instance, mark, result
+from hipnode.storage.database.schema import instance, result
 from hipnode.storage.files.disk import FileStore
 from hipnode.storage.upkeep import faults
 
 FAULT: Final = "stored files"
 _AT_LEAST: Final = 50
-_SET: Final = in_both(
-    lambda insert: (statement := insert(mark)).on_conflict_do_update(
-        index_elements=["name"], set_={"number": statement.excluded.number}
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +63,25 @@ class Scrub:
         looked = damaged = 0
         ended = False
         for table in (instance, result):
-            begun = self._database.read(lambda c, t=table: _marked(c, t.name))  # type: ignore[misc]
+            begun = self._database.read(lambda c, t=table: marks.get(c, t.name) or 0)  # type: ignore[misc]
             rows = self._database.read(lambda c, t=table, b=begun: _next(c, t, b, share))  # type: ignore[misc]
             found = [row for row in rows if not self.look(table, row)]
             looked, damaged = looked + len(rows), damaged + len(found)
             last = rows[-1].id if rows else 0
             ended = ended or (table is instance and not rows)
-            self._database.write(lambda c, t=table, n=last: _set(c, t.name, n))  # type: ignore[misc]
+            self._database.write(lambda c, t=table, n=last: marks.put(c, t.name, n))  # type: ignore[misc]
         self._database.write(lambda c: self._tell(c, damaged, ended=ended))
         return Scrubbed(looked, damaged)
 
     def _tell(self, connection: Connection, damaged: int, *, ended: bool) -> None:
         """Keep the fault until all images were looked at once and none was damaged or missing."""
-        count = _marked(connection, FAULT) + damaged
+        count = (marks.get(connection, FAULT) or 0) + damaged
         if count:
             reason = "some are damaged or missing: hipnode audit list --event image_damaged"
             faults.note(connection, self._now, FAULT, reason)
         elif ended:
             faults.note(connection, self._now, FAULT, "")
-        _set(connection, FAULT, 0 if ended else count)
+        marks.put(connection, FAULT, 0 if ended else count)
 
     def look(self, table: Table, row: Row[Any]) -> bool:
         """Compare one file with its row; return whether it is what it was."""
@@ -109,7 +104,7 @@ class Scrub:
 
     def _audit(self, connection: Connection, table: Table, row: Row[Any], what: str) -> None:
         event = AuditEvent.IMAGE_DAMAGED if table is instance else AuditEvent.RESULT_DAMAGED
-        known = _marked(connection, f"{table.name} {row.id}")
+        known = marks.get(connection, f"{table.name} {row.id}")
         if what == "missing" and known:
             return  # said once
         record = AuditRecord(
@@ -120,7 +115,7 @@ class Scrub:
             sop_instance_uid=row.sop_instance_uid,
             detail={"table": table.name, "row": row.id, "what": what},
         )
-        _set(connection, f"{table.name} {row.id}", 1)
+        marks.put(connection, f"{table.name} {row.id}", 1)
         entries.append(connection, self._now, [record])
 
 
@@ -130,15 +125,6 @@ def intact(path: Path, digest: str) -> bool:
         return digests.is_image(path, digest)
     except OSError:
         return False
-
-
-def _marked(connection: Connection, name: str) -> int:
-    statement = select(mark.c.number).where(mark.c.name == name)
-    return int(connection.execute(statement).scalar() or 0)
-
-
-def _set(connection: Connection, name: str, number: int) -> None:
-    run(connection, _SET, {"name": name, "number": number})
 
 
 def _next(connection: Connection, table: Table, after: int, share: float) -> list[Row[Any]]:

@@ -1,7 +1,7 @@
 """Who is alive: a row for each running service, written every few seconds.
 
 Beats are told in the database's own time, so that machines whose clocks differ agree on who is
-silent; how far each clock is off stands beside it. SQLite has no clock but its machine's.
+silent; how far each clock is off stands beside it.
 """
 
 from __future__ import annotations
@@ -58,25 +58,37 @@ class Services:
     database
         Where the rows are.
     now
-        This machine's clock.
+        The database's clock.
+    machine
+        This machine's, where it may be another.
+    follow
+        Called within the transaction of each beat.
     """
 
-    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        machine: Callable[[], datetime] | None = None,
+        follow: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._now = now
+        self._machine = machine or now
+        self._follow = follow
 
-    def beat(self, beat: Beat) -> None:
-        """Write a beat.
+    def beat(self, beat: Beat) -> float:
+        """Write a beat; return how many seconds this machine's clock is ahead of the database's.
 
         Raises
         ------
         StorageUnavailable
             If it could not be written.
         """
-        self._database.write(lambda connection: self._write(connection, beat, None))
+        return self._database.write(lambda connection: self._write(connection, beat, None))
 
-    def _write(self, connection: Connection, beat: Beat, started: datetime | None) -> None:
-        own, now = self._now(), self._clock(connection)
+    def _write(self, connection: Connection, beat: Beat, started: datetime | None) -> float:
+        off = self._machine() - (now := self._clock(connection))
         run(
             connection,
             _BEAT,
@@ -90,13 +102,15 @@ class Services:
                 "doing": beat.doing,
                 "hangs": beat.hangs,
                 "ready": beat.ready,
-                "skew_ms": (own - now) // timedelta(milliseconds=1),
+                "skew_ms": off // timedelta(milliseconds=1),
                 "started_utc": started or now,
                 "beat_utc": now,
             },
         )
+        self._follow(connection)
+        return off.total_seconds()
 
-    def begin(self, beat: Beat) -> None:
+    def begin(self, beat: Beat) -> float:
         """Write a process's first beat, in the place of those that died before it on its host.
 
         If the one before it never got ready, this one has been starting since that one has.
@@ -108,16 +122,16 @@ class Services:
         """
         own = (service.c.name == beat.name, service.c.host == beat.host)
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> float:
             there = connection.execute(select(service).where(*own)).all()
             dead = [row for row in there if row.pid == beat.pid or not _is_running(row.pid)]
             connection.execute(
                 delete(service).where(*own, service.c.pid.in_([row.pid for row in dead]))
             )
             since = [row.started_utc for row in dead if not row.ready]
-            self._write(connection, beat, min(since, default=None))
+            return self._write(connection, beat, min(since, default=None))
 
-        self._database.write(work)
+        return self._database.write(work)
 
     def leave(self, beat: Beat) -> None:
         """Take the row of a service away that stops as it should."""

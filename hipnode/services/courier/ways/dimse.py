@@ -30,7 +30,7 @@ from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationRejects, DestinationUnreachable
 from hipnode.services.courier.ways.way import Answer, Reply
 from hipnode.services.rejections import rejection
-from hipnode.services.tls import client_context
+from hipnode.services.tls import client_context, renewed
 from hipnode.settings import DestinationSettings
 
 PROPOSED: Final = (
@@ -95,6 +95,7 @@ def associate(
     destination: DestinationSettings,
     tls: ssl.SSLContext | None,
     handlers: Sequence[Any] = (),
+    negotiated: Sequence[Any] = (),
 ) -> Association:
     """Open an association to a destination.
 
@@ -108,6 +109,8 @@ def associate(
         For DICOM over TLS.
     handlers
         pynetdicom's, for requests that come from the other side.
+    negotiated
+        Further items of the request: role selection, say.
 
     Raises
     ------
@@ -120,6 +123,7 @@ def associate(
         ae_title=destination.ae_title,
         max_pdu=_MAX_PDU_BYTES,
         tls_args=(tls, destination.host) if tls else None,
+        ext_neg=list(negotiated),
         evt_handlers=[(evt.EVT_CONN_OPEN, _at_once), (evt.EVT_DATA_SENT, _at_once), *handlers],
     )
     if association.is_established:
@@ -184,6 +188,8 @@ class Link:
             If there is no connection, the association is rejected, or no context is accepted.
         """
         if not self.is_open:
+            if self._tls is not None and self._destination.tls:
+                self._tls = renewed(self._destination.tls, self._tls)
             self._association = associate(self._ae, self._destination, self._tls)
 
     def accepts(self, sop_class_uid: str, transfer_syntax_uid: str = "") -> bool:

@@ -19,7 +19,7 @@ from hl7.mllp.exceptions import InvalidBlockError
 
 from hipnode.errors import DestinationUnreachable
 from hipnode.services.courier.ways.way import Answer, Reply
-from hipnode.services.tls import client_context
+from hipnode.services.tls import client_context, renewed
 from hipnode.settings import HL7Settings
 
 _ANSWERS: Final = {
@@ -72,6 +72,8 @@ class Mllp:
         message = hl7.parse(path.read_bytes().decode())
         for setting, field in _ADDRESS.items():
             message.assign_field(getattr(self._destination, setting), "MSH", 1, field)
+        if self._tls is not None and self._destination.tls:
+            self._tls = renewed(self._destination.tls, self._tls)
         try:
             answer = asyncio.run(self._exchange(message, self._tls))
         except (

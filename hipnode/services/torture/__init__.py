@@ -1,0 +1,1 @@
+"""A node is attacked on its own machine, in a folder and a database of its own."""
