@@ -57,6 +57,12 @@ class Point(StrEnum):
     SEAL_COMMITTED = "seal-committed"  # its root is not published yet
 
 
+class DeskPoint(StrEnum):
+    """Where the desk's process can be killed; no image's way leads there."""
+
+    LOOK_RECORDED = "look-recorded"  # the row is committed, nothing of the page has left
+
+
 _FOLDER = os.environ.get("HIPNODE_FAULTS", "")
 _CLOCK = "clock-ahead-s"
 
@@ -71,7 +77,7 @@ def clock_ahead() -> timedelta:
         return timedelta()
 
 
-def reach(point: Point) -> None:
+def reach(point: Point | DeskPoint) -> None:
     """Die here, if a test has asked for it; or freeze, where the file says so."""
     if not _FOLDER:
         return

@@ -74,6 +74,8 @@ class Event(StrEnum):
     CERTIFICATE_NOT_TAKEN = "certificate_not_taken"
     MIGRATED = "migrated"
     RECONCILED = "reconciled"
+    DESK_ANSWERS = "desk_answers"
+    DESK_FAILED = "desk_failed"  # a page could not be made
 
 
 def _allow_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -51,7 +51,7 @@ def main() -> None:
     """Write both: the image has of the tests' packages those that a node needs."""
     lines = resolved(".[test,train]")
     write(ROOT / "tests" / "requirements.lock", "the environment of the tests", lines.values())
-    image = brought_by("hipnode[postgresql,s3]").keys() & lines.keys()
+    image = brought_by("hipnode[desk,postgresql,s3]").keys() & lines.keys()
     write(ROOT / "requirements.lock", "the container image", (lines[name] for name in image))
 
 

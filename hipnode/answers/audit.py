@@ -94,6 +94,9 @@ _WORDS: Final = {
     AuditEvent.JOB_REQUEUED: "{kind} queued again by {actor}",
     AuditEvent.FILES_RETIRED: "a file deleted by retention",
     AuditEvent.AUDIT_QUERIED: "{actor} asked the audit log about it",
+    AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
+    AuditEvent.AUDIT_EXPORTED: "{actor} exported it",
+    AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SERVICES: Final = ("listener", "worker", "courier", "housekeeper")
 """Every node has at least one of each."""
+ALL_SERVICES: Final = (*SERVICES, "desk")
+"""With the one that a node has where `desk.port` says so."""
 
 AWAY: Final = timedelta(minutes=15)
 """A destination that is away for less is no fault: results wait, and nothing is lost."""
@@ -205,8 +207,13 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
+def expected(settings: Settings) -> tuple[str, ...]:
+    """Return which services there should be."""
+    return ALL_SERVICES if settings.desk.port else SERVICES
+
+
 def _of_services(seen: Seen, settings: Settings) -> Iterator[tuple[str, str]]:
-    for name in SERVICES:
+    for name in expected(settings):
         those = [state for state in seen.services if state.beat.name == name]
         alive = [state for state in those if state.silent_s <= SILENT_S]
         if not those:

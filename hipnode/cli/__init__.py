@@ -12,6 +12,7 @@ import typer
 
 from hipnode import DISCLAIMER, __version__, log
 from hipnode.cli import (
+    account,
     audit,
     conform,
     demo,
@@ -60,6 +61,7 @@ app.command("listen")(node.listen)
 app.command("work")(node.work)
 app.command("deliver")(node.deliver)
 app.command("housekeep")(node.housekeep)
+app.command("desk")(node.desk)
 app.command("read")(read.read)
 app.command("demo")(demo.demo)
 app.command("status")(status.status)
@@ -82,6 +84,7 @@ app.command("validate")(validate.validate)
 audit.app.command("story")(story.story)
 audit.app.command("findings")(story.findings)
 app.add_typer(audit.app, name="audit")
+app.add_typer(account.app, name="account")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 

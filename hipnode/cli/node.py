@@ -12,13 +12,14 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings
 
+NO_DESK: Final = "The desk is an option that is not installed: pip install 'hipnode[desk]'."
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The settings file; default: $HIPNODE_CONFIG."),
@@ -29,7 +30,7 @@ SupervisedOption = Annotated[
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the whole node: listener, worker, courier and housekeeper."""
+    """Run the whole node: listener, worker, courier, housekeeper; the desk if it has a port."""
     from hipnode import log, settings
     from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
@@ -37,7 +38,7 @@ def serve(config: ConfigOption = None) -> None:
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    store = Store.open(effective, migrate=True)  # once, before four services would race to do it
+    store = Store.open(effective, migrate=True)  # once, before its services would race to do it
     try:
         if found := store.check_database():
             raise DatabaseDamaged(f"The database is damaged ({found[0]}): `hipnode restore`.")
@@ -45,7 +46,9 @@ def serve(config: ConfigOption = None) -> None:
         store.close()
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
-    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s))
+    desk = (supervisor.DESK,) if effective.desk.port else ()
+    commands = (*supervisor.SERVICES, *desk)
+    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s, commands))
 
 
 def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
@@ -66,6 +69,16 @@ def deliver(config: ConfigOption = None, supervised: SupervisedOption = False) -
 def housekeep(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
     """Expire leases, seal and verify the audit log, retire old files."""
     _run("housekeeper", config, supervised)
+
+
+def desk(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Show people in a browser what happens in the node."""
+    from hipnode.errors import SettingsInvalid
+
+    try:
+        _run("desk", config, supervised)
+    except ModuleNotFoundError as error:
+        raise SettingsInvalid(NO_DESK) from error
 
 
 def _run(name: str, config: Path | None, supervised: bool) -> None:

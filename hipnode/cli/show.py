@@ -1,33 +1,15 @@
-"""Text from outside, made harmless: nothing that a sender wrote reaches a terminal or a file as is.
-
-Control characters (escape sequences among them), line and paragraph separators, and characters that
-turn the direction of writing are shown as what they are; square brackets are never markup.
-"""
+"""Text from outside for a terminal: square brackets are never markup."""
 
 from __future__ import annotations
 
-import unicodedata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from hipnode.answers.shown import plain, spreadsheet
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_FORMULA: Final = "=+-@\t\r\n|%"
-
-
-def plain(value: Any) -> str:
-    """Return text as one line that shows every character and does nothing."""
-    text = "" if value is None else str(value)
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    if unicodedata.category(character) not in _UNSEEN:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+__all__ = ["cell", "plain", "spreadsheet"]
 
 
 def cell(value: Any) -> Text:
@@ -35,9 +17,3 @@ def cell(value: Any) -> Text:
     from rich.text import Text
 
     return Text(plain(value))
-
-
-def spreadsheet(value: Any) -> str:
-    """Return text that a spreadsheet takes for text: what a sender filled is no formula."""
-    text = plain(value)
-    return f"'{text}" if text.lstrip(" '\"")[:1] in _FORMULA and text.strip() else text

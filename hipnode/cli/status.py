@@ -82,17 +82,18 @@ def status(
 
 def health(
     service: Annotated[
-        str | None, typer.Argument(help="listener, worker, courier or housekeeper; none: all here.")
+        str | None,
+        typer.Argument(help="listener, worker, courier, housekeeper, desk; none: all."),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Say whether the services of this host are alive; exit status 1 if one is not."""
     from hipnode import settings
-    from hipnode.answers.status import SERVICES, unwell
+    from hipnode.answers.status import ALL_SERVICES, unwell
     from hipnode.storage import Store
 
-    if service is not None and service not in SERVICES:
-        raise typer.BadParameter(f"one of {', '.join(SERVICES)}")
+    if service is not None and service not in ALL_SERVICES:
+        raise typer.BadParameter(f"one of {', '.join(ALL_SERVICES)}")
     store = Store.open(settings.load(config))
     try:
         lines = unwell(store.services.all(), socket.gethostname(), service)

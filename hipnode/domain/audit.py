@@ -59,6 +59,14 @@ class AuditEvent(StrEnum):
     DISK_LOW = "disk_low"
     SERVICE_STARTED = "service_started"
     SERVICE_STOPPED = "service_stopped"
+    SIGNED_IN = "signed_in"  # at the desk
+    SIGNED_OUT = "signed_out"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    DESK_REFUSED = "desk_refused"  # a page that is not for this person's roles
+    ACCOUNT_CHANGED = "account_changed"
+    RESULT_VIEWED = "result_viewed"  # somebody looked at a patient's data
+    GLASS_BROKEN = "glass_broken"  # looked, with a reason, at what the role does not allow
+    AUDIT_EXPORTED = "audit_exported"
 
 
 class Outcome(StrEnum):

@@ -23,6 +23,8 @@ from hipnode.services.life import systemd
 from hipnode.services.life.heart import SUPERVISOR
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+DESK: Final = "desk"
+"""The fifth, where the settings ask for it."""
 SEALS_LAST: Final = "housekeep"
 """Stopped once the others are, so that their last words on the audit log are sealed."""
 USAGE_ERROR: Final = 2
@@ -89,7 +91,12 @@ class _Service:
         return status
 
 
-def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> int:
+def serve(
+    arguments: tuple[str, ...],
+    stop: threading.Event,
+    grace_s: float,
+    commands: tuple[str, ...] = SERVICES,
+) -> int:
     """Run every service until ``stop`` is set.
 
     Parameters
@@ -100,6 +107,8 @@ def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> 
         Set it to stop: each service finishes or hands back its current job.
     grace_s
         How long a service may take for that before it is killed.
+    commands
+        Which services.
 
     Returns
     -------
@@ -107,7 +116,7 @@ def serve(arguments: tuple[str, ...], stop: threading.Event, grace_s: float) -> 
         The exit status: 0, or the status of a service that cannot run with these settings.
     """
     log = get_logger(service="supervisor")
-    services = [_Service(command, arguments) for command in SERVICES]
+    services = [_Service(command, arguments) for command in commands]
     hang_up = _HangUp()
     outcome = 0
     try:

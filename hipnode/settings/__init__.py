@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from hipnode.errors import SettingsInvalid
+from hipnode.settings.desk import DeskSettings, OidcSettings
 from hipnode.settings.destinations import (
     AnyDestination,
     DestinationSettings,
@@ -69,6 +70,7 @@ __all__ = [
     "BucketSettings",
     "CallerSettings",
     "DatabaseSettings",
+    "DeskSettings",
     "DestinationSettings",
     "Destined",
     "DicomDestined",
@@ -82,6 +84,7 @@ __all__ = [
     "ModelSetRule",
     "NodeSettings",
     "ObjectKind",
+    "OidcSettings",
     "Part",
     "QueueSettings",
     "ReportSettings",
@@ -118,6 +121,7 @@ class Settings(BaseSettings):
     housekeeper: HousekeeperSettings = HousekeeperSettings()
     health: HealthSettings = HealthSettings()
     alerts: tuple[AlertSettings, ...] = ()
+    desk: DeskSettings = DeskSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -200,7 +200,7 @@ class HealthSettings(Part):
     """Where each service answers probes and Prometheus."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=0, ge=0, le=65532)  # 0: nowhere; else the first of four
+    port: int = Field(default=0, ge=0, le=65531)  # 0: nowhere; else the first of five
     hold_s: float = Field(default=60, ge=0)
     clock_off_s: float = Field(default=5, gt=0)
 

@@ -11,6 +11,11 @@ from hipnode.storage.audit.heads import parse as parse_heads
 from hipnode.storage.audit.log import AuditEntry, AuditFilter, AuditLog
 from hipnode.storage.audit.seal import AuditState
 from hipnode.storage.audit.verify import VerifyReport
+from hipnode.storage.desk.people import Account as DeskAccount
+from hipnode.storage.desk.people import Session
+from hipnode.storage.desk.proof import Proof, Proven
+from hipnode.storage.desk.records import Asked, Found
+from hipnode.storage.desk.studies import Made, StudyFilter, StudyLine
 from hipnode.storage.dispatch.choose import dispatcher_for
 from hipnode.storage.dispatch.hands import Dispatcher
 from hipnode.storage.files.disk import FileStore
@@ -29,6 +34,7 @@ from hipnode.storage.upkeep.vitals import Vitals
 __all__ = [
     "DAMAGED",
     "Account",
+    "Asked",
     "AuditEntry",
     "AuditFault",
     "AuditFilter",
@@ -36,23 +42,31 @@ __all__ = [
     "AuditState",
     "Beat",
     "DayCount",
+    "DeskAccount",
     "DestinationState",
     "Dispatcher",
     "FileStore",
+    "Found",
     "Head",
     "IncomingFile",
     "IngestOutcome",
     "Ledger",
+    "Made",
     "NewResult",
     "Notice",
     "Overview",
+    "Proof",
+    "Proven",
     "Received",
     "Reconciled",
     "Retired",
     "ServiceState",
     "Services",
+    "Session",
     "Store",
     "StudyFacts",
+    "StudyFilter",
+    "StudyLine",
     "Troubles",
     "VerifyReport",
     "Vitals",

@@ -20,6 +20,7 @@ from hipnode.storage.database import check
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
 from hipnode.storage.database.schema import instance, seal
+from hipnode.storage.desk.desk import Desk
 from hipnode.storage.files.disk import FileStore, make_folder
 from hipnode.storage.files.names import IMAGES
 from hipnode.storage.ledger.hints import Nudger
@@ -129,6 +130,8 @@ class Store:
         What is wrong as far as alerts know, and who is to be told.
     pulse
         The signs of life of this process.
+    desk
+        What the desk asks and keeps.
     """
 
     def __init__(
@@ -160,6 +163,7 @@ class Store:
             entries.prepare(database.engine, audit_keys)
         sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
         self.audit = AuditLog(database, sealer, now)
+        self.desk = Desk(database, lambda: sealer.keys, now)
 
     @classmethod
     def open(

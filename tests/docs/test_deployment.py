@@ -72,7 +72,7 @@ def test_the_image_installs_from_the_lock_file_with_hashes() -> None:
 @pytest.mark.parametrize(
     ("lock", "extras"),
     [
-        ("requirements.lock", {"", "postgresql", "s3"}),
+        ("requirements.lock", {"", "desk", "postgresql", "s3"}),
         ("tests/requirements.lock", {"", "test", "train"}),
     ],
 )
@@ -113,7 +113,7 @@ def test_compose_starts_each_service_once() -> None:
     commands = [
         service["command"] for service in COMPOSE["services"].values() if "command" in service
     ]
-    assert sorted(commands) == [["deliver"], ["housekeep"], ["listen"], ["work"]]
+    assert sorted(commands) == [["deliver"], ["desk"], ["housekeep"], ["listen"], ["work"]]
 
 
 def test_compose_hands_the_databases_url_over_in_a_file(

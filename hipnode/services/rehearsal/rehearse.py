@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from hipnode.answers.status import EXPIRES, SERVICES
+from hipnode.answers.status import EXPIRES, expected
 from hipnode.errors import HipnodeError, SettingsInvalid
 from hipnode.nets import load_model_set
 from hipnode.pulse import SILENT_S
@@ -126,8 +126,11 @@ def _ports(settings: Settings, runs: set[str]) -> Iterator[Found]:
     wanted = [("listener.port", "listener", listener.host, listener.port)]
     if health.port:
         wanted += [
-            ("health.port", name, health.host, health.port + n) for n, name in enumerate(SERVICES)
+            ("health.port", name, health.host, health.port + n)
+            for n, name in enumerate(expected(settings))
         ]
+    if settings.desk.port:
+        wanted.append(("desk.port", "desk", settings.desk.host, settings.desk.port))
     for key, name, host, port in wanted:
         what = f"{key} ({host}:{port})"
         try:

@@ -93,6 +93,25 @@ def verifier(keys: Keys, epoch: int) -> str:
     return f"{origin}+{_key_hash(keys, origin).hex()}+{public}"
 
 
+def statement(keys: Keys, text: str) -> str:
+    """Return any other text as a signed note; its name can be that of no head."""
+    signature = _private(keys).sign(text.encode())
+    name = _statement_name(keys)
+    encoded = base64.b64encode(_key_hash(keys, name) + signature).decode()
+    return f"{text}\n{_DASH} {name} {encoded}\n"
+
+
+def statement_verifier(keys: Keys) -> str:
+    """Return the public key of `statement` as other tools take it."""
+    name = _statement_name(keys)
+    public = base64.b64encode(_ED25519 + _public(keys)).decode()
+    return f"{name}+{_key_hash(keys, name).hex()}+{public}"
+
+
+def _statement_name(keys: Keys) -> str:
+    return f"hipnode-statement/{keys.name}"
+
+
 def parse(text: str) -> list[Head]:
     """Return every head in a text: notes, one after the other, or lines among others."""
     found = [_head(*match.groups()) for match in _NOTE.finditer(text)]

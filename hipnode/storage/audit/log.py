@@ -87,7 +87,8 @@ class AuditFilter:
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def _entry(row: Row[Any]) -> AuditEntry:
+def as_entry(row: Row[Any]) -> AuditEntry:
+    """Return a row of the table."""
     record = AuditRecord(
         event=AuditEvent(row.event),
         outcome=Outcome(row.outcome),
@@ -172,7 +173,7 @@ class AuditLog:
         )
         statement = select(audit).where(audit.c.id == entry_id)
         row = self._database.read(lambda connection: connection.execute(statement).first())
-        return None if row is None else _entry(row)
+        return None if row is None else as_entry(row)
 
     def _pages(
         self, wanted: AuditFilter, limit: int | None, newest_first: bool
@@ -191,7 +192,7 @@ class AuditLog:
             size = _PAGE if left is None else min(_PAGE, left)
             rows = self._page(statement.limit(size))
             for row in rows:
-                last = _entry(row)
+                last = as_entry(row)
                 yield last
             if len(rows) < size:
                 return

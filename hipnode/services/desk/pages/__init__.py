@@ -1,0 +1,1 @@
+"""The pages: functions from a `Visit` to an `Answer`, one module a matter."""

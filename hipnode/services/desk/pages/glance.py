@@ -1,0 +1,79 @@
+"""At a glance: is anything wrong, and who must see to it?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, distributions, version
+from typing import Any, Final
+
+from hipnode.domain import AuditEvent
+from hipnode.services.desk.visit import Answer, Visit
+from hipnode.services.life.look import look
+
+_DAYS: Final = 30
+_EVERY_S: Final = 15
+
+
+def glance(visit: Visit) -> Answer:
+    """Show the state of the node: nothing of a patient is in it."""
+    state = look(visit.settings, visit.store)
+    kinds = [fault["key"].partition(":")[0] for fault in state["faults"]]
+    images: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for counted in visit.store.desk.records.days(visit.now, _DAYS):
+        day = counted.day.isoformat()
+        if counted.event is AuditEvent.INSTANCE_STORED:
+            images[day] += counted.number
+        elif counted.event in {AuditEvent.INSTANCE_REFUSED, AuditEvent.ASSOCIATION_REFUSED}:
+            refused[day] += counted.number
+    days = [(visit.now - timedelta(days=n)).date().isoformat() for n in range(_DAYS)][::-1]
+    today = days[-1]
+    earlier = [images[day] for day in days if images[day] and day != today]
+    live = "live" in visit.query
+    values = {
+        "state": state,
+        "wrong": Counter(kinds),
+        "tiles": _tiles(state, kinds),
+        "chart": [(day, images[day]) for day in days],
+        "refused": [refused[day] for day in days],
+        "today": images[today],
+        "refused_today": refused[today],
+        "usual": round(sum(earlier) / len(earlier)) if earlier else 0,
+        "live": live,
+    }
+    return Answer("glance.html", values, headers={"Refresh": str(_EVERY_S)} if live else {})
+
+
+def _tiles(state: dict[str, Any], kinds: list[str]) -> dict[str, str]:
+    """Return of each tile whether it is well: ok, look, or wrong."""
+
+    def worst(*wrong: str, look: bool = False) -> str:
+        return "wrong" if set(wrong) & set(kinds) else "look" if look else "ok"
+
+    places = state["destinations"]
+    audit = state["audit"]
+    return {
+        "intake": worst("disk", look=state["last_image_utc"] is None),
+        "queue": worst("quarantine", "waits"),
+        "destinations": worst(
+            "destination", look=not places or any(p["away_since_utc"] for p in places)
+        ),
+        "models": worst("models", look=not any(s["models"] for s in state["services"])),
+        "disk": worst("disk", look=state["disk_free_bytes"] < 2 * state["disk_low_bytes"]),
+        "log": worst("audit", "further", look=audit["verified_utc"] is None),
+        "services": worst("service", "starts", "hangs", "clock"),
+    }
+
+
+def about(_visit: Visit) -> Answer:
+    """Show what the node is made of."""
+    packages = sorted(
+        {(str(d.metadata["Name"]), str(d.version)) for d in distributions() if d.metadata["Name"]},
+        key=lambda package: package[0].lower(),
+    )
+    try:
+        installed = version("hipnode")
+    except PackageNotFoundError:
+        installed = ""
+    return Answer("about.html", {"packages": packages, "installed": installed})

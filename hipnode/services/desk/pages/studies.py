@@ -1,0 +1,229 @@
+"""Studies: the list, the story of one, its pictures, and the glass that can be broken."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from hipnode.answers import audit as words
+from hipnode.answers import objects
+from hipnode.answers.outcome import StudyOutcome, newest, outcome
+from hipnode.domain import AuditEvent, JobKind, JobState, Outcome, ResultKind
+from hipnode.domain.people import Role
+from hipnode.errors import InputRefused, StorageUnavailable
+from hipnode.services.desk.pages import asked
+from hipnode.services.desk.visit import STUDY_OPEN, Answer, NotAllowed, NotHere, Seen, Visit
+from hipnode.storage import AuditEntry, Made, StudyFilter, StudyLine
+
+_PAGES: Final = 10
+"""So many pages are looked through for one of a filter that no index helps with."""
+_PAGE: Final = 50
+_STORY: Final = 3000
+"""So many records of a study are shown, the newest; the page says where there are more."""
+_LOOKED: Final = (
+    AuditEvent.RESULT_VIEWED,
+    AuditEvent.AUDIT_QUERIED,
+    AuditEvent.AUDIT_EXPORTED,
+    AuditEvent.GLASS_BROKEN,
+    AuditEvent.DESK_REFUSED,
+)
+
+
+def studies(visit: Visit) -> Answer:
+    """Search for studies; a reader names the accession number."""
+    given = visit.query
+    wanted = StudyFilter(
+        given.get("accession", ""),
+        given.get("patient", ""),
+        asked.day(visit, "since"),
+        asked.day(visit, "until", end=True),
+    )
+    word = given.get("outcome", "")
+    if word and word not in {*StudyOutcome, "undelivered", "given up"}:
+        raise InputRefused("There is no such outcome.")
+    seen = Seen(
+        patient_id=wanted.patient_id,
+        accession_number=wanted.accession_number,
+        detail={"filter": {k: given[k] for k in ("since", "until", "outcome") if given.get(k)}},
+    )
+    values: dict[str, Any] = {
+        "given": given,
+        "outcomes": [*StudyOutcome, "undelivered", "given up"],
+        "lines": [],
+        "next": "",
+        "asked": True,
+    }
+    if Role.AUDITOR not in visit.who.roles and not wanted.accession_number:
+        return Answer("studies.html", values | {"asked": False}, seen=seen)
+    found, following = _found(visit, wanted, word)
+    values["lines"] = [_line(line) for line in found]
+    values["next"] = asked.written(*following) if following else ""
+    detail = {**seen.detail, "studies": len(found)}
+    shown = Seen("", seen.patient_id, seen.accession_number, detail)
+    return Answer("studies.html", values, seen=shown)
+
+
+def _found(
+    visit: Visit, wanted: StudyFilter, word: str
+) -> tuple[list[StudyLine], tuple[Any, str] | None]:
+    before = asked.place(visit.query.get("before", ""))
+    found: list[StudyLine] = []
+    for _ in range(_PAGES if word else 1):
+        lines, before = visit.store.desk.studies.page(wanted, before, _PAGE)
+        found += [line for line in lines if not word or word in _words(line)]
+        if before is None or len(found) >= _PAGE:
+            break
+    return found, before
+
+
+def _words(line: StudyLine) -> set[str]:
+    """Return what a study can be found by: its outcome, and what is not done."""
+    found = {outcome(line.said, line.reported).value}
+    states = {state for kind, state in line.states if kind is JobKind.DELIVER}
+    if states & {JobState.QUEUED, JobState.CLAIMED, JobState.QUARANTINED}:
+        found.add("undelivered")
+    if any(state is JobState.QUARANTINED for _, state in line.states):
+        found.add("given up")
+    return found
+
+
+def _line(line: StudyLine) -> dict[str, Any]:
+    words_of = _words(line)
+    return {
+        "facts": line.facts,
+        "images": line.images,
+        "outcome": outcome(line.said, line.reported).value,
+        "undelivered": "undelivered" in words_of,
+        "given_up": "given up" in words_of,
+    }
+
+
+# --- the story of one -----------------------------------------------------------------------------
+
+
+def opened(visit: Visit) -> tuple[StudyLine, Seen]:
+    """Return the study that the address names, if this person may see it.
+
+    Raises
+    ------
+    NotHere
+        If there is no such study.
+    NotAllowed
+        If it is not for this person.
+    """
+    uid = visit.parts["uid"]
+    if not visit.who.may_open(uid, visit.now):
+        raise NotAllowed("", Seen(study_instance_uid=uid))
+    line = visit.store.desk.studies.one(uid)
+    if line is None:
+        raise NotHere(Seen(study_instance_uid=uid))
+    facts = line.facts
+    return line, Seen(uid, facts.patient_id, facts.accession_number)
+
+
+def story(visit: Visit) -> Answer:
+    """Show all of a study on one page."""
+    line, seen = opened(visit)
+    uid = line.facts.study_instance_uid
+    entries = visit.store.desk.records.of_study(uid, _STORY)
+    made = visit.store.desk.studies.made(uid)
+    version = max((m.version for m in made if m.kind == ResultKind.CAPTURE), default=0)
+    last = newest(entries)
+    values = {
+        "line": _line(line),
+        "facts": line.facts,
+        "captures": [m for m in made if m.kind == ResultKind.CAPTURE and m.version == version],
+        "version": version,
+        "text": _text(visit, made),
+        "findings": [row for entry in last for row in words.findings(entry)],
+        "told": [_told(entry) for entry in entries],
+        "cut": len(entries) == _STORY,
+        "objects": words.objects(entries),
+        "images": visit.store.ledger.instances(uid),
+        "looks": [entry for entry in reversed(entries) if entry.record.event in _LOOKED],
+    }
+    return Answer("story.html", values, seen=seen)
+
+
+def _told(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "at": entry.at_utc,
+        "id": entry.id,
+        "sentence": words.sentence(entry),
+        "plumbing": words.is_plumbing(entry),
+        "outcome": entry.record.outcome.value,
+        "event": entry.record.event.value,
+    }
+
+
+def _text(visit: Visit, made: list[Made]) -> list[str]:
+    """Return the words of the newest report, as they were sent."""
+    texts = [m for m in made if m.kind == ResultKind.TEXT and m.kept]
+    dataset = read(visit, texts[-1]) if texts else None
+    return list(objects.lines(dataset)) if dataset else []
+
+
+def read(visit: Visit, made: Made) -> Dataset | None:
+    """Return an object that was made, or None where its file is not there any more."""
+    try:
+        return dcmread(visit.store.files.path(made.path))
+    except (OSError, InvalidDicomError, StorageUnavailable):
+        return None
+
+
+def capture(visit: Visit) -> Answer:
+    """Show the picture of a capture."""
+    line, seen = opened(visit)
+    number = visit.parts["number"]
+    made = visit.store.desk.studies.made(line.facts.study_instance_uid)
+    wanted = [m for m in made if str(m.id) == number and m.kind == ResultKind.CAPTURE]
+    dataset = read(visit, wanted[0]) if wanted else None
+    if dataset is None:
+        raise NotHere(seen)
+    return Answer(body=objects.jpeg(dataset), media_type="image/jpeg", seen=seen)
+
+
+# --- the glass ------------------------------------------------------------------------------------
+
+
+def glass(visit: Visit) -> Answer:
+    """Ask for the reason for which somebody wants to see what is not theirs to see."""
+    given = {name: visit.query.get(name, "") for name in ("job", "accession")}
+    return Answer("glass.html", {"given": given, "why": ""})
+
+
+def break_glass(visit: Visit) -> Answer:
+    """Open a study to somebody for an hour; the reason is on the log before anything is shown."""
+    given = {name: visit.form.get(name, "").strip() for name in ("job", "accession", "reason")}
+    session = visit.who.session
+    if session is None:
+        raise NotAllowed("Where a proxy signs people in, no glass can be broken.")
+    if len(given["reason"]) < 10:
+        raise InputRefused("A reason is needed, in your words: ten letters at least.")
+    uid = _meant(visit, given["job"], given["accession"])
+    detail = {"reason": given["reason"][:500], "job": given["job"]}
+    if uid is None:
+        refused = Seen("", "", given["accession"], detail, Outcome.REFUSED)
+        visit.store.audit.append(visit.record(AuditEvent.GLASS_BROKEN, refused))
+        raise InputRefused("There is no such study.")
+    line = visit.store.desk.studies.one(uid)
+    facts = line.facts if line else None
+    patient, accession = (facts.patient_id, facts.accession_number) if facts else ("", "")
+    record = visit.record(AuditEvent.GLASS_BROKEN, Seen(uid, patient, accession, detail))
+    visit.store.desk.people.open_study(session, uid, visit.now + STUDY_OPEN, record)
+    return Answer(to=f"/studies/{uid}")
+
+
+def _meant(visit: Visit, job: str, accession: str) -> str | None:
+    if job.isascii() and job.isdecimal() and len(job) < 19:
+        try:
+            return visit.store.ledger.job(int(job)).study_instance_uid
+        except KeyError:
+            return None
+    if not accession:
+        return None
+    lines, _ = visit.store.desk.studies.page(StudyFilter(accession), limit=1)
+    return lines[0].facts.study_instance_uid if lines else None

@@ -1,0 +1,165 @@
+"""Every page of the desk in Chromium, for every role: axe-core finds nothing, nothing leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hipnode.domain.people import Role
+from hipnode.services.desk.app import COOKIE
+from hipnode.services.desk.routes import ROUTES
+from hipnode.settings import Settings
+from hipnode.storage import Beat, Store
+from tests.browser.conftest import HERE
+from tests.db.conftest import Bench, Clock
+from tests.desk import HOSTILE, answering, signed_in, study, trouble
+from tests.peers import ROOT, missing, require, run
+
+pytestmark = pytest.mark.timeout(900)  # Chromium opens some ninety pages
+ARTEFACTS = ROOT / "artefacts" / "desk"
+PAGES = [r for r in ROUTES if r.method == "GET" and r.roles is not None]
+_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("1280", {"open": True}),
+    ("320", {"width": 320}),
+    ("dark", {"dark": True, "language": "de-DE"}),
+)
+_FILES = ("captures", "export", "proof")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A node with studies, one of them of a hostile sender, and things that went wrong."""
+    settings = Settings.model_validate(
+        {
+            "node": {"data_dir": tmp_path_factory.mktemp("node")},
+            "destinations": [
+                {"name": "pacs", "host": "127.0.0.1", "port": 104, "ae_title": "PACS"}
+            ],
+        }
+    )
+    clock = Clock()
+    bench = Bench(Store.open(settings, migrate=True, now=clock), clock, settings)
+    for name, p in (("1", 0.97), ("2", 0.02), ("3", 0.4)):
+        study(bench, name, p, accession=f"A-{name}", patient_id=f"P-{name}", objects=name == "1")
+        clock.forward(3600)
+    hostile = HOSTILE[0]
+    study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
+    clock.forward(86400)
+    trouble(bench)
+    for name in ("listener", "worker", "courier", "housekeeper"):
+        models = {"set": "default", "digest": "8fd74e3a" * 8, "models": {"hip": "cnn 0.5.0"}}
+        loaded = (models,) if name == "worker" else ()
+        bench.store.services.begin(Beat(name, "node1", 17, "0.1.0", "s" * 64, loaded, ready=True))
+    bench.store.audit.seal()
+    bench.store.audit.report(actor="housekeeper")
+    bench.store.audit.seal()
+    yield bench
+    bench.store.close()
+
+
+Open = Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def opened(driver: str, node: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+    """A function that opens pages in Chromium and returns what was seen of each."""
+    chromium = require("chromium", "chromium")
+    axe = HERE / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        missing("axe-core is not installed: npm ci in tests/browser")
+    folder = tmp_path_factory.mktemp("look")
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    ARTEFACTS.mkdir(parents=True)
+    with answering(node.store, node.settings) as base:
+
+        def look(cases: list[dict[str, Any]]) -> dict[str, Any]:
+            jobs, results = folder / "jobs.json", folder / "results.json"
+            given = {"chromium": chromium, "axe": str(axe), "base": base, "cases": cases}
+            jobs.write_text(json.dumps(given), encoding="utf-8")
+            run([driver, HERE / "look_desk.mjs", jobs, results], timeout_s=600)
+            return dict(json.loads(results.read_text(encoding="utf-8")))
+
+        yield look
+
+
+def cookie(node: Bench, *roles: Role, name: str = "") -> dict[str, str]:
+    return {"name": COOKIE, "value": signed_in(node.store, roles, name or "-".join(roles))}
+
+
+def address(node: Bench, path: str) -> str:
+    uid = next(
+        line.facts.study_instance_uid
+        for line in node.store.desk.studies.page(everything())[0]
+        if line.facts.accession_number == "A-1"
+    )
+    made = path.format(uid=uid, number=1, form="csv")
+    return f"{made}?job=all" if path == "/faults/requeue" else made
+
+
+def everything() -> Any:
+    from hipnode.storage import StudyFilter
+
+    return StudyFilter()
+
+
+def wrong(found: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a page."""
+    seen = [*found["violations"], *found["elsewhere"], *found["console"]]
+    seen += ["wider than the window"] if found["overflow"] > 0 else []
+    return seen + (["a script"] if found["scripts"] else [])
+
+
+def test_each_page_is_accessible_and_asks_nobody_else(node: Bench, opened: Open) -> None:
+    everybody = cookie(node, *Role, name="ada")
+    cases = []
+    for route in PAGES:
+        if any(word in route.path for word in _FILES):
+            continue
+        for way, more in _WAYS:
+            name = f"{route.path.strip('/').replace('/', '-') or 'glance'}-{way}"
+            shot = str(ARTEFACTS / f"{name.replace('{uid}', 'story').replace('{number}', '1')}.png")
+            path = address(node, route.path)
+            case = {"name": name, "path": path, "cookie": everybody, "shot": shot}
+            cases.append({**case, **more})
+    paper = {"cookie": everybody, "print": True, "scripts": False}
+    for name, path in (("statement-print", "/verify/statement"), ("verify-print", "/verify")):
+        cases.append({"name": name, "path": path, "shot": str(ARTEFACTS / f"{name}.png"), **paper})
+    cases.append({"name": "sign-in", "path": "/sign-in", "shot": str(ARTEFACTS / "sign-in.png")})
+    hostile = {"name": "hostile", "path": "/studies?outcome=positive", "cookie": everybody}
+    cases.append(hostile)
+    seen = opened(cases)
+    assert {name: found["status"] for name, found in seen.items() if found["status"] != 200} == {}
+    assert {name: wrong(found) for name, found in seen.items() if wrong(found)} == {}
+    assert HOSTILE[0] in seen["hostile"]["text"]  # shown as what it is
+
+
+def test_each_role_gets_its_pages_and_no_other(node: Bench, opened: Open) -> None:
+    cases = []
+    allowed: dict[str, bool] = {}
+    for role in Role:
+        mine = cookie(node, role)
+        for route in PAGES:
+            if any(word in route.path for word in _FILES):
+                continue
+            name = f"{role} {route.path}"
+            glass = "{uid}" in route.path and role is Role.OPERATOR
+            allowed[name] = route.allows(frozenset({role})) and not glass
+            path = address(node, route.path)
+            cases.append({"name": name, "path": path, "cookie": mine, "scripts": False})
+    for name, found in opened(cases).items():
+        assert found["status"] == (200 if allowed[name] else 403), name
+        assert found["elsewhere"] == []
+        refused = [line for line in found["console"] if "403" not in line]
+        assert refused == [], name
+
+
+def test_the_pictures_of_the_page_are_in_the_documents() -> None:
+    for name in ("desk-glance.png", "desk-story.png"):
+        path = ROOT / "docs" / name
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert Path(path).stat().st_size < 300_000
