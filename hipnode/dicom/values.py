@@ -25,6 +25,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from hipnode.codes import LANGUAGE
 from hipnode.dicom.charset import CharacterSet, character_set_of
 
 PARSE_ERRORS: Final = (
@@ -236,6 +237,16 @@ def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
     value = _read(dataset, keyword)
     value = value.value if isinstance(value, DataElement) else value
     return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def language_of(document: Any) -> str:
+    """Return in which language an SR document is, as "en"; "" where it does not say (TID 1204)."""
+    for item in items_of(document, "ContentSequence"):
+        for name in items_of(item, "ConceptNameCodeSequence"):
+            if Reader(name).text("CodeValue") == LANGUAGE.value:
+                for code in items_of(item, "ConceptCodeSequence"):
+                    return Reader(code).text("CodeValue").partition("-")[0]
+    return ""
 
 
 def mark_twice(dataset: object, tags: set[int]) -> None:

@@ -29,6 +29,7 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
 from hipnode.storage.upkeep.clock import DatabaseClock
+from hipnode.storage.upkeep.feeds import Feeds
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
@@ -130,6 +131,8 @@ class Store:
         What is wrong as far as alerts know, and who is to be told.
     pulse
         The signs of life of this process.
+    feeds
+        How far the hospital's own logs have been told what is on this one.
     desk
         What the desk asks and keeps.
     """
@@ -163,6 +166,7 @@ class Store:
             entries.prepare(database.engine, audit_keys)
         sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
         self.audit = AuditLog(database, sealer, now)
+        self.feeds = Feeds(database, self.audit, now)
         self.desk = Desk(database, lambda: sealer.keys, now)
 
     @classmethod
