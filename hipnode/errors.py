@@ -44,6 +44,10 @@ class HeaderUnusable(InputRefused):
     dimse_status = 0xA900
 
 
+class HeaderTooCostly(InputRefused):
+    """The header takes more to read than any image needs."""
+
+
 class PixelsUnreadable(InputRefused):
     """The pixel data cannot be decoded."""
 

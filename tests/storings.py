@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import compress
 
 from tests.property.test_canonical_properties import EIGHT, as_oriented
@@ -230,6 +231,10 @@ def runs(ds: Dataset, array: NDArray[Any], **header: object) -> Dataset:
     return made
 
 
+def run_lengths(ds: Dataset, a: Pixels) -> bytes:
+    return get_frame(runs(ds, a).PixelData, 0, number_of_frames=1)
+
+
 J2K, JLS, JPEG = uid.JPEG2000Lossless, uid.JPEGLSLossless, uid.JPEGBaseline8Bit
 EXACT["rle"] = runs
 EXACT["rle, high bit 15"] = lambda ds, a: runs(ds, a << 4, HighBit=15)
@@ -257,6 +262,26 @@ EXACT["jls"] = lambda ds, a: wrapped(ds, [jls(a)], JLS)
 EXACT["jls, zero before the end"] = lambda ds, a: wrapped(ds, [jls(a)[:-2] + b"\0\xff\xd9"], JLS)
 EXACT["jls, zeros after the end"] = lambda ds, a: wrapped(ds, [jls(a) + bytes(3000)], JLS)
 EXACT["jls, no end marker"] = lambda ds, a: wrapped(ds, [jls(a)[:-2]], JLS)
+COMPRESSED: Final = (
+    uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1,
+    uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEG2000Lossless, uid.JPEG2000,
+    uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K, uid.RLELossless,
+)  # fmt: skip
+CODINGS: Final[dict[str, tuple[tuple[uid.UID, ...], Callable[[Dataset, Pixels], bytes]]]] = {
+    "lossy jpeg, 12 bits": (
+        COMPRESSED[1:2],
+        lambda _, a: bytes(imagecodecs.jpeg8_encode(a, level=98, bitspersample=12)),
+    ),
+    "lossless jpeg": (
+        COMPRESSED[2:4],
+        lambda _, a: bytes(imagecodecs.ljpeg_encode(a, bitspersample=12)),
+    ),
+    "jpeg-ls": (COMPRESSED[4:6], lambda _, a: jls(a)),
+    "jpeg 2000": (COMPRESSED[6:8], lambda _, a: j2k(a)),
+    "htj2k": (COMPRESSED[8:11], lambda _, a: bytes(imagecodecs.htj2k_encode(a, reversible=True))),
+    "rle": (COMPRESSED[11:], run_lengths),
+}
+"""How a frame may be coded: the transfer syntaxes that say so, and the coder."""
 NEAR["baseline under a header of 12 bits"] = lambda ds, a: wrapped(ds, [baseline(a)], JPEG)
 NEAR["baseline without its end marker"] = lambda ds, a: wrapped(
     stored(ds, a, **EIGHT_BITS), [baseline(a)[:-2]], JPEG

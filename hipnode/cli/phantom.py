@@ -16,7 +16,7 @@ def phantom(
     kind: Annotated[str, typer.Option(help="pelvis or dxa.")] = "pelvis",
     recipe: Annotated[
         str,
-        typer.Option(help="A packaged recipe (training, osteoporosis, demo, dxa) or a TOML file."),
+        typer.Option(help="A packaged recipe (training, gross, demo, dxa, ...) or a TOML file."),
     ] = "",
     gallery: Annotated[
         Path | None, typer.Option(help="Also, or only, write a contact sheet (PNG).")

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-import struct
-import zlib
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
 
-from hipnode.dicom import uids
-from hipnode.dicom.filemeta import once
-from hipnode.dicom.values import PARSE_ERRORS, Reader, mark_twice
+from hipnode.dicom import bounded, uids
+from hipnode.dicom.bounded import Elements
+from hipnode.dicom.files import open_dicom, open_within
+from hipnode.dicom.kinds import KEY_OBJECTS
+from hipnode.dicom.values import Reader
+from hipnode.dicom.window import Limits
 from hipnode.domain import Header
-from hipnode.errors import HeaderUnusable, NotDicom
+from hipnode.errors import HeaderUnusable
 
-_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
-_MAX_INFLATED_BYTES: Final = 1 << 29
-_MAX_HEADER_BYTES: Final = 1 << 24
-_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _OLDEST_YEARS: Final = 130
 _AGE: Final = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$", re.IGNORECASE)
 _YEARS_PER: Final = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -53,103 +48,46 @@ _TEXT: Final = {
 }
 
 
-def is_dicom(path: Path) -> bool:
-    """Tell whether a file is in the DICOM File Format (PS3.10 7.1): 128 bytes, then ``DICM``."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+_FURTHER: Final = (
+    "SpecificCharacterSet", "SeriesInstanceUID", "ImageLaterality", "Laterality",
+    "PatientOrientation", "ImageType", "PatientAge", "PatientBirthDate", "StudyDate",
+    "AcquisitionDate", "PatientSize", "PatientWeight",
+)  # fmt: skip
+_READ: Final = frozenset(
+    tag_for_keyword(keyword) or 0
+    for keyword in (*_UIDS.values(), *_IDENTIFIERS.values(), *_TEXT.values(), *_FURTHER)
+)
+"""What `read_header` looks at."""
+_REJECTING: Final = frozenset({0x0040A043, 0x0040A375, 0x0040A730})
+"""What `hipnode.dicom.rejection_of` looks at: title, evidence and content of a Key Object."""
 
 
-def open_dicom(path: Path, *, pixels: bool) -> pydicom.FileDataset:
-    """Read a DICOM file, with or without its pixel data; a missing file meta is forgiven.
+def open_at_the_door(path: Path, descriptor: int, limits: Limits) -> Dataset | Elements:
+    """Return what the door, the rules and the audit log need of an object, within limits.
 
     Parameters
     ----------
-    path
-        The file.
-    pixels
-        Whether to read the pixel data too.
+    path, descriptor
+        The file; it has the file meta that this node writes.
+    limits
+        What its header may cost.
 
     Raises
     ------
+    HeaderTooCostly
+        If it costs more.
     NotDicom
-        If the file is not DICOM, or breaks off before its header ends.
-    HeaderUnusable
-        If it is deflated and grows beyond what any radiograph needs.
+        If it cannot be read.
     """
-    try:
-        if _is_deflated(path):
-            dataset = _inflated(path, pixels=pixels)
-        else:
-            with path.open("rb") as file:
-                dataset = _parsed(file, pixels=pixels)
-        empty = len(dataset) == 0
-    except OSError as error:
-        raise NotDicom(f"The file cannot be read: {error.strerror or error}.") from error
-    except PARSE_ERRORS as error:
-        raise NotDicom(f"The data set cannot be read: {_in_words(error)}.") from error
-    if empty:
-        raise NotDicom
-    return dataset
+    found = bounded.read(descriptor, _READ, limits)
+    if found is None:
+        return open_within(path, _READ | _REJECTING)
+    if Reader(found).text("SOPClassUID") == KEY_OBJECTS:
+        return open_within(path, _READ | _REJECTING, elements=found.count)
+    return found
 
 
-def _is_deflated(path: Path) -> bool:
-    with path.open("rb") as file:
-        return _DEFLATED in file.read(4096)
-
-
-def _inflated(path: Path, *, pixels: bool) -> pydicom.FileDataset:
-    """Read a deflated file (PS3.5 A.5) without inflating more than a radiograph can be.
-
-    pydicom inflates the whole file at once: a few megabytes may ask for gigabytes.
-    """
-    meta = pydicom.filereader.read_file_meta_info(str(path))
-    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
-        with path.open("rb") as file:
-            return _parsed(file, pixels=pixels)
-    limit = _MAX_INFLATED_BYTES if pixels else _MAX_HEADER_BYTES
-    with path.open("rb") as file:
-        file.seek(128 + 4 + 12 + int(meta.FileMetaInformationGroupLength))
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        plain = inflater.decompress(file.read(), limit)
-    if pixels and inflater.unconsumed_tail:
-        raise HeaderUnusable("The deflated data set is larger than any radiograph.")
-    dataset = _parsed(BytesIO(plain), pixels=pixels)
-    dataset.file_meta = meta
-    return dataset
-
-
-def _parsed(file: BinaryIO, *, pixels: bool) -> pydicom.FileDataset:
-    """Parse a data set, and note which tags it has more than once."""
-    seen: set[int] = set()
-    twice: set[int] = set()
-
-    def look(tag: int, vr: str | None, length: int) -> bool:  # noqa: ARG001
-        if tag not in seen:
-            seen.add(tag)
-        elif len(seen) > 1:  # the first of all may be looked at twice
-            twice.add(int(tag))
-        return not pixels and tag in _PIXELS
-
-    dataset = read_partial(once(file), look, force=True)
-    if twice:
-        mark_twice(dataset, twice)
-    return dataset
-
-
-def _in_words(error: BaseException) -> str:
-    """Return what is wrong with a data set that the library gave up on, for its sender."""
-    if isinstance(error, zlib.error):
-        return "its deflated bytes are damaged"
-    if isinstance(error, struct.error | EOFError | pydicom.errors.BytesLengthException):
-        return "it breaks off within an element"
-    if isinstance(error, MemoryError | RecursionError):
-        return "it takes more memory than a header may"
-    if isinstance(error, pydicom.errors.InvalidDicomError):
-        return "it is not in the DICOM File Format"
-    return "its elements are not in the form that their lengths say"
-
-
-def read_header(source: Path | Dataset, assumed_character_set: str = "") -> Header:
+def read_header(source: Path | Dataset | Elements, assumed_character_set: str = "") -> Header:
     """Return what rules, gates and the audit log need to know of an image.
 
     What identifies it is carried unchanged or not at all. What had to be left out is named in the
@@ -195,7 +133,7 @@ def read_header(source: Path | Dataset, assumed_character_set: str = "") -> Head
     )
 
 
-def header_at_the_door(dataset: Dataset, assumed_character_set: str = "") -> Header:
+def header_at_the_door(dataset: Dataset | Elements, assumed_character_set: str = "") -> Header:
     """Return the header of an object that may be taken in: every report can carry its identity.
 
     Parameters
@@ -216,7 +154,7 @@ def header_at_the_door(dataset: Dataset, assumed_character_set: str = "") -> Hea
     return header
 
 
-def known_of(dataset: Dataset, assumed_character_set: str = "") -> dict[str, str]:
+def known_of(dataset: Dataset | Elements, assumed_character_set: str = "") -> dict[str, str]:
     """Return what is known for certain of an object that may be refused: never an error.
 
     Parameters

@@ -194,7 +194,10 @@ def raw_of(dataset: Any, keyword: str) -> Any:
     tag = tag_for_keyword(keyword)
     if dataset is None or tag is None or tag not in dataset:
         return None
-    element = dataset.get_item(tag)
+    try:
+        element = dataset.get_item(tag)
+    except PARSE_ERRORS:  # the library decodes some at once
+        return None
     if isinstance(element, RawDataElement):
         is_text = element.VR != "SQ" and isinstance(element.value, bytes)
         return element.value if is_text else None
@@ -235,7 +238,7 @@ def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
     return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
-def mark_twice(dataset: Dataset, tags: set[int]) -> None:
+def mark_twice(dataset: object, tags: set[int]) -> None:
     """Remember which tags a data set had more than once: the library keeps the last alone."""
     dataset.__dict__["hipnode_twice"] = frozenset(tags)
 

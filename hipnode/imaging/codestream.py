@@ -7,15 +7,31 @@ decoders fill up a stream that breaks off. Both are found here, in microseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from hipnode.errors import PixelsUnreadable
+
+
+class Coding(StrEnum):
+    """How a codestream is coded, by its own markers."""
+
+    JPEG = "JPEG of 8 bits"
+    JPEG_12 = "JPEG of 12 bits"
+    JPEG_LOSSLESS = "lossless JPEG"
+    JPEG_LS = "JPEG-LS"
+    JPEG_2000 = "JPEG 2000"
+    HTJ2K = "High-Throughput JPEG 2000"
+    RLE = "RLE"
+
 
 _SOI: Final = b"\xff\xd8"
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _EOI: Final = b"\xff\xd9"
 _SOF: Final = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+_FRAMES: Final = {0xC3: Coding.JPEG_LOSSLESS, 0xF7: Coding.JPEG_LS}
+_CAP: Final = b"\xff\x50"
 _SOS: Final = 0xDA
 _ONE_PASS: Final = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
 _SOT: Final = b"\xff\x90\x00\x0a"
@@ -32,6 +48,31 @@ class Extent:
     components: int
     precision: int  # bits of a sample
     signed: bool = False
+
+
+def coding_of(code: bytes) -> Coding | None:
+    """Return how a frame is coded; None where its beginning does not tell.
+
+    Parameters
+    ----------
+    code
+        The codestream, or the runs, of one frame.
+
+    References
+    ----------
+    ITU-T T.81 Table B.1 (frame headers), T.87 C.1.1, T.800 A.5.1, T.814 A.3 (CAP); PS3.5 G.5.
+    """
+    if code.startswith(_SOI):
+        for marker, start, _ in _segments(code):
+            if marker in _SOF:
+                dct = Coding.JPEG if code[start : start + 1] == b"\x08" else Coding.JPEG_12
+                return _FRAMES.get(marker, dct)
+    elif code.startswith(_SOC_SIZ):
+        after = 4 + int.from_bytes(code[4:6], "big")
+        return Coding.HTJ2K if code[after : after + 2] == _CAP else Coding.JPEG_2000
+    elif len(code) >= 64 and 1 <= int.from_bytes(code[:4], "little") <= 15:
+        return Coding.RLE if code[4:8] == b"\x40\0\0\0" else None
+    return None
 
 
 def extent_of(code: bytes) -> Extent | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from hipnode.dicom.header import open_dicom, read_header
+from hipnode.dicom import open_dicom, read_header
 from hipnode.dicom.values import PARSE_ERRORS
 from hipnode.domain import Header, Radiograph
 from hipnode.errors import PixelsUnreadable

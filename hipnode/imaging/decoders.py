@@ -6,20 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import pairwise
 from struct import Struct
 from typing import Any, Final
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pixel_array
 
+from hipnode.imaging import jpeg
 from hipnode.imaging.codestream import Extent
 from hipnode.imaging.layout import Layout
 
@@ -31,21 +31,24 @@ JPEG_LS: Final = frozenset({uid.JPEGLSLossless, uid.JPEGLSNearLossless})
 JPEG_2000: Final = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
 HTJ2K: Final = frozenset({uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K})
 _PREFERRED: Final = {
-    uid.JPEGLSLossless: "pyjpegls",  # 4x faster than pylibjpeg, bit for bit the same
+    **dict.fromkeys(jpeg.DECODER_DEPENDENCIES, jpeg.NAME),
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGLSLossless: "pyjpegls",
     uid.JPEGLSNearLossless: "pyjpegls",
-    uid.RLELossless: "pydicom",  # pylibjpeg-rle panics at damaged data, past every `except`
+    uid.RLELossless: "pydicom",  # pylibjpeg-rle, where there, panics past every `except`
 }
 _LOSSY: Final = frozenset(
     {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K}
 )
 
-_imagecodecs: Final[Any] = import_module("imagecodecs") if find_spec("imagecodecs") else None
+jpeg.register()
+
 _RLE_HEADER: Final = Struct("<16I")
 _THREADS: Final = min(2, os.cpu_count() or 1)
 
 
 def accelerated(code: bytes, extent: Extent, syntax: uid.UID, layout: Layout) -> Array | None:
-    """Decode with imagecodecs where it is installed and exact; None to leave it to pydicom.
+    """Decode with imagecodecs where it is exact; None to leave it to pydicom.
 
     Only what leaves nothing to interpret: one unsigned sample.
 
@@ -76,19 +79,17 @@ def accelerated(code: bytes, extent: Extent, syntax: uid.UID, layout: Layout) ->
 
 def _decoder(syntax: uid.UID) -> Callable[[bytes], Array] | None:
     found: Callable[[bytes], Array] | None = None
-    if _imagecodecs is None:
-        return None
-    if syntax in JPEG_LOSSLESS and _imagecodecs.JPEG8.available:
-        found = _imagecodecs.jpeg8_decode
-    elif syntax in HTJ2K and _imagecodecs.HTJ2K.available:
-        found = _imagecodecs.htj2k_decode
-    elif syntax in JPEG_2000 and _imagecodecs.JPEG2K.available:
-        found = partial(_imagecodecs.jpeg2k_decode, numthreads=_THREADS)
+    if syntax in JPEG_LOSSLESS and imagecodecs.JPEG8.available:
+        found = imagecodecs.jpeg8_decode
+    elif syntax in HTJ2K and imagecodecs.HTJ2K.available:
+        found = imagecodecs.htj2k_decode
+    elif syntax in JPEG_2000 and imagecodecs.JPEG2K.available:
+        found = partial(imagecodecs.jpeg2k_decode, numthreads=_THREADS)
     return found
 
 
 def run_lengths(packed: bytes, layout: Layout) -> Array | None:
-    """Decode RLE Lossless with imagecodecs where it is installed; None to leave it to pydicom.
+    """Decode RLE Lossless with imagecodecs; None where to leave it to pydicom.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def run_lengths(packed: bytes, layout: Layout) -> Array | None:
     PS3.5 G.2 to G.5: a header of 16 numbers, then a segment for each byte of a sample, the highest
     first, as PackBits.
     """
-    if _imagecodecs is None or not _imagecodecs.PACKBITS.available or layout.allocated > 16:
+    if not imagecodecs.PACKBITS.available or layout.allocated > 16:
         return None
     pixels = layout.rows * layout.columns
     count, more = divmod(layout.allocated, 8)
@@ -114,9 +115,9 @@ def run_lengths(packed: bytes, layout: Layout) -> Array | None:
     starts = [*offsets[:count], len(packed)]
     planes = np.empty((pixels, count), np.uint8)
     for place, (start, stop) in enumerate(pairwise(starts), start=1):
-        plane = np.empty(pixels, np.uint8)  # more than this is not written
+        plane: Any = np.empty(pixels, np.uint8)  # more than this is not written
         try:
-            found = _imagecodecs.packbits_decode(packed[start:stop], out=plane)
+            found = imagecodecs.packbits_decode(packed[start:stop], out=plane)
         except RuntimeError:  # pydicom says more about what is wrong, and accepts more
             return None
         if len(found) != len(plane):
@@ -140,6 +141,8 @@ def alone(dataset: Dataset, code: bytes, layout: Layout, syntax: uid.UID) -> Arr
     """
     layout = replace(layout, frames=1)
     frame = layout.described(dataset)
+    frame.file_meta = FileMetaDataset()
+    frame.file_meta.TransferSyntaxUID = syntax  # of the frame, whatever is said of the object
     frame.add_new("PixelData", "OB", encapsulate([code]))
     frame["PixelData"].is_undefined_length = True
     return by_pydicom(frame, layout, 0, syntax)
@@ -163,8 +166,6 @@ def by_pydicom(dataset: Dataset, layout: Layout, index: int, syntax: uid.UID) ->
     lossy = syntax in _LOSSY
     preferred = _PREFERRED.get(syntax)
     grey = layout.samples == 1
-    if syntax == uid.JPEGBaseline8Bit and grey:
-        preferred = "pillow"
     if preferred and preferred in get_decoder(syntax).available_plugins:
         options["decoding_plugin"] = preferred
     if lossy:

@@ -12,9 +12,20 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from hipnode.dicom.values import PARSE_ERRORS
 from hipnode.errors import PixelsUnreadable
 from hipnode.imaging import codestream, decoders, wrapping
+from hipnode.imaging.codestream import Coding
 from hipnode.imaging.decoders import Array
 from hipnode.imaging.layout import Layout, values
 
+_CODED: Final[dict[Coding, tuple[uid.UID, ...]]] = {
+    Coding.JPEG: (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit),
+    Coding.JPEG_12: (uid.JPEGExtended12Bit,),
+    Coding.JPEG_LOSSLESS: (uid.JPEGLosslessSV1, uid.JPEGLossless),
+    Coding.JPEG_LS: (uid.JPEGLSNearLossless, uid.JPEGLSLossless),
+    Coding.JPEG_2000: (uid.JPEG2000, uid.JPEG2000Lossless),
+    Coding.HTJ2K: (uid.HTJ2K, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL),
+    Coding.RLE: (uid.RLELossless,),
+}
+"""The transfer syntaxes of each coding, the one that says least first."""
 _EOI: Final = b"\xff\xd9"
 _ANYTHING: Final = bytes(range(1, 255)) * 4
 """Noise without a marker (0xFF) in it."""
@@ -55,11 +66,13 @@ def stored_frame(
     syntax = transfer_syntax(dataset)
     if not syntax.is_encapsulated:
         return _native(dataset, layout, index, syntax, notes)
-    runs = syntax == uid.RLELossless
-    packed = wrapping.frame(dataset, index, layout.frames, runs=runs)
-    if runs:
-        return _runs(dataset, packed, layout, notes)
-    code = codestream.bare(packed)
+    said = syntax
+    code = codestream.bare(_wrapped(dataset, layout, index, said))
+    syntax = _spoken(code, said, notes)
+    if syntax == uid.RLELossless:
+        return _runs(dataset, code, layout, notes)
+    if said == uid.RLELossless:
+        code = codestream.bare(_wrapped(dataset, layout, index, syntax))
     extent = codestream.check(code, layout.rows, layout.columns, layout.samples, max_pixels)
     code, is_whole = codestream.ended(code)
     believed = _believed(extent, layout, syntax, notes)
@@ -115,6 +128,19 @@ def _runs(dataset: Dataset, packed: bytes, layout: Layout, notes: list[str]) -> 
     if container is None:
         container = decoders.alone(dataset, packed, _all_bits(layout), uid.RLELossless)
     return values(container, layout, notes)
+
+
+def _wrapped(dataset: Dataset, layout: Layout, index: int, syntax: uid.UID) -> bytes:
+    return wrapping.frame(dataset, index, layout.frames, runs=syntax == uid.RLELossless)
+
+
+def _spoken(code: bytes, said: uid.UID, notes: list[str]) -> uid.UID:
+    """Return the transfer syntax of a codestream, where it plainly is another than was said."""
+    found = codestream.coding_of(code)
+    if found is None or said in _CODED[found]:
+        return said
+    notes.append(f"The compressed image is {found}, not {said.name}.")
+    return _CODED[found][0]
 
 
 def _believed(

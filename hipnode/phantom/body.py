@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hipnode.domain import Side
-from hipnode.phantom import affine, fractures, implants, tissue
+from hipnode.phantom import affine, fractures, implants, pieces, tissue
 from hipnode.phantom.anatomy import FEMUR_GRID, PELVIS_GRID, Anatomy, Hip
 from hipnode.phantom.bones import Array
 from hipnode.phantom.fractures import Bone, Fracture
@@ -25,6 +25,7 @@ class HipPlan:
     osteoarthritis: int
     adduction_deg: float
     seed: int
+    turned: bool = False  # an intact leg that lies turned outwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,9 @@ def _hip(
 def femur_bone(hip: Hip, plan: HipPlan, times: float) -> Bone:
     """Return the femur, broken or not, moved a little where arthrosis narrows the joint."""
     if plan.fracture is not None:
-        return fractures.break_bone(hip, times, plan.fracture)
-    femur = fractures.intact(hip, times)
+        broken = fractures.break_bone(hip, times, plan.fracture)
+        return pieces.shatter(broken, plan.fracture) if plan.fracture.pieces else broken
+    femur = fractures.intact(hip, times, turned=plan.turned)
     if plan.osteoarthritis:
         up = 0.7 * plan.osteoarthritis
         cells = affine.shift(0.4 * up / FEMUR_GRID.step_mm, up / FEMUR_GRID.step_mm)

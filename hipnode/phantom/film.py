@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -49,6 +49,18 @@ def draw(rng: np.random.Generator, *, low_quality: bool) -> Look:
         float(max(0.0, rng.uniform(-3.0, 4.0))),
         float(rng.uniform(0.0, 0.24)),
         float(rng.uniform(0.0003, 0.005) + worse * rng.uniform(0, 0.03)),
+    )
+
+
+def harsh(look: Look, rng: np.random.Generator) -> Look:
+    """Return a look as many films have it: the shaft white, the thigh dark, the air black."""
+    return replace(
+        look,
+        equalise=float(rng.uniform(0.0, 0.25)),
+        gamma=float(rng.uniform(1.1, 2.2)),
+        slope=float(rng.uniform(1.0, 5.0)),
+        black=float(rng.uniform(0.02, 0.3)),
+        white=float(rng.uniform(0.01, 0.06)),
     )
 
 

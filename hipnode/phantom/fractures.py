@@ -37,6 +37,9 @@ class Fracture:
     fragment: bool
     old: bool
     seed: int
+    aside: float = 0.6  # how far to the side the shaft goes, of its displacement
+    swing_deg: float = 0.0  # of the leg, beyond what the pieces' angle asks for
+    pieces: int = 0  # that break off besides the two
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,10 @@ class Bone:
     line: Array  # (n, 2), empty where nothing broke
 
 
-def intact(hip: Hip, cortex_times: float) -> Bone:
-    """Return the unbroken femur."""
-    part = hip.neutral
-    return Bone(part.whole, part.cortex(cortex_times), hip.points, np.zeros((0, 2)))
+def intact(hip: Hip, cortex_times: float, *, turned: bool = False) -> Bone:
+    """Return the unbroken femur, of a leg that lies straight or ``turned`` outwards."""
+    part, points = (hip.turned, hip.turned_points) if turned else (hip.neutral, hip.points)
+    return Bone(part.whole, part.cortex(cortex_times), points, np.zeros((0, 2)))
 
 
 def draw(label: str, rng: np.random.Generator, *, old: bool = False) -> Fracture:
@@ -117,7 +120,7 @@ def _field(points: FemurPoints, fracture: Fracture) -> Image:
     x, y = affine.mm(FEMUR_GRID)
     far = (x - middle[0]) * normal[0] + (y - middle[1]) * normal[1]
     along = (x - middle[0]) * normal[1] - (y - middle[1]) * normal[0]
-    far = far + _ragged(along, fracture.seed)
+    far = far + ragged(along, fracture.seed)
     if fracture.label == "intracapsular":  # the greater trochanter stays with the shaft
         far = np.maximum(far, _TROCHANTER_MM - _from_trochanter(points, x, y))
     return np.asarray(far)
@@ -129,7 +132,7 @@ def _from_trochanter(points: FemurPoints, x: Image, y: Image) -> Image:
     return np.asarray(np.hypot(x - middle[0], y - middle[1]))
 
 
-def _ragged(along: Image | Array, seed: int) -> Array:
+def ragged(along: Image | Array, seed: int) -> Array:
     """Return by how much the cut strays from a straight line, in mm."""
     rng = np.random.default_rng(seed)
     at = np.arange(-400.0, 400.0)
@@ -140,7 +143,8 @@ def _ragged(along: Image | Array, seed: int) -> Array:
     return np.interp(along, at, noise)
 
 
-def _soft_step(distance: Image, width_mm: float = 0.35) -> Image:
+def soft_step(distance: Image, width_mm: float = 0.35) -> Image:
+    """Return 0 well below a distance of 0 mm, 1 well above it."""
     step: Image = 1 / (1 + np.exp(-np.clip(distance / width_mm, -30, 30)))
     return step.astype(np.float32)
 
@@ -153,15 +157,15 @@ def break_bone(hip: Hip, cortex_times: float, fracture: Fracture) -> Bone:
     upper_cut, lower_cut = cut(fracture, hip.points), cut(fracture, lower_points)
     up_far, low_far = _field(hip.points, fracture), _field(lower_points, fracture)
     half = fracture.gap_mm / 2
-    upper_mask, lower_mask = _soft_step(-up_far - half), _soft_step(low_far - half)
+    upper_mask, lower_mask = soft_step(-up_far - half), soft_step(low_far - half)
     upper_move, lower_move = _moves(hip, lower_points, upper_cut, lower_cut, fracture)
     layers = []
     for image, low_image in (
         (hip.neutral.whole, lower_part.whole),
         (hip.neutral.cortex(cortex_times), lower_part.cortex(cortex_times)),
     ):
-        upper = _moved(image * upper_mask, upper_move)
-        layers.append(upper + _moved(low_image * lower_mask, lower_move))
+        upper = moved(image * upper_mask, upper_move)
+        layers.append(upper + moved(low_image * lower_mask, lower_move))
     whole, cortex = layers
     if abs(fracture.displacement_mm) + abs(fracture.angle_deg) < 6:
         whole, cortex = _subtle(hip.neutral, cortex_times, whole, cortex, fracture, up_far)
@@ -182,17 +186,19 @@ def _moves(
     """Return where the two pieces go: the head turns in its socket, the shaft rides up."""
     share = 0.6 if fracture.label == "intracapsular" else 0.4
     upper = affine.turn_about(-fracture.angle_deg * share, hip.points.head)
-    lower = affine.turn_about(fracture.angle_deg * (1 - share) * 0.5, lower_cut[0])
+    swung = fracture.angle_deg * (1 - share) * 0.5 + fracture.swing_deg
+    lower = affine.turn_about(swung, lower_cut[0])
     shaft = lower_points.shaft_near - lower_points.shaft_far
     ride = shaft / np.hypot(*shaft) * fracture.displacement_mm * 0.8
-    ride = ride + np.array([0.6 * fracture.displacement_mm, 0.0])
+    ride = ride + np.array([fracture.aside * fracture.displacement_mm, 0.0])
     join = affine.apply(upper, upper_cut[0]) - lower_cut[0] + ride
     if not fracture.turned and fracture.displacement_mm == 0:
         join = affine.apply(upper, upper_cut[0]) - lower_cut[0]
     return upper, affine.shift(*join) @ lower
 
 
-def _moved(image: Image, move: Array) -> Image:
+def moved(image: Image, move: Array) -> Image:
+    """Return an image on the femur's grid, moved by a matrix in mm."""
     to_mm = affine.from_pixels(FEMUR_GRID)
     matrix = np.linalg.inv(to_mm) @ np.linalg.inv(move) @ to_mm
     return affine.resample(image, matrix, (FEMUR_GRID.rows, FEMUR_GRID.columns))
@@ -224,14 +230,14 @@ def _chip(bone: Bone, fracture: Fracture) -> Bone:
     x, y = affine.mm(FEMUR_GRID)
     at = bone.points.lesser_trochanter
     centre = at + np.array([rng.uniform(-2, 4), rng.uniform(-3, 3)])
-    off = np.hypot((x - centre[0]) / 1.0, (y - centre[1]) / 1.7) + _ragged(y + 0 * x, fracture.seed)
-    mask = _soft_step((rng.uniform(9, 14) - off).astype(np.float32))
+    off = np.hypot((x - centre[0]) / 1.0, (y - centre[1]) / 1.7) + ragged(y + 0 * x, fracture.seed)
+    mask = soft_step((rng.uniform(9, 14) - off).astype(np.float32))
     pull = affine.shift(-rng.uniform(1, 7), -rng.uniform(-1, 6)) @ affine.turn_about(
         rng.uniform(-25, 5), at
     )
     share = np.float32(0.75)  # the piece lies at the back: the rest of the depth stays
-    whole = bone.whole * (1 - share * mask) + _moved(bone.whole * mask * share, pull)
-    cortex = bone.cortex * (1 - share * mask) + _moved(bone.cortex * mask * share, pull)
+    whole = bone.whole * (1 - share * mask) + moved(bone.whole * mask * share, pull)
+    cortex = bone.cortex * (1 - share * mask) + moved(bone.cortex * mask * share, pull)
     return replace(bone, whole=whole, cortex=cortex)
 
 
@@ -250,7 +256,7 @@ def _line(hip: Hip, fracture: Fracture, move: Array) -> Array:
     middle, normal = cut(fracture, hip.points)
     along = np.linspace(-60, 60, 121)
     direction = np.array([normal[1], -normal[0]])
-    points = middle + along[:, None] * direction - _ragged(along, fracture.seed)[:, None] * normal
+    points = middle + along[:, None] * direction - ragged(along, fracture.seed)[:, None] * normal
     cell = np.linalg.inv(affine.from_pixels(FEMUR_GRID))
     column, row = np.round(affine.apply(cell, points)).astype(int).T
     inside = (row >= 0) & (row < FEMUR_GRID.rows) & (column >= 0) & (column < FEMUR_GRID.columns)

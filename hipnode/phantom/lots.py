@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from hipnode.domain import Side
-from hipnode.phantom import affine, anatomy, fractures, people
+from hipnode.phantom import affine, anatomy, fractures, people, pieces
 from hipnode.phantom.anatomy import Anatomy
 from hipnode.phantom.body import Camera, HipPlan
 from hipnode.phantom.people import Person
@@ -82,7 +82,21 @@ def _draw_hip(recipe: Recipe, side: Side, person: Person, rng: np.random.Generat
     worn = rng.random() < recipe.p_osteoarthritis_hip and implant not in ("hemi", "total")
     grade = int(rng.integers(1, 4)) if worn and fracture is None else 0
     adduction = float(np.clip(rng.normal(0, 4), -10, 10))
-    return HipPlan(side, fracture, implant, grade, adduction, int(rng.integers(1 << 31)))
+    plan = HipPlan(side, fracture, implant, grade, adduction, int(rng.integers(1 << 31)))
+    return _as_in_life(recipe, plan, rng)
+
+
+def _as_in_life(recipe: Recipe, plan: HipPlan, rng: np.random.Generator) -> HipPlan:
+    """Displace what is displaced as it is in life, and turn intact legs, where a recipe asks."""
+    broken = plan.fracture
+    if recipe.p_gross and broken and not broken.old and broken.displacement_mm:
+        if broken.subtype != "impacted" and rng.random() < recipe.p_gross:
+            return replace(plan, fracture=pieces.gross(broken, rng))
+    elif recipe.p_turned_leg and broken is None:
+        leg = float(np.clip(plan.adduction_deg + rng.normal(0, 8), -22, 22))
+        turned = bool(rng.random() < recipe.p_turned_leg)
+        return replace(plan, turned=turned, adduction_deg=leg if turned else plan.adduction_deg)
+    return plan
 
 
 def draw_camera(plan: Plan, body: Anatomy, longer: int, rng: np.random.Generator) -> Camera:

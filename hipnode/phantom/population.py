@@ -41,6 +41,9 @@ class Recipe:
     p_monochrome1: float = 0.15
     p_low_quality: float = 0.1
     p_small: float = 0.25  # a small JPEG-like image, 373 x 454 pixels or so
+    p_gross: float = 0.0  # of displaced fractures: drawn up, swung and in pieces
+    p_turned_leg: float = 0.0  # an intact leg that lies turned outwards
+    p_harsh: float = 0.0  # bones white, thighs dark, air black, a skin line
     p_marker: float = 0.7
     p_gas: float = 0.75
     p_clutter: float = 0.2  # tubing, clips, zips

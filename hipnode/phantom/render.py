@@ -66,6 +66,8 @@ def _shoot(
     if rng.random() < recipe.p_clutter:
         water = water + tissue.clutter(x, y, rng)
     look = film.draw(rng, low_quality=plan.low_quality)
+    if recipe.p_harsh and rng.random() < recipe.p_harsh:
+        look = film.harsh(look, rng)
     signal = film.expose(water, scene.bone, scene.metal, look, rng)
     pixels = film.present(signal, scene.metal, look, rng)
     marker = None

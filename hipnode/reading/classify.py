@@ -121,7 +121,8 @@ def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
     The mean of an activation map is the image's part of the logit, and the rest is the same
     everywhere: so each place has log odds of its own. 0 is a place that speaks for the finding no
     more than against it; 1 is one of which a quarter of the crop, alone, would make the finding
-    likely. This scale is the model's own: where nothing speaks for a finding, the map is empty.
+    likely, or, where there are stronger ones, the strongest of all: so a sure finding does not
+    paint the whole box. Where nothing speaks for a finding, the map is empty.
 
     References
     ----------
@@ -140,7 +141,8 @@ def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
         odds -= np.logaddexp.reduce(logits[:, negative], axis=1)
     sure = min(max(spec.operating_point.present_from, _LEAST_SURE), _MOST_SURE)
     carries = np.log(sure / (1 - sure)) / _CARRIES
-    places: Array = np.clip(odds / carries, 0, 1).astype(np.float32)
+    strongest = np.maximum(odds.max(axis=(1, 2), keepdims=True), carries)
+    places: Array = np.clip(odds / strongest, 0, 1).astype(np.float32)
     return places
 
 

@@ -100,13 +100,19 @@ class ListenerSettings(Part):
     callers: tuple[CallerSettings, ...] = ()
     accept_any_caller: bool = False
     max_associations: int = Field(default=50, ge=1)
-    max_associations_share: float = Field(default=0.8, gt=0, le=1)  # of one caller, of one address
+    max_associations_share: float = Field(
+        default=0.8, gt=0, le=1
+    )  # of one caller; of an address, half of the rest too
     max_pdu_bytes: int = Field(default=131072, ge=4096)
     acse_timeout_s: float = Field(default=30, gt=0)
     dimse_timeout_s: float = Field(default=60, gt=0)
     network_timeout_s: float = Field(default=120, gt=0)
     max_object_bytes: int = Field(default=2 * 1024**3, gt=0)
     max_drained_bytes: int = Field(default=256 * 1024**2, ge=0)
+    max_header_bytes: int = Field(default=256 * 1024**2, gt=0)
+    max_header_elements: int = Field(default=100_000, gt=0)
+    max_header_depth: int = Field(default=32, gt=0)
+    max_header_s: float = Field(default=5, gt=0)
     min_bytes_per_s: float = Field(default=1000, ge=0)  # 0: any pace
     max_connections_per_minute: int = Field(default=3000, ge=0)  # per address; 0: any number
     max_objects_per_minute: int = Field(default=60_000, ge=0)  # per address; 0: any number

@@ -316,6 +316,9 @@ class Store:
         """
         found = check.problems(self.database, thorough=thorough)
         self.database.mark_damaged(damaged=bool(found))
+        if not self.database.is_sqlite:  # where nobody writes to a damaged one, nor a note
+            why = f"it is damaged: {found[0]}" if found else ""
+            self.database.write(lambda c: faults.note(c, self.now(), "database", why))
         return found
 
     def can_check_database(self) -> bool:
@@ -374,7 +377,9 @@ class Store:
     def faults(self) -> list[str]:
         """Return what a person must see to, in words; the first is the oldest."""
         audit, limit_s = self.audit.state(), self.settings.audit.max_unsealed_s
-        found = [f"audit log: {audit.fault}"] if audit.fault else []
+        damaged = "database: it is damaged, nothing is taken in: `hipnode check`"
+        found = [damaged] if self.database.is_damaged() else []
+        found += [f"audit log: {audit.fault}"] if audit.fault else []
         since = audit.unsealed_since_utc
         if since is not None and (self.now() - since).total_seconds() > limit_s:
             found.append(

@@ -70,10 +70,12 @@ def test_damage_is_named_and_nothing_is_written_until_it_is_gone(
         with pytest.raises(DatabaseDamaged) as caught:
             receive(store, 99)
         assert caught.value.dimse_status == 0xA700
+    assert store.faults()[0].startswith("database: it is damaged")
     store.close()
     (settings.node.data_dir / "hipnode.db").write_bytes(whole)
     store = Store.open(settings)
     assert store.check_database(thorough=True) == []
+    assert not store.faults()
     receive(store, 99)
     assert store.audit.verify() is None
     store.close()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 
-from hipnode.domain import JobKind, JobState
+from hipnode.domain import AuditEvent, AuditRecord, JobKind, JobState
 from hipnode.errors import LeaseLost
-from hipnode.services.housekeeper.rounds import SUNDAY, next_time
+from hipnode.services import housekeeper
 from hipnode.settings import Settings
 from hipnode.storage import Beat, Store
 from hipnode.storage.upkeep.clock import DatabaseClock, utc_now
 from hipnode.storage.upkeep.services import Services
 from tests.db.conftest import Bench, OpenStore
+from tests.peers import eventually
 
 DAY_S = 86400.0
 FORGET_BOOT = (
@@ -163,8 +166,24 @@ def test_a_clock_that_leapt_deletes_nothing_for_a_day(tmp_path: Path) -> None:
     store.close()
 
 
-def test_nightly_and_weekly() -> None:
-    saturday = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)
-    assert next_time(saturday, 3, 0) == saturday + timedelta(days=1)
-    assert next_time(saturday, 3, 30) == saturday + timedelta(minutes=30)
-    assert next_time(saturday, 3, 45, SUNDAY) == saturday + timedelta(days=1, minutes=45)
+def test_the_housekeeper_goes_on_when_its_machines_clock_is_set_back(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {"node": {"data_dir": tmp_path}, "housekeeper": {"seal_s": 0.2}}
+    )
+    store, stop = Store.open(settings, migrate=True), threading.Event()
+    keeper = threading.Thread(target=housekeeper.run, args=(settings, store, stop))
+
+    def is_sealed() -> bool:
+        return store.vitals().unsealed == 0
+
+    keeper.start()
+    try:
+        eventually(lambda: store.pulse.ready)
+        with time_machine.travel(datetime.now(UTC) - timedelta(days=400)):
+            for _ in range(2):
+                store.audit.append(AuditRecord(AuditEvent.ECHO_ANSWERED))
+                eventually(is_sealed, what="the log is sealed")
+    finally:
+        stop.set()
+        keeper.join()
+        store.close()

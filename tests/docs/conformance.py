@@ -100,6 +100,11 @@ def transfer_syntaxes() -> str:
     return table(("transfer syntax", "UID", "stored", "read"), rows)
 
 
+_ANSWERED: Final = (
+    "HeaderUnusable", "HeaderTooCostly", "StorageUnavailable", "DiskFull", "NotDicom",
+)  # fmt: skip
+
+
 def statuses() -> str:
     """Return the C-STORE statuses that the node answers with."""
     found: dict[int, list[str]] = {0x0000: ["Stored: file, folder and row are on disk."]}
@@ -108,7 +113,7 @@ def statuses() -> str:
     while pending:
         error = pending.pop(0)
         pending += error.__subclasses__()
-        if error.__name__ in ("HeaderUnusable", "StorageUnavailable", "DiskFull", "NotDicom"):
+        if error.__name__ in _ANSWERED:
             found.setdefault(error.dimse_status, []).append((error.__doc__ or "").strip())
     rows = [(f"0x{status:04X}", " ".join(why)) for status, why in sorted(found.items())]
     return table(("status", "when"), rows)

@@ -16,7 +16,6 @@ ACCEPTED: Final = re.compile(
     re.IGNORECASE,
 )
 REFUSED: Final = re.compile(r"(?<!L)(?<!Lesser )\b(A?GPL|General Public License)", re.IGNORECASE)
-KNOWN_EXCEPTIONS: Final = {"pylibjpeg-libjpeg"}  # GPL 3; docs/third-party.md says what it means
 
 
 def _licence(package: Distribution) -> str:
@@ -41,19 +40,13 @@ def test_a_plain_install_brings_what_it_is_known_to_bring() -> None:
     assert "torch" not in LICENCES
 
 
-def test_every_package_but_the_known_exceptions_may_be_passed_on() -> None:
+def test_every_package_may_be_passed_on() -> None:
     doubtful = {
         name: said
         for name, said in LICENCES.items()
         if REFUSED.search(said) or not ACCEPTED.search(said)
     }
-    assert set(doubtful) - KNOWN_EXCEPTIONS == set(), doubtful
-    assert KNOWN_EXCEPTIONS - set(doubtful) == set(), "no longer an exception: take it off the list"
-
-
-def test_the_exceptions_are_named_to_whoever_installs() -> None:
-    page = (ROOT / "docs" / "third-party.md").read_text(encoding="utf-8")
-    assert {name for name in LICENCES if f"| {name} | **" in page} == KNOWN_EXCEPTIONS
+    assert not doubtful
 
 
 def test_our_own_licence_is_the_one_that_the_package_names() -> None:

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import pydicom
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.presentation import build_context
 
@@ -24,7 +29,8 @@ from hipnode.errors import HipnodeError, InputRefused
 from hipnode.imaging import codestream
 from hipnode.nets.bundle import contents, spec
 from hipnode.services.listener.admission import Request
-from hipnode.services.listener.command import CommandInvalid, parse
+from hipnode.services.listener.body import file_meta
+from hipnode.services.listener.command import CommandInvalid, StoreRequest, parse
 from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.server import NodeAssociation, NodeServer
@@ -125,6 +131,34 @@ def header(data: bytes) -> None:
         assert text.isprintable() or not any(c < " " for c in text)
 
 
+DOOR_SYNTAXES: Final = (
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
+
+
+def door(data: bytes) -> None:
+    """A transfer syntax and a data set: the listener's reader finds what pydicom finds, or asks."""
+    if not data:
+        return
+    syntax = DOOR_SYNTAXES[data[0] % len(DOOR_SYNTAXES)]
+    head = file_meta(StoreRequest(1, 1, DX, "1.2.3"), syntax)
+    path = _file(head + data[1:])
+    with path.open("rb") as file:
+        at_the_door = _outcome(lambda: dicom.open_at_the_door(path, file.fileno(), dicom.Limits()))
+    assert at_the_door == _outcome(lambda: dicom.open_dicom(path, pixels=False))
+
+
+def _outcome(opened: Callable[[], Any]) -> Any:
+    """Return what is found of a header, or the error that says why nothing is."""
+    try:
+        found = opened()
+        known = dicom.known_of(found)
+        return known, dicom.header_at_the_door(found), dicom.rejection_of(found)
+    except InputRefused as error:
+        return type(error), str(error)
+
+
 def dataset(data: bytes) -> None:
     """A whole image, decoded; native decoders for compressed ones stay out."""
     path = _file(b"\0" * 128 + b"DICM" + data)
@@ -164,14 +198,14 @@ def metadata(data: bytes) -> None:
 TARGETS: Final[dict[str, Target]] = {
     target.__name__: target
     for target in (
-        stream, association, command, header, dataset, code, tensors, manifest, metadata
+        stream, association, command, header, door, dataset, code, tensors, manifest, metadata
     )
 }  # fmt: skip
 
 
 def seeds(name: str) -> list[bytes]:
     """Return valid inputs to start from."""
-    from tests.protocol.objects import encoded, radiograph
+    from tests.protocol.objects import data_set, encoded, radiograph, rich
     from tests.protocol.wire import associate_rq, p_data, pdv, store_rq
 
     ds = radiograph(4, 4)
@@ -191,6 +225,7 @@ def seeds(name: str) -> list[bytes]:
         "association": [associate_rq()[6:]],
         "command": [store_rq(DX, uid)],
         "header": [whole.getvalue()],
+        "door": [bytes([n]) + data_set(rich(), s) for n, s in enumerate(DOOR_SYNTAXES)],
         "dataset": [whole.getvalue()[132:]],
         "code": [b"\xff\xd8\xff\xc0\x00\x0b\x08\x00d\x00d\x01\x01\x11\x00\xff\xda\x00\x02\xff\xd9",
                  b"\xff\x4f\xff\x51" + bytes(60) + b"\xff\xd9"],

@@ -66,6 +66,15 @@ def store_rq(sop_class: str, sop_instance: str, message_id: int = 1) -> bytes:
     return element(0x0000, struct.pack("<I", len(body))) + body
 
 
+def echo_rq() -> bytes:
+    """Return the command set of a C-ECHO-RQ (PS3.7 9.3.5.1)."""
+    sop_class = VERIFICATION.encode() + b"\0"
+    body = struct.pack("<HHI", 0, 0x0002, len(sop_class)) + sop_class
+    for tag, value in ((0x0100, 0x0030), (0x0110, 1), (0x0800, 0x0101)):
+        body += struct.pack("<HHIH", 0, tag, 2, value)
+    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
+
+
 def pdv(context_id: int, control: int, value: bytes) -> bytes:
     """Return a presentation data value item (PS3.8 9.3.5.1)."""
     return struct.pack(">IBB", len(value) + 2, context_id, control) + value

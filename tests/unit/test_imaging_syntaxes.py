@@ -7,8 +7,8 @@ import random
 import zlib
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.utils import compress
 
 from hipnode import dicom, imaging
-from hipnode.dicom import header
+from hipnode.dicom import files
 from hipnode.errors import HeaderUnusable, NotDicom, PixelsUnreadable
 from hipnode.imaging import codestream, decoders
 from tests.peers import shared_data
@@ -65,13 +65,17 @@ def stored(tmp_path: Path, dataset: Dataset, syntax: str) -> Path:
     return path
 
 
-@pytest.fixture(params=["with imagecodecs", "without"])
+@pytest.fixture(params=["fast", "plugins"])
 def accelerator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test with the optional accelerator (where it is installed) and without it."""
-    if request.param == "without":
-        monkeypatch.setattr(decoders, "_imagecodecs", None)
-    else:
-        pytest.importorskip("imagecodecs")
+    """Run a test the fast way and by pydicom's plugins, which take what the fast way leaves."""
+    if request.param == "plugins":
+        leave_to_plugins(monkeypatch)
+
+
+def leave_to_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be decoded the fast way."""
+    for way in ("accelerated", "run_lengths"):
+        monkeypatch.setattr(decoders, way, lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +114,7 @@ def test_big_endian_gives_back_every_value(tmp_path: Path) -> None:
 def test_syntaxes_that_pydicom_cannot_write_give_back_every_value(
     tmp_path: Path, syntax: uid.UID, accelerator: None
 ) -> None:
-    codecs = pytest.importorskip("imagecodecs")
-    code = _encoded(codecs, syntax)
+    code = _encoded(syntax)
     dataset = dx(IMAGE, WindowCenter=2048, WindowWidth=4096)
     dataset.PixelData = encapsulate([code])
     dataset["PixelData"].VR = "OB"
@@ -127,17 +130,17 @@ def test_syntaxes_that_pydicom_cannot_write_give_back_every_value(
 def test_foreign_streams_are_decoded_without_the_accelerator(
     monkeypatch: pytest.MonkeyPatch, syntax: uid.UID, packed: str
 ) -> None:
-    monkeypatch.setattr(decoders, "_imagecodecs", None)
+    leave_to_plugins(monkeypatch)
     dataset = dx(RAMP, WindowCenter=2048, WindowWidth=4096)
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.PixelData = encapsulate([base64.b64decode(packed)])
     np.testing.assert_array_equal(np.rint(imaging.decode(dataset).pixels * 4095), RAMP)
 
 
-def _encoded(codecs: ModuleType, syntax: uid.UID) -> bytes:
+def _encoded(syntax: uid.UID) -> bytes:
     if syntax in {uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL}:
-        return bytes(codecs.htj2k_encode(IMAGE, reversible=True))
-    return bytes(codecs.ljpeg_encode(IMAGE, bitspersample=12))
+        return bytes(imagecodecs.htj2k_encode(IMAGE, reversible=True))
+    return bytes(imagecodecs.ljpeg_encode(IMAGE, bitspersample=12))
 
 
 def test_jpeg_baseline_is_close(tmp_path: Path) -> None:
@@ -188,7 +191,6 @@ def test_a_stream_that_breaks_off_is_refused(compressed: Dataset, keep: float) -
 def test_damaged_runs_end_alike_with_the_accelerator_and_without(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("imagecodecs")
     dataset = dx(IMAGE)
     compress(dataset, uid.RLELossless)
     whole = get_frame(dataset.PixelData, 0, number_of_frames=1)
@@ -202,7 +204,7 @@ def test_damaged_runs_end_alike_with_the_accelerator_and_without(
         dataset.PixelData = encapsulate([bytes(runs[:end]) + bytes(chance.choice([0, 0, 1, 3]))])
         fast = _values(dataset)
         with monkeypatch.context() as plainly:
-            plainly.setattr(decoders, "_imagecodecs", None)
+            leave_to_plugins(plainly)
             assert _values(dataset) == fast
         outcomes.add(fast is None)
     assert outcomes == {True, False}
@@ -261,7 +263,7 @@ def test_what_is_no_codestream_is_refused() -> None:
 def test_a_deflated_bomb_is_refused_and_its_header_read_without_inflating_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(header, "_MAX_INFLATED_BYTES", 1 << 25)
+    monkeypatch.setattr(files, "_MAX_INFLATED_BYTES", 1 << 25)
     dataset = dx(IMAGE)
     path = stored(tmp_path, dataset, uid.DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()

@@ -58,8 +58,8 @@ def test_reasons_are_those_of_the_standard() -> None:
     assert reason(peer, active=2) is Rejection.LOCAL_LIMIT_EXCEEDED
     assert reason(peer, stopping=True) is Rejection.TEMPORARY_CONGESTION
     full = admission(max_associations=10, max_associations_share=0.3)
-    assert full.decide(peer, 9, of_caller=2, of_address=2) is None
-    for many in ({"of_caller": 3}, {"of_address": 3}):
+    assert full.decide(peer, 9, of_caller=2, of_address=6) is None
+    for many in ({"of_caller": 3}, {"of_address": 7}):
         refused = full.decide(peer, 9, **many)
         assert refused is not None
         assert refused.rejection is Rejection.LOCAL_LIMIT_EXCEEDED

@@ -20,6 +20,7 @@ from hipnode.phantom import (
     bones,
     fractures,
     load_recipe,
+    pieces,
     read_manifest,
     render,
     truth_of,
@@ -288,3 +289,44 @@ def test_truth_of_a_hip_outside_the_image_is_none(body: anatomy.Anatomy, recipe:
     scene = compose(body, (_plain(Side.LEFT),), draw_plan(recipe, 1, 1).person, camera, 1)
     assert truth_of.hip_truth(scene.hips[0], affine.shift(-5000.0, 0.0), (100, 100)) is None
     assert isinstance(Box(0, 0, 1, 1), Box)
+
+
+@pytest.mark.parametrize("label", ["intracapsular", "trochanteric", "subtrochanteric"])
+def test_a_gross_fracture_draws_the_leg_up_and_breaks_into_pieces(
+    body: anatomy.Anatomy, label: str
+) -> None:
+    rng = np.random.default_rng(3)
+    broken = pieces.gross(fractures.draw(label, rng), rng)
+    two = fractures.break_bone(body.left, 1.0, broken)
+    more = pieces.shatter(two, broken)
+    assert body.left.points.shaft_far[1] - two.points.shaft_far[1] > 5  # mm upwards
+    assert np.abs(more.whole - two.whole).max() > 2
+    assert more.whole.sum() == pytest.approx(two.whole.sum(), rel=0.02)  # no bone is lost
+    assert (more.cortex <= more.whole + 1e-3).all()
+
+
+def test_only_a_recipe_that_asks_for_it_turns_legs_and_displaces_grossly() -> None:
+    plans = {
+        name: [draw_plan(load_recipe(name), 3, i) for i in range(60)]
+        for name in ("fractures", "gross")
+    }
+    hips = {name: [hip for plan in drawn for hip in plan.hips] for name, drawn in plans.items()}
+    assert not any(h.turned or (h.fracture and h.fracture.pieces) for h in hips["fractures"])
+    whole = [h.turned for h in hips["gross"] if h.fracture is None]
+    assert 0.3 < np.mean(whole) < 0.7
+    gross = [h.fracture for h in hips["gross"] if h.fracture and h.fracture.pieces]
+    assert len(gross) > 20
+    assert all(15 <= f.displacement_mm <= 45 and f.turned for f in gross)
+
+
+def test_a_turned_leg_shows_more_of_its_lesser_trochanter(body: anatomy.Anatomy) -> None:
+    straight = fractures.intact(body.right, 1.0)
+    turned = fractures.intact(body.right, 1.0, turned=True)
+    assert np.abs(straight.whole - turned.whole).max() > 3
+
+    def far(bone: fractures.Bone) -> float:
+        along = bone.points.shaft_far - bone.points.shaft_near
+        to = bone.points.lesser_trochanter - bone.points.shaft_near
+        return float(abs(along[0] * to[1] - along[1] * to[0]) / np.hypot(*along))
+
+    assert far(turned) > far(straight) + 1

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom.pixels.utils import compress
 from pydicom.uid import (
+    UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -101,6 +102,18 @@ def test_what_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     assert reading.abstention is not None
     assert reading.abstention.reason == reason
     assert word in reading.abstention.detail
+
+
+@pytest.mark.parametrize("said", storings.COMPRESSED, ids=lambda syntax: str(syntax.name))
+@pytest.mark.parametrize("coding", storings.CODINGS)
+def test_a_frame_is_what_it_says_of_itself(coding: str, said: UID) -> None:
+    """However a compressed frame is labelled, the codestream decides, and the reading says so."""
+    syntaxes, encode = storings.CODINGS[coding]
+    ds, pixels = plain()
+    made = storings.wrapped(ds, [encode(ds, pixels)], said)
+    np.testing.assert_allclose(canonical(made), picture(), atol=2e-2 if "lossy" in coding else 2e-3)
+    wrong = [note for note in imaging.decode(made).notes if note.startswith("The compressed image")]
+    assert any(" not " in note for note in wrong) == (said not in syntaxes)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])

@@ -1,4 +1,4 @@
-"""The housekeeper: everything that happens by the clock (the database's)."""
+"""The housekeeper: everything that happens by the clock (APScheduler keeps it, in memory)."""
 
 from hipnode.services.housekeeper.service import run
 

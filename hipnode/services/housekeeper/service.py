@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from math import inf
 from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import DatabaseDamaged, HipnodeError
@@ -13,7 +18,6 @@ from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.pulse import ROUND_S
 from hipnode.services.housekeeper.anchors import Anchors
-from hipnode.services.housekeeper.rounds import SUNDAY, Rounds
 from hipnode.settings import Settings
 from hipnode.storage import Store
 
@@ -28,6 +32,8 @@ _LONG_S: Final = {
     "check": inf,
     "check_thoroughly": inf,
 }
+_LOOK_S: Final = 1.0
+_SET_S: Final = 2.0
 
 
 class Housekeeper:
@@ -186,7 +192,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     """
     keeper = Housekeeper(settings, store)
     keep = settings.housekeeper
-    rounds = Rounds(store.now, stop)
+    scheduler = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True})
     for task, every_s in (
         (keeper.sweep, keep.sweep_s),
         (keeper.seal, keep.seal_s),
@@ -194,15 +200,40 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.retire, max(3600.0, keep.sweep_s)),
         (keeper.scrub, 3600.0),
     ):
-        rounds.every(every_s, keeper.guarded(task, every_s))
-    hour = keep.verify_hour_utc
-    rounds.nightly(hour, 0, keeper.guarded(keeper.verify))
-    rounds.nightly(hour, 30, keeper.guarded(keeper.check))
-    rounds.nightly(hour, 45, keeper.guarded(keeper.check_thoroughly), weekday=SUNDAY)
+        scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
+    scheduler.add_job(
+        keeper.guarded(keeper.verify), "cron", hour=keep.verify_hour_utc, misfire_grace_time=3600
+    )
+    nightly = {"hour": keep.verify_hour_utc, "misfire_grace_time": 3600}
+    scheduler.add_job(keeper.guarded(keeper.check), "cron", minute=30, **nightly)
+    weekly = nightly | {"day_of_week": "sun"}
+    scheduler.add_job(keeper.guarded(keeper.check_thoroughly), "cron", minute=45, **weekly)
     for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
-    with rounds:
-        store.pulse.ready = True
-        stop.wait()
+    scheduler.start()
+    store.pulse.ready = True
+    try:
+        _wait(scheduler, stop)
+    finally:
+        scheduler.shutdown(wait=True)
     for task in (keeper.seal, keeper.publish):
         keeper.guarded(task)()
+
+
+def _wait(scheduler: BackgroundScheduler, stop: threading.Event) -> None:
+    """Wait for the end. The scheduler goes by this machine's clock: plan anew where that is set."""
+    before_s = _ahead_s()
+    while not stop.wait(_LOOK_S):
+        now_s = _ahead_s()
+        if abs(now_s - before_s) > _SET_S:
+            now = datetime.now(UTC)
+            for job in scheduler.get_jobs():
+                often = isinstance(job.trigger, IntervalTrigger)
+                at = now if often else job.trigger.get_next_fire_time(None, now)
+                job.modify(next_run_time=at)
+        before_s = now_s
+
+
+def _ahead_s() -> float:
+    """Return how far the clock is from the count of seconds that nobody can set."""
+    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -18,6 +18,7 @@ from hipnode.errors import SettingsInvalid
 from hipnode.settings import ListenerSettings
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+_ROUNDING: Final = 1e-9
 
 
 class Rejection(Enum):
@@ -76,7 +77,8 @@ class Admission:
         self._any_called = settings.accept_any_called_ae
         self._any_caller = settings.accept_any_caller
         self._limit = settings.max_associations
-        self._share = share(settings.max_associations, settings.max_associations_share)
+        self._of_caller = ceil(self._limit * settings.max_associations_share - _ROUNDING)
+        self._of_address = of_address(self._limit, settings)
         self._callers = tuple(
             _Caller(caller.ae_title, tuple(_network(text) for text in caller.addresses))
             for caller in settings.callers
@@ -119,9 +121,9 @@ class Admission:
             return Refusal(Rejection.TEMPORARY_CONGESTION, "stopping")
         if active >= self._limit:
             return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations")
-        if of_caller >= self._share:
+        if of_caller >= self._of_caller:
             return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations_of_caller")
-        if of_address >= self._share:
+        if of_address >= self._of_address:
             return Refusal(Rejection.LOCAL_LIMIT_EXCEEDED, "too_many_associations_of_address")
         return None
 
@@ -136,9 +138,12 @@ class Admission:
         return "" if any(_allows(caller, request.address) for caller in known) else "address"
 
 
-def share(limit: int, part: float) -> int:
-    """Return how many of ``limit`` one caller, or one address, may have: at least one."""
-    return ceil(limit * part - 1e-9)
+def of_address(limit: int, settings: ListenerSettings) -> int:
+    """Return how many of ``limit`` one address may have.
+
+    A caller's share and half of the rest: several callers may be behind it.
+    """
+    return ceil(limit * (1 + settings.max_associations_share) / 2 - _ROUNDING)
 
 
 def _allows(caller: _Caller, text: str) -> bool:

@@ -17,7 +17,14 @@ from typing import Final
 from pydicom import Dataset
 
 from hipnode.codes import device_uid
-from hipnode.dicom import header_at_the_door, known_of, open_dicom, rejection_of, uids
+from hipnode.dicom import (
+    Limits,
+    header_at_the_door,
+    known_of,
+    open_at_the_door,
+    rejection_of,
+    uids,
+)
 from hipnode.domain import Header, Rejection
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -132,6 +139,13 @@ class Intake:
         self._objects = Rates(settings.listener.max_objects_per_minute)
         self._drained_bytes = settings.listener.max_drained_bytes
         self._settings = settings
+        listener = settings.listener
+        self._limits = Limits(
+            size_bytes=listener.max_header_bytes,
+            elements=listener.max_header_elements,
+            depth=listener.max_header_depth,
+            seconds=listener.max_header_s,
+        )
         node = settings.node
         self._own_uid = device_uid(node.institution, node.name, node.ae_title)
         self._model_sets = ModelSets(settings.worker)
@@ -215,7 +229,7 @@ class Intake:
             raise StorageUnavailable
         reach(Point.OBJECT_WHOLE)
         body.start_writeback()  # while the header is read
-        dataset = open_dicom(incoming.path, pixels=False)
+        dataset = open_at_the_door(incoming.path, incoming.fileno(), self._limits)
         assumed = self._settings.node.assumed_character_set
         arrival.known = known_of(dataset, assumed)
         header = header_at_the_door(dataset, assumed)

@@ -23,7 +23,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request, share
+from hipnode.services.listener.admission import Admission, Refusal, Rejection, Request, of_address
 from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
 from hipnode.services.listener.intake import Intake
@@ -149,7 +149,7 @@ class NodeServer(ThreadedAssociationServer):
         self.stopping = False
         self.admission = Admission(listener, settings.node.ae_title)
         self._limit = 2 * listener.max_associations + 8
-        self._share = share(self._limit, listener.max_associations_share)
+        self._share = of_address(self._limit, listener)
         self._live: set[NodeAssociation] = set()
         self._coming: dict[Any, str] = {}  # addresses of connections that are not associations yet
         self._lock = threading.Lock()

@@ -88,7 +88,7 @@ def back_up(
 def _copy_database(database: Database, folder: Path) -> Path:
     if database.path is None:
         copy = folder / DUMP
-        _run("pg_dump", "--format=custom", f"--file={copy}", f"--dbname={_libpq(database)}")
+        _run_on(database, "pg_dump", "--format=custom", f"--file={copy}")
         _run("pg_restore", "--file=/dev/null", str(copy))  # reads all of it
     else:
         copy = folder / SQLITE
@@ -111,14 +111,17 @@ def _copy_database(database: Database, folder: Path) -> Path:
     return copy
 
 
-def _libpq(database: Database) -> str:
+def _run_on(database: Database, *command: str) -> None:
+    """Run a program of PostgreSQL's on a database; the password is on no command line."""
     url = database.engine.url.set(drivername="postgresql")
-    return url.render_as_string(hide_password=False)
+    where = url._replace(password=None).render_as_string()
+    _run(*command, f"--dbname={where}", password=url.password)
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, password: str | None = None) -> None:
+    env = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     try:
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own words
+        subprocess.run(command, check=True, capture_output=True, env=env)  # noqa: S603 - our words
     except FileNotFoundError as error:
         raise StorageUnavailable(f"{command[0]} is not installed.") from error
     except subprocess.CalledProcessError as error:
@@ -232,7 +235,7 @@ def bring_back(backup: Path, url: str, folder: Path, key_file: Path) -> None:
         make_folder(folder)
         replace_durably(folder / UNFINISHED, str(backup).encode())
         if database.path is None:
-            _run("pg_restore", "--clean", "--if-exists", f"--dbname={_libpq(database)}", str(copy))
+            _run_on(database, "pg_restore", "--clean", "--if-exists", str(copy))
         else:
             _set_aside(database.path, folder)
             replace_durably(database.path, copy.read_bytes())
