@@ -88,10 +88,11 @@ class ResultKind(StrEnum):
     PDF = "pdf"
     NOTE = "note"  # a rejection note: takes back what was sent
     ORU = "oru"  # an HL7 v2 message
+    FHIR = "fhir"  # a transaction of FHIR R4
     NOTICE = "notice"  # JSON, for a webhook
 
 
-MESSAGES: Final = frozenset({ResultKind.ORU, ResultKind.NOTICE})
+MESSAGES: Final = frozenset({ResultKind.ORU, ResultKind.FHIR, ResultKind.NOTICE})
 """What is no DICOM object."""
 REPORTED: Final = frozenset(ResultKind) - MESSAGES - {ResultKind.NOTE}
 """The DICOM objects that a destination's profile can ask for."""

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from hipnode.domain import ResultKind
 from hipnode.reporting.capture import capture
+from hipnode.reporting.fhir import fhir
 from hipnode.reporting.measurements import measurement_reports
 from hipnode.reporting.notice import notice
 from hipnode.reporting.oru import oru
@@ -24,7 +25,7 @@ from hipnode.reporting.text_report import text_report
 
 
 def build_messages(request: ReportRequest) -> list[BuiltMessage]:
-    """Return what a report has beside DICOM objects: an HL7 message, a notice.
+    """Return what a report has beside DICOM objects: an HL7 message, FHIR, a notice.
 
     Raises
     ------
@@ -37,7 +38,11 @@ def build_messages(request: ReportRequest) -> list[BuiltMessage]:
     return [make(study) for study in mend_studies(request) for make in wanted.values()]
 
 
-_MESSAGES: Final = {ResultKind.NOTICE: notice, ResultKind.ORU: oru}
+_MESSAGES: Final = {
+    ResultKind.NOTICE: notice,
+    ResultKind.ORU: oru,
+    ResultKind.FHIR: fhir,
+}
 
 
 def build(request: ReportRequest) -> list[BuiltObject]:

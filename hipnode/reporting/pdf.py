@@ -34,7 +34,7 @@ from hipnode.reporting.languages import Phrases
 from hipnode.reporting.palette import FONTS
 from hipnode.reporting.request import fingerprint
 from hipnode.reporting.study import Study
-from hipnode.reporting.words import phrases_of, report_lines
+from hipnode.reporting.words import feedback_link, phrases_of, report_lines
 
 _MARGIN: Final = 56  # points
 _HEAD: Final = 62  # of each page: whose it is, and what it may not be used for
@@ -73,8 +73,12 @@ def _pages(study: Study, captures: Sequence[Dataset]) -> bytes:
         registerFont(TTFont(face, FONTS / file))
     body = ParagraphStyle("body", fontName="Vera", fontSize=10, leading=14, spaceAfter=5)
     first = ParagraphStyle("first", body, fontName="VeraBd", fontSize=12, leading=16)
+    link = escape(feedback_link(study.request))
     drawn: list[Any] = [
-        Paragraph(escape(sentence), first if heading == "Impression" else body)
+        Paragraph(
+            _linked(escape(sentence), link) if heading == "Feedback" else escape(sentence),
+            first if heading == "Impression" else body,
+        )
         for heading, sentence in report_lines(study.request)
     ]
     width, height = A4[0] - 2 * _MARGIN, A4[1] - 2 * _MARGIN - _HEAD
@@ -117,6 +121,10 @@ def _head(canvas: Canvas, study: Study) -> None:
     canvas.drawString(_MARGIN, top - 32, "    ".join(who[:2]))
     canvas.drawString(_MARGIN, top - 44, "    ".join(who[2:]))
     canvas.drawRightString(A4[0] - _MARGIN, _MARGIN / 2, str(canvas.getPageNumber()))
+
+
+def _linked(text: str, link: str) -> str:
+    return text.replace(link, f'<link href="{link}" color="blue">{link}</link>')
 
 
 def _day(value: Any, phrases: Phrases) -> str:

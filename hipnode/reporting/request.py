@@ -48,7 +48,8 @@ class NodeIdentity:
 
     ``timezone_offset`` (``+0100``) is the local time of the site, ``""`` where nobody said.
     ``assumed_character_set`` is a defined term of PS3.3 C.12.1.1.2 for text whose data set does
-    not declare one; ``""`` assumes nothing.
+    not declare one; ``""`` assumes nothing. ``feedback_url`` is where readers say whether a report
+    was right; a Study Instance UID follows. ``""``: nowhere.
     """
 
     ae_title: str = "HIPNODE"
@@ -57,6 +58,7 @@ class NodeIdentity:
     software_version: str = __version__
     timezone_offset: str = ""
     assumed_character_set: str = ""
+    feedback_url: str = ""
 
     @property
     def device_uid(self) -> str:

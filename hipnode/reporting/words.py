@@ -316,8 +316,16 @@ def report_lines(request: ReportRequest) -> list[tuple[str, str]]:
     if said := scope(sources, phrases):
         lines.append(("Scope", said))
     lines += [("Origin", line) for line in provenance(request)]
+    if link := feedback_link(request):
+        lines.append(("Feedback", phrases.feedback.format(link)))
     lines.append(("Status", unreviewed(phrases)))
     return lines
+
+
+def feedback_link(request: ReportRequest) -> str:
+    """Return the address where a reader may say whether this report was right; "" if none."""
+    uid = str(request.sources[0].dataset.get("StudyInstanceUID") or "")
+    return f"{request.node.feedback_url}{uid}" if request.node.feedback_url else ""
 
 
 def plain_text(request: ReportRequest, width: int = 96) -> str:

@@ -115,6 +115,16 @@ class HL7Settings(Destined):
         return ("oru",)
 
 
+class FHIRSettings(Destined, HTTPSettings):
+    """Sent as a transaction to the FHIR R4 server whose base address is ``url``."""
+
+    kind: Literal["fhir"]
+
+    @property
+    def made_for(self) -> tuple[str, ...]:
+        return ("fhir",)
+
+
 class WebhookSettings(Destined, HTTPSettings):
     """Sent as signed JSON to ``url``."""
 
@@ -130,6 +140,7 @@ AnyDestination = Annotated[
     Annotated[DestinationSettings, Tag("dimse")]
     | Annotated[StowSettings, Tag("stow")]
     | Annotated[HL7Settings, Tag("hl7")]
+    | Annotated[FHIRSettings, Tag("fhir")]
     | Annotated[WebhookSettings, Tag("webhook")],
     Discriminator(lambda v: v.get("kind", "dimse") if isinstance(v, dict) else v.kind),
 ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources.R4B.bundle import Bundle
 from hl7.mllp import start_hl7_server
 from pydicom.uid import generate_uid
 
@@ -125,6 +126,46 @@ class Site:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/results"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class FHIRServer:
+    """A stub of a FHIR server: takes valid transactions of PUT, and answers as told (then 200)."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.holds: dict[str, dict[str, Any]] = {}
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = stub.statuses.pop(0) if stub.statuses else 200
+                if self.headers["Content-Type"] != "application/fhir+json":
+                    status = 415
+                if status == 200:
+                    Bundle.model_validate_json(body)
+                    for entry in json.loads(body)["entry"]:
+                        stub.holds[entry["request"]["url"]] = entry["resource"]
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/r4"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        return [r for r in self.holds.values() if r["resourceType"] == "DiagnosticReport"]
+
+
+@pytest.fixture
+def fhir_server() -> Iterator[FHIRServer]:
+    stub = FHIRServer()
+    yield stub
+    stub.server.shutdown()
 
 
 @pytest.fixture
@@ -281,6 +322,27 @@ def test_a_notice_cannot_be_made_up_changed_or_sent_again_later() -> None:
     assert good not in [signature(*one) for one in others]
 
 
+# --- FHIR -------------------------------------------------------------------------------------
+
+
+def to_fhir(server: FHIRServer) -> dict[str, Any]:
+    return {"name": "fhir", "kind": "fhir", "url": server.url, "timeout_s": 5}
+
+
+def test_a_fhir_server_holds_the_report_and_what_was_observed(
+    service: Make, fhir_server: FHIRServer
+) -> None:
+    fhir_server.statuses = [503, 422]
+    node = service(destinations=[to_fhir(fhir_server)], queue={"max_attempts": 3})
+    messaged(node, ResultKind.FHIR)
+    node.deliver()
+    eventually(lambda: all_done(node))
+    (report,) = fhir_server.reports
+    assert all(result["reference"] in fhir_server.holds for result in report["result"])
+    (job,) = node.store.ledger.jobs(kind=JobKind.DELIVER)
+    assert job.attempts == 1, "422 counted, busy did not"
+
+
 # --- kills ------------------------------------------------------------------------------------
 
 
@@ -291,11 +353,20 @@ def _over(node: Service, courier: Process) -> bool:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", [ResultKind.ORU, ResultKind.NOTICE])
+@pytest.mark.parametrize("kind", [ResultKind.ORU, ResultKind.FHIR, ResultKind.NOTICE])
 def test_killed_at_each_point_each_message_arrives_once(
-    service: Make, ris: RIS, site: Site, tmp_path: Path, kind: ResultKind
+    service: Make,
+    ris: RIS,
+    fhir_server: FHIRServer,
+    site: Site,
+    tmp_path: Path,
+    kind: ResultKind,
 ) -> None:
-    place = to_ris(ris) if kind is ResultKind.ORU else to_site(site, tmp_path)
+    place = {
+        ResultKind.ORU: to_ris(ris),
+        ResultKind.FHIR: to_fhir(fhir_server),
+        ResultKind.NOTICE: to_site(site, tmp_path),
+    }[kind]
     node = service(destinations=[place], queue={"lease_s": 1})
     made = [messaged(node, kind) for _ in range(3)]
     faults = tmp_path / "faults"
@@ -320,6 +391,8 @@ def test_killed_at_each_point_each_message_arrives_once(
     eventually(lambda: all_done(node))
     if kind is ResultKind.NOTICE:
         assert list(site.taken) == [m.sop_instance_uid for m in made]
+    elif kind is ResultKind.FHIR:
+        assert len(fhir_server.reports) == len(made)
     else:
         assert len(ris.identifiers) == len(made)
         assert len(ris.messages) > len(made), "one was sent again, and known as the same"

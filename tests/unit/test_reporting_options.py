@@ -112,6 +112,15 @@ def test_a_long_report_takes_more_pages_and_each_says_whose_it_is(language: Lang
         assert " ".join(sentence.split())[:60] in together  # a page may end within it
 
 
+def test_the_pdf_leads_to_where_a_reader_says_whether_it_was_right() -> None:
+    source = cases.source("1", reading([hip(Side.RIGHT, 0.97)]))
+    node = replace(cases.NODE, feedback_url="https://desk.hospital.example/studies/")
+    page = PdfReader(BytesIO(render(pdf_of(source, node=node))[1])).pages[0]
+    (link,) = (a.get_object()["/A"]["/URI"] for a in page["/Annots"])
+    assert link == f"https://desk.hospital.example/studies/{source.dataset.StudyInstanceUID}"
+    assert "Right or wrong?" in page.extract_text()
+
+
 @pytest.mark.parametrize(("script", "drawn"), [("latin", True), ("greek", False)])
 def test_a_name_is_drawn_only_in_letters_that_the_font_has(script: str, drawn: bool) -> None:
     made = pdf_of(cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=cases.named(script)))

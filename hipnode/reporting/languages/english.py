@@ -121,6 +121,7 @@ ENGLISH: Final = Phrases(
     made="Made by {} {} ({}) on {}.",
     moment="%Y-%m-%d %H:%M",
     replaces="Version {}: replaces the report sent before.",
+    feedback="Right or wrong? Say so: {}",
     unreviewed="Not reviewed by a physician.",
     maps="map of {}, {}",
     legend={PRESENT: "likely", DOUBTFUL: "possible", ABSENT: "none seen", None: "not assessed"},

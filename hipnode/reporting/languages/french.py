@@ -165,6 +165,7 @@ FRENCH: Final = Phrases(
     made="Fait par {} {} ({}) le {}.",
     moment="%d/%m/%Y à %H:%M",
     replaces="Version {} : remplace le compte rendu envoyé auparavant.",
+    feedback="Juste ou faux ? Dites-le : {}",
     unreviewed="Non relu par un médecin.",
     maps="carte : {}, {}",
     legend={

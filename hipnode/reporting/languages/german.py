@@ -164,6 +164,7 @@ GERMAN: Final = Phrases(
     made="Erstellt von {} {} ({}) am {}.",
     moment="%d.%m.%Y um %H:%M",
     replaces="Version {}: ersetzt den zuvor gesendeten Befund.",
+    feedback="Richtig oder falsch? Hier sagen: {}",
     unreviewed="Nicht ärztlich geprüft.",
     maps="Karte: {}, {}",
     legend={

@@ -98,6 +98,7 @@ class Phrases:
     made: str  # name, version, AE title, moment
     moment: str  # for strftime; the zone follows
     replaces: str
+    feedback: str  # where a reader may say whether it was right
     unreviewed: str
     maps: str  # "map of {}, {}": noun, side
     legend: Mapping[Decision | None, str]

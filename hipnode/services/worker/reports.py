@@ -80,6 +80,7 @@ def node_identity(settings: Settings) -> reporting.NodeIdentity:
         institution=node.institution,
         timezone_offset=node.timezone_offset,
         assumed_character_set=node.assumed_character_set,
+        feedback_url=f"{settings.desk.public_url}/studies/" if settings.desk.public_url else "",
     )
 
 

@@ -12,6 +12,7 @@ _KINDS: Final = {
     "dimse": ("hipnode.services.courier.ways.dimse", "Link"),
     "stow": ("hipnode.services.courier.ways.stow", "Stow"),
     "hl7": ("hipnode.services.courier.ways.mllp", "Mllp"),
+    "fhir": ("hipnode.services.courier.ways.fhir", "FHIR"),
     "webhook": ("hipnode.services.courier.ways.webhook", "Webhook"),
 }
 """By the kind of the settings. What a site does not use is never imported."""

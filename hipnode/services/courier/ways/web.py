@@ -7,13 +7,14 @@ RFC 9110, 15 (status codes), 10.2.3 (Retry-After).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import requests
 
 from hipnode.errors import DestinationUnreachable, SettingsInvalid
-from hipnode.services.courier.ways.way import Answer
+from hipnode.services.courier.ways.way import Answer, Reply
 from hipnode.settings import HTTPSettings
 
 _BUSY: Final = frozenset({408, 425, 429, 502, 503, 504})
@@ -52,6 +53,25 @@ def session(settings: HTTPSettings) -> requests.Session:
     if settings.token_file is not None:
         made.headers["Authorization"] = f"Bearer {secret(settings.token_file)}"
     return made
+
+
+def post(
+    made: requests.Session, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+) -> Reply:
+    """Post a body, and return what was answered.
+
+    Raises
+    ------
+    DestinationUnreachable
+        If no answer comes, or who we are is not accepted.
+    """
+    try:
+        answer = made.post(
+            url, data=body, headers=dict(headers), timeout=timeout_s, allow_redirects=False
+        )
+    except (requests.RequestException, OSError) as error:
+        raise DestinationUnreachable(f"no answer: {type(error).__name__}") from error
+    return Reply(answer_of(answer.status_code), f"HTTP {answer.status_code}")
 
 
 def answer_of(status: int) -> Answer:

@@ -17,11 +17,8 @@ import json
 import time
 from pathlib import Path
 
-import requests
-
-from hipnode.errors import DestinationUnreachable
 from hipnode.services.courier.ways.way import Reply
-from hipnode.services.courier.ways.web import answer_of, secret, session
+from hipnode.services.courier.ways.web import post, secret, session
 from hipnode.settings import WebhookSettings
 
 
@@ -75,14 +72,7 @@ class Webhook:
             "webhook-timestamp": str(now),
             "webhook-signature": signature(self._key, identifier, now, body),
         }
-        try:
-            answer = self._session.post(
-                self._url, data=body, headers=headers, timeout=self._timeout_s,
-                allow_redirects=False,
-            )  # fmt: skip
-        except (requests.RequestException, OSError) as error:
-            raise DestinationUnreachable(f"no answer: {type(error).__name__}") from error
-        return Reply(answer_of(answer.status_code), f"HTTP {answer.status_code}")
+        return post(self._session, self._url, body, headers, self._timeout_s)
 
     def close(self) -> None:
         """Close idle connections."""
