@@ -145,12 +145,8 @@ class Store:
         self.database = database
         self.now = now
         self.pulse = Pulse()
-        clock = now if isinstance(now, DatabaseClock) else None
-        self.services = (
-            Services(database, now, clock.machine, clock.follow)
-            if clock
-            else Services(database, now)
-        )
+        clock = (now.machine, now.follow) if isinstance(now, DatabaseClock) else ()
+        self.services = Services(database, now, *clock)
         self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
