@@ -96,6 +96,7 @@ _WORDS: Final = {
     AuditEvent.AUDIT_QUERIED: "{actor} asked the audit log about it",
     AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
     AuditEvent.AUDIT_EXPORTED: "{actor} exported it",
+    AuditEvent.FEEDBACK_GIVEN: "{actor} says of {side}, {task}: {opinion}",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""

@@ -17,6 +17,7 @@ from hipnode.cli import (
     conform,
     demo,
     evaluate,
+    feedback,
     fetch,
     models,
     node,
@@ -85,6 +86,7 @@ audit.app.command("story")(story.story)
 audit.app.command("findings")(story.findings)
 app.add_typer(audit.app, name="audit")
 app.add_typer(account.app, name="account")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 

@@ -67,6 +67,7 @@ class AuditEvent(StrEnum):
     RESULT_VIEWED = "result_viewed"  # somebody looked at a patient's data
     GLASS_BROKEN = "glass_broken"  # looked, with a reason, at what the role does not allow
     AUDIT_EXPORTED = "audit_exported"
+    FEEDBACK_GIVEN = "feedback_given"  # somebody says whether it was right
 
 
 class Outcome(StrEnum):

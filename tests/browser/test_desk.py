@@ -14,10 +14,10 @@ from hipnode.domain.people import Role
 from hipnode.services.desk.app import COOKIE
 from hipnode.services.desk.routes import ROUTES
 from hipnode.settings import Settings
-from hipnode.storage import Beat, Store
+from hipnode.storage import Beat, Store, StudyFilter
 from tests.browser.conftest import HERE
 from tests.db.conftest import Bench, Clock
-from tests.desk import HOSTILE, answering, signed_in, study, trouble
+from tests.desk import HOSTILE, Guest, answering, signed_in, study, trouble
 from tests.peers import ROOT, missing, require, run
 
 pytestmark = pytest.mark.timeout(900)  # Chromium opens some ninety pages
@@ -47,6 +47,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     for name, p in (("1", 0.97), ("2", 0.02), ("3", 0.4)):
         study(bench, name, p, accession=f"A-{name}", patient_id=f"P-{name}", objects=name == "1")
         clock.forward(3600)
+    uid = node_uid(bench, "A-1")
+    readers = Guest(bench.store, settings, Role.READER)
+    readers.post(f"/studies/{uid}/feedback", {"R-hip_fracture": "disagree", "comment": "a line"})
     hostile = HOSTILE[0]
     study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
     clock.forward(86400)
@@ -91,20 +94,15 @@ def cookie(node: Bench, *roles: Role, name: str = "") -> dict[str, str]:
     return {"name": COOKIE, "value": signed_in(node.store, roles, name or "-".join(roles))}
 
 
+def node_uid(node: Bench, accession: str) -> str:
+    lines, _ = node.store.desk.studies.page(StudyFilter(accession))
+    return lines[0].facts.study_instance_uid
+
+
 def address(node: Bench, path: str) -> str:
-    uid = next(
-        line.facts.study_instance_uid
-        for line in node.store.desk.studies.page(everything())[0]
-        if line.facts.accession_number == "A-1"
-    )
+    uid = node_uid(node, "A-1")
     made = path.format(uid=uid, number=1, form="csv")
     return f"{made}?job=all" if path == "/faults/requeue" else made
-
-
-def everything() -> Any:
-    from hipnode.storage import StudyFilter
-
-    return StudyFilter()
 
 
 def wrong(found: dict[str, Any]) -> list[str]:

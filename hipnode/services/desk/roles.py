@@ -14,6 +14,8 @@ AUDITOR: Final = frozenset({Role.AUDITOR})
 PATIENTS: Final = frozenset({Role.AUDITOR, Role.READER})
 RUNNING: Final = frozenset({Role.OPERATOR, Role.ADMIN})
 GLASS: Final = frozenset({Role.OPERATOR})
+FIGURES: Final = frozenset({Role.SCIENTIST, Role.READER, Role.AUDITOR})
+READER: Final = frozenset({Role.READER})
 MODELS: Final = frozenset({Role.SCIENTIST, Role.ADMIN, Role.AUDITOR})
 
 

@@ -7,8 +7,27 @@ from typing import Final
 from hipnode.domain import AuditEvent
 from hipnode.domain.people import Role
 from hipnode.services.desk import oidc, sign_in
-from hipnode.services.desk.pages import accounts, export, faults, glance, log, models, studies
-from hipnode.services.desk.roles import ALL, AUDITOR, GLASS, MODELS, PATIENTS, RUNNING, Route
+from hipnode.services.desk.pages import (
+    accounts,
+    export,
+    faults,
+    glance,
+    log,
+    models,
+    right,
+    studies,
+)
+from hipnode.services.desk.roles import (
+    ALL,
+    AUDITOR,
+    FIGURES,
+    GLASS,
+    MODELS,
+    PATIENTS,
+    READER,
+    RUNNING,
+    Route,
+)
 
 _VIEWED: Final = AuditEvent.RESULT_VIEWED
 _QUERIED: Final = AuditEvent.AUDIT_QUERIED
@@ -25,6 +44,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("/studies/{uid}", studies.story, PATIENTS | GLASS, _VIEWED),
     Route("/studies/{uid}/captures/{number}", studies.capture, PATIENTS | GLASS, _VIEWED),
     Route("/studies/{uid}/export", export.export, AUDITOR, _EXPORTED),
+    Route("/studies/{uid}/feedback", right.give, READER, method="POST"),
     Route("/glass", studies.glass, GLASS, title="Break the glass"),
     Route("/glass", studies.break_glass, GLASS, method="POST"),
     Route("/audit", log.audit, AUDITOR, _QUERIED, title="Audit log"),
@@ -34,6 +54,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("/verify", log.verification, AUDITOR, title="Verify"),
     Route("/verify", log.verify, AUDITOR, method="POST"),
     Route("/verify/statement", log.statement, AUDITOR),
+    Route("/quality", right.quality, FIGURES, title="Quality"),
+    Route("/quality/disagreements", right.disagreements, FIGURES, _VIEWED),
     Route("/models", models.models, MODELS, title="Models"),
     Route("/accounts", accounts.accounts, _ADMIN, title="Accounts"),
     Route("/accounts/change", accounts.change, _ADMIN, method="POST"),

@@ -9,6 +9,7 @@ from hipnode.errors import StorageUnavailable
 from hipnode.storage.audit import heads
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.database.engine import Database
+from hipnode.storage.desk.opinions import Opinions
 from hipnode.storage.desk.people import People
 from hipnode.storage.desk.proof import Proven, Prover
 from hipnode.storage.desk.records import Records
@@ -22,6 +23,8 @@ class Desk:
     ----------
     people
         Accounts and sessions.
+    opinions
+        What people say of what the node said.
     records
         The audit log.
     studies
@@ -35,6 +38,7 @@ class Desk:
         now: Callable[[], datetime],
     ) -> None:
         self.people = People(database, now)
+        self.opinions = Opinions(database)
         self.records = Records(database)
         self.studies = Studies(database)
         self._prover = Prover(database)

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from hipnode.answers import audit as words
-from hipnode.answers import objects
+from hipnode.answers import objects, right
 from hipnode.answers.outcome import StudyOutcome, newest, outcome
 from hipnode.domain import AuditEvent, JobKind, JobState, Outcome, ResultKind
 from hipnode.domain.people import Role
@@ -143,6 +143,8 @@ def story(visit: Visit) -> Answer:
         "cut": len(entries) == _STORY,
         "objects": words.objects(entries),
         "images": visit.store.ledger.instances(uid),
+        "asked": list(right.said(line.said, line.reported).values()),
+        "opinions": visit.store.desk.opinions.of_study(uid),
         "looks": [entry for entry in reversed(entries) if entry.record.event in _LOOKED],
     }
     return Answer("story.html", values, seen=seen)

@@ -1,0 +1,211 @@
+"""Was it right? What was said of a hip, what people say of that, and the figures that follow.
+
+References
+----------
+Clopper and Pearson 1934, Biometrika 26:404 (the interval of a proportion).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from scipy.stats import beta
+
+from hipnode.answers.audit import findings
+from hipnode.answers.outcome import newest
+from hipnode.domain import Decision, Side
+from hipnode.domain.opinions import Feedback, Opinion
+from hipnode.errors import InputRefused
+
+if TYPE_CHECKING:
+    from hipnode.storage import AuditEntry
+
+COLUMNS: Final = (
+    "given_utc", "study_instance_uid", "side", "task", "opinion", "said", "truth", "model",
+    "model_version", "model_digest", "source", "given_by", "comment",
+)  # fmt: skip
+TRUTHS: Final = ("present", "absent")
+_YES: Final = frozenset({"present", "yes", "true", "1", "fracture"})
+_NO: Final = frozenset({"absent", "no", "false", "0", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the node said of a hip, for one question."""
+
+    side: str
+    task: str
+    decision: str
+    model: str
+    model_version: str
+    model_digest: str
+
+
+def said(entries: Iterable[AuditEntry], reported: Iterable[str]) -> dict[tuple[str, str], Said]:
+    """Return what was reported last of each hip and question, by side and task."""
+    found: dict[tuple[str, str], Said] = {}
+    for entry in newest(entries, reported):
+        for row in findings(entry):
+            if row["task"] and row["decision"] and not row["shadow"]:
+                found[row["side"], row["task"]] = Said(
+                    row["side"],
+                    row["task"],
+                    row["decision"],
+                    row["model"] or "",
+                    row["model_version"] or "",
+                    row["model_digest"] or "",
+                )
+    return found
+
+
+def opinion_of(decision: str, truth: str) -> Opinion:
+    """Return whether a decision agrees with what is there; a doubtful one asked for a look."""
+    raised = decision in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    return Opinion.AGREE if raised == (truth == "present") else Opinion.DISAGREE
+
+
+def truth_of(decision: str, opinion: Opinion) -> str:
+    """Return what is there, where somebody agrees or disagrees with a decision."""
+    if opinion is Opinion.UNSURE:
+        return ""
+    raised = decision in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    return "present" if raised == (opinion is Opinion.AGREE) else "absent"
+
+
+# --- a file of the RIS ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A row of a file: what the final report says of a hip."""
+
+    line: int
+    accession_number: str
+    side: str
+    task: str
+    truth: str
+    comment: str
+
+
+def truths(file: IO[str]) -> Iterator[Truth]:
+    """Yield the rows of a CSV file: accession, side, truth, and (optional) task, comment.
+
+    Raises
+    ------
+    InputRefused
+        If a column is missing, or a value is none that can be meant; with its line.
+    """
+    reader = csv.DictReader(file)
+    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
+    missing = {"accession", "side", "truth"} - names
+    if missing:
+        raise InputRefused(f"The file has no column {', '.join(sorted(missing))}.")
+    for number, given in enumerate(reader, 2):
+        row = {(k or "").strip().lower(): (v or "").strip() for k, v in given.items() if k}
+        truth = row["truth"].lower()
+        side = row["side"].upper()[:1]
+        if side not in {s.value for s in Side} or truth not in _YES | _NO or not row["accession"]:
+            raise InputRefused(f"Line {number}: side is R or L, truth is yes or no.")
+        yield Truth(
+            number,
+            row["accession"],
+            side,
+            row.get("task") or "hip_fracture",
+            "present" if truth in _YES else "absent",
+            row.get("comment", "")[:500],
+        )
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A proportion with its exact 95 % interval."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The proportion; 0 of nothing."""
+        return self.count / self.of if self.of else 0.0
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end."""
+        return float(beta.ppf(0.025, self.count, self.of - self.count + 1)) if self.count else 0.0
+
+    @property
+    def high(self) -> float:
+        """The interval's upper end."""
+        if self.count >= self.of:
+            return 1.0
+        return float(beta.ppf(0.975, self.count + 1, self.of - self.count))
+
+
+def agreement(given: Iterable[Feedback]) -> list[dict[str, Any]]:
+    """Return, by task and model version, how often the node was right where the truth is known."""
+    cells: dict[tuple[str, str, str], Counter[tuple[bool, bool]]] = {}
+    for each in given:
+        if each.truth:
+            raised = each.said in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+            key = each.task, each.model, each.model_version
+            cells.setdefault(key, Counter())[raised, each.truth == "present"] += 1
+    return [
+        {
+            "task": task,
+            "model": model,
+            "version": version,
+            "known": counted.total(),
+            "sensitivity": Rate(counted[True, True], counted[True, True] + counted[False, True]),
+            "specificity": Rate(
+                counted[False, False], counted[False, False] + counted[True, False]
+            ),
+            "ppv": Rate(counted[True, True], counted[True, True] + counted[True, False]),
+            "npv": Rate(counted[False, False], counted[False, False] + counted[False, True]),
+        }
+        for (task, model, version), counted in sorted(cells.items())
+    ]
+
+
+def volume(entries: Iterable[AuditEntry]) -> dict[str, Any]:
+    """Return how many hips were read, with which decisions, and why others were not."""
+    decided: dict[tuple[str, str, str], Counter[str]] = {}
+    not_assessed: Counter[str] = Counter()
+    for entry in entries:
+        for row in findings(entry):
+            if row["shadow"]:
+                continue
+            if row["task"] and row["decision"]:
+                key = row["task"], row["model"] or "", row["model_version"] or ""
+                decided.setdefault(key, Counter())[row["decision"]] += 1
+            elif row["abstained"]:
+                not_assessed[row["abstained"]] += 1
+    return {
+        "decisions": [
+            {
+                "task": task,
+                "model": model,
+                "version": version,
+                "hips": counted.total(),
+                **{d.value: Rate(counted[d.value], counted.total()) for d in Decision},
+            }
+            for (task, model, version), counted in sorted(decided.items())
+        ],
+        "not_assessed": not_assessed.most_common(),
+    }
+
+
+def document(each: Feedback) -> Mapping[str, Any]:
+    """Return an opinion as plain values; the keys are `COLUMNS`."""
+    row = {name: getattr(each, name) for name in COLUMNS}
+    return row | {
+        "given_utc": each.given_utc.isoformat(timespec="seconds"),
+        "opinion": each.opinion.value,
+        "source": each.source.value,
+    }

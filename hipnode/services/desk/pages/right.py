@@ -1,0 +1,118 @@
+"""Was it right? What readers say of a study, where they disagreed, and the figures."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from hipnode.answers import right
+from hipnode.domain import AuditEvent
+from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
+from hipnode.domain.people import Role
+from hipnode.errors import InputRefused
+from hipnode.services.desk.pages import asked
+from hipnode.services.desk.pages.studies import opened
+from hipnode.services.desk.visit import Answer, Seen, Visit
+from hipnode.storage import Asked, AuditFilter, StudyLine
+
+_READINGS: Final = 5000
+"""So many of the newest readings are counted."""
+_DAYS: Final = 90
+
+
+def give(visit: Visit) -> Answer:
+    """Take what a reader says of each hip; it is kept with what the node had said."""
+    line, seen = opened(visit)
+    uid = line.facts.study_instance_uid
+    known = right.said(line.said, line.reported)
+    comment = visit.form.get("comment", "").strip()[:500]
+    given: list[Feedback] = []
+    for (side, task), said in known.items():
+        chosen = visit.form.get(f"{side}-{task}", "")
+        if not chosen:
+            continue
+        if chosen not in set(Opinion):
+            raise InputRefused("There is no such opinion.")
+        opinion = Opinion(chosen)
+        given.append(
+            Feedback(
+                study_instance_uid=uid,
+                side=side,
+                task=task,
+                opinion=opinion,
+                said=said.decision,
+                truth=right.truth_of(said.decision, opinion),
+                model=said.model,
+                model_version=said.model_version,
+                model_digest=said.model_digest,
+                source=OpinionSource.PAGE,
+                given_by=visit.who.name,
+                given_utc=visit.now,
+                comment=comment,
+            )
+        )
+    if not given:
+        raise InputRefused("Say of one hip at least whether you agree.")
+    records = [
+        visit.record(
+            AuditEvent.FEEDBACK_GIVEN,
+            Seen(uid, seen.patient_id, seen.accession_number),
+            side=each.side,
+            task=each.task,
+            opinion=each.opinion.value,
+            said=each.said,
+            truth=each.truth,
+            comment=each.comment,
+        )
+        for each in given
+    ]
+    visit.store.desk.opinions.add(given, records)
+    return Answer(to=f"/studies/{uid}")
+
+
+def disagreements(visit: Visit) -> Answer:
+    """Show where readers and the node disagreed, the newest first."""
+    before = asked.numbered(visit.query.get("before", ""))
+    found = visit.store.desk.opinions.disagreements(before)
+    patients = bool(visit.who.roles & {Role.AUDITOR, Role.READER})
+    lines: dict[str, StudyLine | None] = {}
+    if patients:
+        for each in found:
+            uid = each.study_instance_uid
+            lines.setdefault(uid, visit.store.desk.studies.one(uid))
+    rows = [_row(each, lines.get(each.study_instance_uid)) for each in found]
+    last = found[-1] if len(found) == 50 else None
+    values = {
+        "rows": rows,
+        "patients": patients,
+        "next": asked.written(last.given_utc, last.id) if last else "",
+    }
+    return Answer("disagreements.html", values, seen=Seen(detail={"rows": len(rows)}))
+
+
+def _row(each: Feedback, line: StudyLine | None) -> dict[str, Any]:
+    accession = line.facts.accession_number if line else ""
+    return {"feedback": each, "accession": accession}
+
+
+def quality(visit: Visit) -> Answer:
+    """Show figures without patients: how much was read, and how often it was right."""
+    since = visit.now - timedelta(days=_DAYS)
+    records = visit.store.desk.records
+    read = [
+        entry
+        for event in (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
+        for entry in records.page(
+            Asked(AuditFilter(since_utc=since, event=event)), limit=_READINGS
+        ).entries
+    ]
+    given = visit.store.desk.opinions.since(since)
+    values = {
+        "days": _DAYS,
+        "readings": len(read),
+        "cut": len(read) >= _READINGS,
+        "volume": right.volume(read),
+        "agreement": right.agreement(given),
+        "given": len(given),
+    }
+    return Answer("quality.html", values)
