@@ -102,8 +102,10 @@ def _frames_of_exception(
 
 
 def quiet_libraries() -> None:
-    """Let no library write what it quotes: pydicom's warnings have header text in them."""
+    """Let no library write what it quotes: pydicom's messages have header text in them."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    for library in ("pydicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
 

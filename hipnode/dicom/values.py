@@ -110,7 +110,10 @@ class Reader:
     def many(self, keyword: str) -> tuple[str, ...]:
         """Return the values of an attribute as text; none where all are empty."""
         values = self._values(keyword) or ()
-        texts = tuple(_CONTROL.sub("", value)[:_MAX_TEXT].strip() for value in values[:_MAX_VALUES])
+        texts = tuple(
+            (value if value.isprintable() else _CONTROL.sub("", value))[:_MAX_TEXT].strip()
+            for value in values[:_MAX_VALUES]
+        )
         return texts if any(texts) else ()
 
     def number(self, keyword: str, low: float, high: float) -> float | None:
@@ -139,6 +142,8 @@ class Reader:
             if text is None:
                 return None
             parts = text.split("\\")
+            if text.isascii():
+                return tuple(part.strip("\0 ") for part in parts)
         else:
             parts = raw if isinstance(raw, list) else [raw]
             if any("\ufffd" in part for part in parts):
@@ -156,7 +161,7 @@ def fault_of(text: str, vr: str) -> str:
     vr
         Of the element.
     """
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):
         return CONTROL
     if vr in _NUMBER and text and not _NUMBER[vr].fullmatch(text):
         return "is not a number"
