@@ -103,9 +103,8 @@ def _is_log_begun(connection: Connection) -> bool:
 
 def _check_restored(settings: Settings) -> None:
     if (settings.node.data_dir / backup.UNFINISHED).exists():
-        raise StorageUnavailable(
-            "A restore was begun here and not finished: run `hipnode restore` again."
-        )
+        why = "A restore was begun here and not finished: run `hipnode restore` again."
+        raise StorageUnavailable(why)
 
 
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
@@ -148,8 +147,8 @@ class Store:
         self.database = database
         self.now = now
         self.pulse = Pulse()
-        told = (now.machine, now.follow) if isinstance(now, DatabaseClock) else ()
-        self.services = Services(database, now, *told)
+        clock = (now.machine, now.follow) if isinstance(now, DatabaseClock) else ()
+        self.services = Services(database, now, *clock)
         self.troubles = Troubles(database, now)
         self.files = _files(settings)
         ageing_s = settings.queue.ageing_s
@@ -300,8 +299,7 @@ class Store:
             raise InputRefused("A reason is needed, in a few words.")
         given_up = identity.adopt(self.database, *_holders(self.settings))
         detail = {"given_up": given_up, "reason": reason.strip()}
-        record = AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail)
-        self.audit.append(record)
+        self.audit.append(AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail))
         if self.audit.state().fault:  # its head is the other node's
             self.audit.acknowledge(actor=actor, reason=reason)
         return given_up
