@@ -67,6 +67,8 @@ class Event(StrEnum):
     CLOCK_IS_RIGHT = "clock_is_right"
     AUDIT_BROKEN = "audit_broken"
     AUDIT_HEAD = "audit_head"  # the log's newest head, for whoever keeps these lines
+    AUDIT_FEED_AWAY = "audit_feed_away"  # one of the hospital's own logs cannot be told
+    AUDIT_FEED_CAME_BACK = "audit_feed_came_back"
     AUDIT_HEAD_NOT_KEPT = "audit_head_not_kept"  # somebody who should keep it could not be told
     FILE_DAMAGED = "file_damaged"
     DATABASE_DAMAGED = "database_damaged"
@@ -100,8 +102,10 @@ def _frames_of_exception(
 
 
 def quiet_libraries() -> None:
-    """Let no library write what it quotes: pydicom's warnings have header text in them."""
+    """Let no library write what it quotes: pydicom's messages have header text in them."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    for library in ("pydicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
 

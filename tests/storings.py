@@ -201,6 +201,13 @@ NEAR["rgb by planes"] = lambda ds, a: stored(
     ds, coloured(a), PixelData=coloured(a).transpose(2, 0, 1).tobytes(),
     **COLOUR | {"PlanarConfiguration": 1}, PhotometricInterpretation="RGB",
 )  # fmt: skip
+NEAR["rgb by planes, said to be by pixels"] = lambda ds, a: stored(
+    ds, coloured(a), PixelData=coloured(a).transpose(2, 0, 1).tobytes(),
+    **COLOUR, PhotometricInterpretation="RGB",
+)  # fmt: skip
+NEAR["rgb by pixels, said to be by planes"] = lambda ds, a: stored(
+    ds, coloured(a), **COLOUR | {"PlanarConfiguration": 1}, PhotometricInterpretation="RGB"
+)
 NEAR["rgb, lut shape of the original"] = lambda ds, a: stored(
     ds, coloured(a), **COLOUR, PhotometricInterpretation="RGB", PresentationLUTShape="INVERSE"
 )

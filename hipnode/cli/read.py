@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -48,7 +47,6 @@ def read(
 
     effective = settings.load(config)
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
-    warnings.simplefilter("ignore")  # the library's quote what a header says
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
     with nullcontext() if out is None else TemporaryDirectory(prefix="hipnode-") as views:

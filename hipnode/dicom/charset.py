@@ -81,7 +81,7 @@ class CharacterSet:
     def why_not(self) -> str:
         """Why bytes that `decode` has no text for have none."""
         if self.encodings:
-            return "cannot be decoded in the character set that is declared"
+            return "cannot be decoded in its character set"
         return "has characters of an undeclared character set"
 
     def decode(self, value: bytes) -> str | None:

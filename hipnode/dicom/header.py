@@ -108,7 +108,10 @@ def read_header(source: Path | Dataset | Elements, assumed_character_set: str = 
         If a UID that identifies the image is missing or none (PS3.5 9.1).
     """
     dataset = open_dicom(source, pixels=False) if isinstance(source, Path) else source
-    reader = Reader(dataset, assumed_character_set)
+    return _header(Reader(dataset, assumed_character_set), getattr(dataset, "file_meta", None))
+
+
+def _header(reader: Reader, file_meta: Dataset | Elements | None) -> Header:
     found = {field: uids.required(reader, keyword) for field, keyword in _UIDS.items()}
     notes = []
     for field, keyword in _IDENTIFIERS.items():
@@ -117,7 +120,7 @@ def read_header(source: Path | Dataset | Elements, assumed_character_set: str = 
             notes.append(f"{keyword} left out: it {value.fault}")
         found[field] = value.text
     text = {field: reader.text(keyword) for field, keyword in _TEXT.items()}
-    meta = Reader(getattr(dataset, "file_meta", None))
+    meta = Reader(file_meta)
     return Header(
         **found,
         **text,
@@ -146,8 +149,8 @@ def header_at_the_door(dataset: Dataset | Elements, assumed_character_set: str =
     HeaderUnusable
         If a UID is missing or none, or the Patient ID cannot be carried unchanged.
     """
-    header = read_header(dataset, assumed_character_set)
     reader = Reader(dataset, assumed_character_set)
+    header = _header(reader, getattr(dataset, "file_meta", None))
     if fault := reader.one("PatientID").fault:
         raise HeaderUnusable(f"The PatientID {fault}.")
     uids.required(reader, "SeriesInstanceUID", may_lack=True)

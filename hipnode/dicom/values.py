@@ -25,6 +25,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
+from hipnode.codes import LANGUAGE
 from hipnode.dicom.charset import CharacterSet, character_set_of
 
 PARSE_ERRORS: Final = (
@@ -109,7 +110,10 @@ class Reader:
     def many(self, keyword: str) -> tuple[str, ...]:
         """Return the values of an attribute as text; none where all are empty."""
         values = self._values(keyword) or ()
-        texts = tuple(_CONTROL.sub("", value)[:_MAX_TEXT].strip() for value in values[:_MAX_VALUES])
+        texts = tuple(
+            (value if value.isprintable() else _CONTROL.sub("", value))[:_MAX_TEXT].strip()
+            for value in values[:_MAX_VALUES]
+        )
         return texts if any(texts) else ()
 
     def number(self, keyword: str, low: float, high: float) -> float | None:
@@ -138,6 +142,8 @@ class Reader:
             if text is None:
                 return None
             parts = text.split("\\")
+            if text.isascii():
+                return tuple(part.strip("\0 ") for part in parts)
         else:
             parts = raw if isinstance(raw, list) else [raw]
             if any("\ufffd" in part for part in parts):
@@ -155,7 +161,7 @@ def fault_of(text: str, vr: str) -> str:
     vr
         Of the element.
     """
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):
         return CONTROL
     if vr in _NUMBER and text and not _NUMBER[vr].fullmatch(text):
         return "is not a number"
@@ -236,6 +242,16 @@ def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
     value = _read(dataset, keyword)
     value = value.value if isinstance(value, DataElement) else value
     return list(value) if isinstance(value, pydicom.Sequence) else []
+
+
+def language_of(document: Any) -> str:
+    """Return in which language an SR document is, as "en"; "" where it does not say (TID 1204)."""
+    for item in items_of(document, "ContentSequence"):
+        for name in items_of(item, "ConceptNameCodeSequence"):
+            if Reader(name).text("CodeValue") == LANGUAGE.value:
+                for code in items_of(item, "ConceptCodeSequence"):
+                    return Reader(code).text("CodeValue").partition("-")[0]
+    return ""
 
 
 def mark_twice(dataset: object, tags: set[int]) -> None:

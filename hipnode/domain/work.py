@@ -113,3 +113,4 @@ class Result:
     destination: str = ""  # made for this one's profile; "" for all
     series_instance_uid: str = ""  # as its file says; "" where nobody looked
     patient_id: str | None = None  # likewise
+    language: str = ""  # likewise

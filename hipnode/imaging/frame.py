@@ -27,6 +27,7 @@ _CODED: Final[dict[Coding, tuple[uid.UID, ...]]] = {
 }
 """The transfer syntaxes of each coding, the one that says least first."""
 _EOI: Final = b"\xff\xd9"
+_COLOURS: Final = 3
 _ANYTHING: Final = bytes(range(1, 255)) * 4
 """Noise without a marker (0xFF) in it."""
 
@@ -99,8 +100,10 @@ def _native(
     dataset: Dataset, layout: Layout, index: int, syntax: uid.UID, notes: list[str]
 ) -> Array:
     """Return a frame of uncompressed pixel data."""
-    if "PixelData" not in dataset or layout.samples > 1:
+    if "PixelData" not in dataset:
         return decoders.by_pydicom(dataset, layout, index, syntax)
+    if layout.samples > 1:
+        return _colours(decoders.by_pydicom(dataset, layout, index, syntax), layout, notes)
     asked = -(-layout.rows * layout.columns * layout.frames * layout.allocated // 8)
     there = len(dataset.PixelData)
     if there < asked:
@@ -112,6 +115,28 @@ def _native(
         )
     container = decoders.by_pydicom(dataset, _all_bits(layout), index, syntax)
     return values(container, layout, notes)
+
+
+def _colours(frame: Array, layout: Layout, notes: list[str]) -> Array:
+    """Return a frame of RGB as it lies, where the header plainly says that wrongly.
+
+    A radiograph stored in colour is grey: its three samples are equal. Read by the wrong Planar
+    Configuration (PS3.3 C.7.6.3.1.3) they are not, and the picture is three small ones.
+    """
+    if layout.photometric != "RGB" or frame.shape[-1] != _COLOURS or _is_grey(frame):
+        return frame
+    by_plane = frame.transpose(2, 0, 1).reshape(frame.shape)
+    by_pixel = frame.reshape(_COLOURS, *frame.shape[:2]).transpose(1, 2, 0)
+    for other in (by_plane, by_pixel):
+        if _is_grey(other):
+            notes.append("The Planar Configuration of the image is wrong; the samples tell.")
+            return np.ascontiguousarray(other)
+    return frame
+
+
+def _is_grey(frame: Array) -> bool:
+    first = frame[..., 0]
+    return all(np.array_equal(first, frame[..., n]) for n in range(1, _COLOURS))
 
 
 def _all_bits(layout: Layout) -> Layout:

@@ -42,9 +42,10 @@ class GoogLeNet(Classifier):
 
 
 class ResNet(Classifier):
-    """Yamamoto 2020 and DXA 2023."""
+    """Yamamoto 2020 and DXA 2023. ``width`` scales every channel count."""
 
     depth: Literal[18, 34, 50]
+    width: float = Field(default=1.0, ge=0.125, le=2)
     covariates: int = Field(default=0, ge=0, le=64)
     hidden: int = Field(default=0, ge=0, le=1024)
 

@@ -174,12 +174,8 @@ def predecessors_of(study: Study, kind: ResultKind, sop_class_uid: str) -> tuple
     documents = [
         p for p in study.request.predecessors if p.kind in (ResultKind.SR, ResultKind.TEXT)
     ]
-    own = [
-        p
-        for p in documents
-        if p.series_instance_uid == series_uid(study, p.kind, p.sop_class_uid, p.version)
-    ]
-    documents = own or documents
+    language = study.request.language
+    documents = [p for p in documents if p.language in ("", language)] or documents
     for alike in (
         [p for p in documents if p.kind is kind and p.sop_class_uid == sop_class_uid],
         [p for p in documents if p.kind is kind],

@@ -53,7 +53,9 @@ class Withdrawal:
 def rejection_notes(withdrawal: Withdrawal) -> list[BuiltObject]:
     """Return a note for each patient whose objects are taken back."""
     sources = tuple(SourceImage(ds, failure="withdrawn") for ds in withdrawal.objects)
-    request = ReportRequest(sources, withdrawal.node, withdrawal.made_utc, withdrawal.version)
+    request = ReportRequest(
+        sources, withdrawal.node, withdrawal.made_utc, withdrawal.version, flagged=False
+    )
     notes = []
     for study in mend_studies(request):
         identity = fingerprint(study.request, withdrawal.title.value)

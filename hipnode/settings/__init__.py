@@ -38,6 +38,7 @@ from hipnode.settings.destinations import (
     StowSettings,
     WebhookSettings,
 )
+from hipnode.settings.feeds import AnyFeed, ATNASettings, AuditEventSettings
 from hipnode.settings.parts import (
     AETitle,
     AlertSettings,
@@ -65,8 +66,11 @@ from hipnode.settings.parts import (
 
 __all__ = [
     "AETitle",
+    "ATNASettings",
     "AlertSettings",
     "AnyDestination",
+    "AnyFeed",
+    "AuditEventSettings",
     "AuditSettings",
     "BucketSettings",
     "CallerSettings",
@@ -123,6 +127,7 @@ class Settings(BaseSettings):
     housekeeper: HousekeeperSettings = HousekeeperSettings()
     health: HealthSettings = HealthSettings()
     alerts: tuple[AlertSettings, ...] = ()
+    feeds: tuple[AnyFeed, ...] = ()
     desk: DeskSettings = DeskSettings()
     log: LogSettings = LogSettings()
 

@@ -29,6 +29,7 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
 from hipnode.storage.upkeep.clock import DatabaseClock
+from hipnode.storage.upkeep.feeds import Feeds
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
@@ -102,9 +103,8 @@ def _is_log_begun(connection: Connection) -> bool:
 
 def _check_restored(settings: Settings) -> None:
     if (settings.node.data_dir / backup.UNFINISHED).exists():
-        raise StorageUnavailable(
-            "A restore was begun here and not finished: run `hipnode restore` again."
-        )
+        why = "A restore was begun here and not finished: run `hipnode restore` again."
+        raise StorageUnavailable(why)
 
 
 def _no_nudge(_connection: Connection, _row: Row[tuple[object, ...]]) -> None:
@@ -130,6 +130,8 @@ class Store:
         What is wrong as far as alerts know, and who is to be told.
     pulse
         The signs of life of this process.
+    feeds
+        How far the hospital's own logs have been told what is on this one.
     desk
         What the desk asks and keeps.
     """
@@ -159,6 +161,7 @@ class Store:
             entries.prepare(database.engine, audit_keys)
         sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
         self.audit = AuditLog(database, sealer, now)
+        self.feeds = Feeds(database, self.audit, now)
         self.desk = Desk(database, lambda: sealer.keys, now)
 
     @classmethod
@@ -296,8 +299,7 @@ class Store:
             raise InputRefused("A reason is needed, in a few words.")
         given_up = identity.adopt(self.database, *_holders(self.settings))
         detail = {"given_up": given_up, "reason": reason.strip()}
-        record = AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail)
-        self.audit.append(record)
+        self.audit.append(AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail))
         if self.audit.state().fault:  # its head is the other node's
             self.audit.acknowledge(actor=actor, reason=reason)
         return given_up

@@ -48,3 +48,16 @@ def test_file_and_its_functions_are_within_the_budget(path: Path) -> None:
         return
     long = {name: count for name, count in _functions(path) if count > MAX_FUNCTION_LINES}
     assert not long, f"functions longer than {MAX_FUNCTION_LINES} lines of code: {long}"
+
+
+def test_bundles_are_small() -> None:
+    """None above 12 MB, all together below 20: they travel with every install and image."""
+    folder = ROOT / "hipnode" / "models"
+    sizes = {
+        bundle.name: sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+        for bundle in folder.iterdir()
+        if bundle.is_dir()
+    }
+    assert len(sizes) >= 7
+    assert max(sizes.values()) < 12e6, sizes
+    assert sum(sizes.values()) < 20e6, sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,26 @@ def test_a_database_that_is_away(service: Make, postgres: Postgres, postgres_url
         assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
         wire.release()
     assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_is_answered_before_the_sender_gives_up(service: Make) -> None:
+    """By another program: a sender waits for half a minute, and gets 0xA700 before that."""
+    node = service().listen()
+    ds = radiograph()
+    path = node.store.database.path
+    assert path is not None
+    other = sqlite3.connect(path, isolation_level=None)
+    with Wire(node.port, timeout_s=30) as wire:
+        wire.associate()
+        other.execute("BEGIN IMMEDIATE")
+        assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0xA700
+        assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0xA700
+        other.execute("ROLLBACK")
+        assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
+        wire.release()
+    other.close()
+    eventually(lambda: node.audited(AuditEvent.INSTANCE_STORED))
 
 
 def test_release_makes_reports_due(service: Make) -> None:

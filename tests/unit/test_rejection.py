@@ -94,6 +94,7 @@ def test_our_own_note_is_valid_and_names_every_object(code: str, tmp_path: Path)
     assert not verdict.errors + verdict.warnings
     ds = dcmread(path)
     assert made.kind is ResultKind.NOTE
+    assert ds.SeriesDescription.startswith("AI rejection v2")  # no outcome: nothing has failed
     assert (ds.PatientID, ds.StudyInstanceUID) == (sent[0].PatientID, sent[0].StudyInstanceUID)
     found = dicom.rejection_of(ds)
     assert found is not None

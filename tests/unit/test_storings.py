@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from hipnode.imaging import by_header
 from hipnode.reading import ReadPolicy, read
 from hipnode.services.worker import reader
 from tests import storings
+from tests.node import HIPNODE
+from tests.peers import run
 from tests.storings import EXACT, NAMED, NEAR, Pixels
 
 SAMPLE = Path(hipnode.__file__).parent / "phantom" / "samples" / "fracture.dcm"
@@ -93,6 +96,17 @@ def test_the_verdicts_are_the_same(name: str, tmp_path: Path) -> None:
     ]
     assert min(fractures) < 0.2
     assert max(fractures) > 0.9
+
+
+def test_what_cannot_be_decoded_is_said_once(tmp_path: Path) -> None:
+    """In the answer; the decoders write tracebacks and what headers say to standard error."""
+    ds, _ = plain()
+    broken = storings.wrapped(ds, [b"\xff\xd8" + bytes(300)], storings.JLS)
+    broken.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    broken.save_as(tmp_path / "broken.dcm", enforce_file_format=True)
+    done = run([*HIPNODE, "read", "--json", tmp_path / "broken.dcm"], check=False)
+    assert json.loads(done.stdout)["abstained"] == "undecodable"
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -61,7 +61,7 @@ class PooledClassifier(nn.Module):
 
 
 class _ResNetFeatures(nn.Module):
-    def __init__(self, depth: int, in_channels: int) -> None:
+    def __init__(self, depth: int, in_channels: int, width: float) -> None:
         super().__init__()
         # MONAI's default first stride of 1 would cost four times the work.
         net = _RESNETS[depth](
@@ -70,6 +70,7 @@ class _ResNetFeatures(nn.Module):
             num_classes=2,
             conv1_t_stride=2,
             bias_downsample=False,
+            widen_factor=width,
         )
         self.width = int(net.fc.in_features)
         self.stem = nn.Sequential(net.conv1, net.bn1, nn.ReLU(inplace=True), net.maxpool)
@@ -81,7 +82,7 @@ class _ResNetFeatures(nn.Module):
 
 
 class ResNet(PooledClassifier):
-    """MONAI's ResNet in two dimensions."""
+    """MONAI's ResNet in two dimensions; ``width`` scales every channel count."""
 
     def __init__(
         self,
@@ -90,8 +91,9 @@ class ResNet(PooledClassifier):
         classes: int = 2,
         covariates: int = 0,
         hidden: int = 0,
+        width: float = 1.0,
     ) -> None:
-        features = _ResNetFeatures(depth, in_channels)
+        features = _ResNetFeatures(depth, in_channels, width)
         super().__init__(features, features.width, classes, covariates=covariates, hidden=hidden)
 
 

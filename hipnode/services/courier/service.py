@@ -11,6 +11,7 @@ from typing import Final
 from hipnode.domain import JobKind
 from hipnode.services.courier.commitments import Committer
 from hipnode.services.courier.deliveries import Deliveries
+from hipnode.services.courier.feeds import Feed
 from hipnode.settings import DestinationSettings, Settings
 from hipnode.storage import Store, dispatcher_for
 
@@ -59,6 +60,12 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
             name=f"commitment-{place.name}",
         )
         for place in asking
+    ]
+    threads += [
+        threading.Thread(
+            target=Feed(feed, settings, store).run, args=(stop,), name=f"feed-{feed.name}"
+        )
+        for feed in settings.feeds
     ]
     for thread in threads:
         thread.start()

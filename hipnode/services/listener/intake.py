@@ -18,6 +18,7 @@ from pydicom import Dataset
 
 from hipnode.codes import device_uid
 from hipnode.dicom import (
+    Elements,
     Limits,
     header_at_the_door,
     known_of,
@@ -75,7 +76,7 @@ class Arrival:
         self.trouble: InputRefused | StorageUnavailable | Answer | None = None
         self.incoming: IncomingFile | None = None
         self.body: Body | None = None
-        self.known: dict[str, str] = {}  # of patient and study, for the audit row of a refusal
+        self.found: Dataset | Elements | None = None  # its header, once it has been read
         self._received_bytes = 0
 
     def fail(self, trouble: InputRefused | StorageUnavailable | Answer) -> None:
@@ -230,9 +231,8 @@ class Intake:
         reach(Point.OBJECT_WHOLE)
         body.start_writeback()  # while the header is read
         dataset = open_at_the_door(incoming.path, incoming.fileno(), self._limits)
-        assumed = self._settings.node.assumed_character_set
-        arrival.known = known_of(dataset, assumed)
-        header = header_at_the_door(dataset, assumed)
+        arrival.found = dataset
+        header = header_at_the_door(dataset, self._settings.node.assumed_character_set)
         _check_identity(header, arrival.request)
         own = header.device_uid == self._own_uid
         verdict = decide(header, peer.calling_ae, self._settings.rules, own=own)
@@ -306,12 +306,13 @@ class Intake:
             raise DiskFull
 
     def _refused(self, arrival: Arrival, answer: Answer, reason: str) -> None:
+        assumed = self._settings.node.assumed_character_set
         self.notes.object_refused(
             arrival.peer,
             arrival.request.sop_instance_uid,
             answer.status,
             reason,
-            arrival.known,
+            known_of(arrival.found, assumed) if arrival.found is not None else {},
             sentence=answer.comment,
             sop_class=arrival.request.sop_class_uid,
             transfer_syntax=arrival.transfer_syntax,

@@ -14,13 +14,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.errors import DiskFull, StorageUnavailable
 from hipnode.log import Event, get_logger
 from hipnode.storage import Store
+
+_LATE: Final = 16
+"""So many records wait for a database that is away; further ones are lost, as are those that wait
+longer than it takes to say that it is."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Notes:
         self._lock = threading.Lock()
         self._disk_low = False
         self._database_away = False
+        self._late = threading.BoundedSemaphore(_LATE)
 
     # --- associations -------------------------------------------------------------------------
 
@@ -161,7 +166,21 @@ class Notes:
             detail=detail,
             **(of or {}),
         )
+        if not self._database_away:
+            self._append(record)
+        elif self._late.acquire(blocking=False):  # whoever waits for an answer does not for this
+            threading.Thread(target=self._append_late, args=(record,), daemon=True).start()
+
+    def _append(self, record: AuditRecord) -> None:
         try:
             self._store.audit.append(record)
         except StorageUnavailable as error:
             self.storage_failed(error)
+        else:
+            self.storage_works()
+
+    def _append_late(self, record: AuditRecord) -> None:
+        try:
+            self._append(record)
+        finally:
+            self._late.release()

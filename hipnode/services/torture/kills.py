@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from hipnode.services.torture.peers import Archive, Modality
-from hipnode.services.torture.site import SERVICES, Site
+from hipnode.services.torture.site import SERVICES, Site, until
 from hipnode.services.torture.table import Row
 
 _READER: Final = "a reading process"
 _ALL: Final = "all at once"
 _SESSIONS: Final = "all database sessions"
 _BETWEEN_S: Final = (0.2, 4.0)
+_IN_ITS_START: Final = 0.25
+"""How often a service is killed whether it is ready or not; else once it does its work."""
+_READY_S: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ def _kill(
     weights = [4.0] * len(SERVICES) + [3.0, 1.0] + ([3.0] if end_sessions else [])
     while sum(killed.values()) < limits.kills and time.monotonic() < limits.until_s:
         (victim,) = chance.choices(victims, weights)
+        if chance.random() > _IN_ITS_START:
+            needed = {_ALL: SERVICES, _READER: ("work",), _SESSIONS: ()}.get(victim, (victim,))
+            until(lambda names=needed: site.ready(*names), _READY_S, every_s=0.3)  # type: ignore[misc]
         if victim == _SESSIONS and end_sessions:
             killed[victim] += bool(end_sessions())
         elif victim == _READER:

@@ -24,6 +24,8 @@ from hipnode.storage import Store
 T = TypeVar("T")
 
 SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+NAMES: Final = dict(zip(SERVICES, status.SERVICES, strict=True))
+"""What each command's service is called."""
 _OPEN: Final = (JobState.QUEUED, JobState.CLAIMED)
 _START_S: Final = 120.0
 _SETTINGS: Final = """
@@ -179,6 +181,15 @@ class Site:
             yield opened
         finally:
             opened.close()
+
+    def ready(self, *which: str) -> bool:
+        """Tell whether services do their work, starting again what has died."""
+        self.tend()
+        names = {NAMES[service]: self.pid(service) for service in which}
+        with suppress(HipnodeError), self.store() as store:
+            alive = {(s.beat.name, s.beat.pid) for s in store.services.all() if s.beat.ready}
+            return alive.issuperset(names.items())
+        return False
 
     def faults(self) -> list[str]:
         """Return what `hipnode status` says is wrong, or why it cannot say anything."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from hipnode.services.torture.peers import Archive, Modality, image
-from hipnode.services.torture.site import SERVICES, Site, until
+from hipnode.services.torture.site import NAMES, SERVICES, Site, until
 from hipnode.services.torture.table import Row
 
 _FEW: Final = 3
@@ -87,8 +87,8 @@ def frozen(site: Site, archive: Archive) -> Row:
     """Each service but the listener stops dead (SIGSTOP): it is named, and goes on afterwards."""
     sender = Modality(site.port)
     held, worst_s = 0, 0.0
-    names = {"work": "worker", "deliver": "courier", "housekeep": "housekeeper"}
-    until(lambda: not any("no " in what or "starting" in what for what in site.faults()), 90)
+    names = {service: NAMES[service] for service in SERVICES[1:]}
+    until(lambda: site.ready(*SERVICES), 120)
     for service in names:
         os.kill(site.pid(service), signal.SIGSTOP)
     try:

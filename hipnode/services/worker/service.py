@@ -304,6 +304,7 @@ class Worker:
             earlier,
             series_instance_uid=reader.text("SeriesInstanceUID"),
             patient_id=reader.text("PatientID"),
+            language=dicom.language_of(header),
         )
 
     def _source(self, instance: Instance, found: Reading | str) -> reader.Source:

@@ -74,8 +74,8 @@ def leave_out(
     folds
         How many; no more than there are patients with a positive sample.
     domain
-        Of whom each patient is left out once. Images of other domains are learned from as their
-        splits say.
+        Of whom each patient is left out once, with all images of that patient. Images of other
+        domains are learned from as their splits say.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def divide(
         learned = [
             row if row.domain != domain or row.split == "val" else _to(row, "train")
             for row in rows
-            if row.domain != domain or fold_of[row.patient] != fold
+            if fold_of.get(row.patient) != fold
         ]
         yield learned, held
 
