@@ -16,7 +16,7 @@ from hipnode.services.desk.pages.studies import opened
 from hipnode.services.desk.visit import Answer, Seen, Visit
 from hipnode.storage import Asked, AuditFilter, Store, StudyLine
 
-_READINGS: Final = 20_000
+_READINGS: Final = 5000
 """So many of the newest readings are counted."""
 _DAYS: Final = 90
 _REFERENCE: Final = 30
