@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hipnode.answers.right import Rate, opinion_of, truth_of
 from hipnode.cli import app
-from hipnode.domain import AuditEvent, Decision
+from hipnode.domain import AuditEvent, AuditRecord, Decision
 from hipnode.domain.opinions import Opinion
 from hipnode.domain.people import Role
 from hipnode.storage import Asked, AuditFilter
@@ -91,6 +91,31 @@ def test_the_newest_opinion_counts_and_the_earlier_one_stays(bench: Bench) -> No
     assert [f.opinion for f in opinions.since(bench.store.now().replace(year=2020))] == [
         Opinion.AGREE
     ]
+
+
+def test_a_rate_that_shifts_is_an_alarm_on_the_page(bench: Bench) -> None:
+    hips = {side: {"side": side, "verdict": "none_seen", "findings": []} for side in "RL"}
+
+    def reads(number: int, decision: str) -> None:
+        finding = {"task": "hip_fracture", "decision": decision, "p_positive": 0.5, "model": "m"}
+        said = [hip | {"findings": [finding]} for hip in hips.values()]
+        for _ in range(number):
+            bench.store.audit.append(AuditRecord(AuditEvent.IMAGE_READ, detail={"hips": said}))
+
+    for _ in range(25):
+        reads(4, "absent")
+        bench.clock.forward(86400)
+    reads(5, "present")
+    bench.clock.forward(86400 * 10)
+    scientist = guest(bench, Role.SCIENTIST)
+    assert "Too few hips to say what is usual." in scientist.get("/quality").text
+    bench.clock.forward(86400 * 30)
+    for _ in range(10):
+        reads(4, "present")
+        bench.clock.forward(86400)
+    bench.clock.forward(86400 * 11)
+    text = guest(bench, Role.SCIENTIST).get("/quality").text
+    assert "✕ more, 2027-0" in text
 
 
 @pytest.fixture

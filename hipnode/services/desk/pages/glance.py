@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, distributions, version
+from functools import cache
+from importlib.metadata import distributions
 from typing import Any, Final
 
 from hipnode.domain import AuditEvent
@@ -68,12 +69,11 @@ def _tiles(state: dict[str, Any], kinds: list[str]) -> dict[str, str]:
 
 def about(_visit: Visit) -> Answer:
     """Show what the node is made of."""
-    packages = sorted(
-        {(str(d.metadata["Name"]), str(d.version)) for d in distributions() if d.metadata["Name"]},
-        key=lambda package: package[0].lower(),
-    )
-    try:
-        installed = version("hipnode")
-    except PackageNotFoundError:
-        installed = ""
-    return Answer("about.html", {"packages": packages, "installed": installed})
+    return Answer("about.html", {"packages": _packages()})
+
+
+@cache
+def _packages() -> list[tuple[str, str]]:
+    """Return what is installed, by name; it stays so while the process runs."""
+    found = {(str(d.metadata["Name"]), str(d.version)) for d in distributions()}
+    return sorted(found, key=lambda package: package[0].lower())

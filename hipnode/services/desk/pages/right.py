@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from hipnode.answers import right
+from hipnode.answers import drift, right
 from hipnode.domain import AuditEvent
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.domain.people import Role
@@ -13,11 +14,16 @@ from hipnode.errors import InputRefused
 from hipnode.services.desk.pages import asked
 from hipnode.services.desk.pages.studies import opened
 from hipnode.services.desk.visit import Answer, Seen, Visit
-from hipnode.storage import Asked, AuditFilter, StudyLine
+from hipnode.storage import Asked, AuditFilter, Store, StudyLine
 
 _READINGS: Final = 5000
 """So many of the newest readings are counted."""
 _DAYS: Final = 90
+_REFERENCE: Final = 30
+"""So many of those days, the first, say what is usual."""
+_FRESH: Final = timedelta(minutes=10)
+"""Figures are made anew after so long: all readings of three months are gone through for them."""
+_MADE: Final[WeakKeyDictionary[Store, tuple[datetime, dict[str, Any]]]] = WeakKeyDictionary()
 
 
 def give(visit: Visit) -> Answer:
@@ -98,21 +104,38 @@ def _row(each: Feedback, line: StudyLine | None) -> dict[str, Any]:
 def quality(visit: Visit) -> Answer:
     """Show figures without patients: how much was read, and how often it was right."""
     since = visit.now - timedelta(days=_DAYS)
-    records = visit.store.desk.records
-    read = [
-        entry
-        for event in (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
-        for entry in records.page(
-            Asked(AuditFilter(since_utc=since, event=event)), limit=_READINGS
-        ).entries
-    ]
+    at, counted = _MADE.get(visit.store, (since, {}))
+    if not counted or visit.now - at > _FRESH:
+        at, counted = visit.now, _counted(visit.store, since)
+        _MADE[visit.store] = at, counted
     given = visit.store.desk.opinions.since(since)
     values = {
         "days": _DAYS,
-        "readings": len(read),
-        "cut": len(read) >= _READINGS,
-        "volume": right.volume(read),
+        "reference": _REFERENCE,
+        "at": at,
         "agreement": right.agreement(given),
         "given": len(given),
     }
-    return Answer("quality.html", values)
+    return Answer("quality.html", counted | values)
+
+
+def _counted(store: Store, since: datetime) -> dict[str, Any]:
+    """Return what follows from the readings since then."""
+    read = [
+        entry
+        for event in (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
+        for entry in store.desk.records.page(
+            Asked(AuditFilter(since_utc=since, event=event)), limit=_READINGS
+        ).entries
+    ]
+    first = (since + timedelta(days=_REFERENCE)).date()
+    drifts = {
+        name: drift.judged([d for d in days if d.day >= first], [d for d in days if d.day < first])
+        for name, days in drift.by_day(read).items()
+    }
+    return {
+        "readings": len(read),
+        "cut": len(read) >= _READINGS,
+        "volume": right.volume(read),
+        "drifts": drifts,
+    }
