@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +274,15 @@ def test_the_quicker_arithmetic_is_taken_and_remembered(tmp_path: Path) -> None:
         assert settled(plan, lesson, net, samples, "cpu", folder).bf16 is slow
     fixed = plan.model_copy(update={"bf16": True})
     assert settled(fixed, lesson, net, samples, "cpu", tmp_path).bf16 is True
+
+
+def test_who_is_left_out_is_left_out_of_every_domain(manifest: Path, tmp_path: Path) -> None:
+    """A patient's hip and the same patient's knee may be of two domains."""
+    rows = read_manifest([manifest], seed=0)
+    real = next(row for row in rows if row.domain == "real" and row.split == "train")
+    other = next(row for row in rows if row.domain != "real")
+    rows = [replace(row, patient=real.patient) if row is other else row for row in rows]
+    for learned, held in divide(read_recipe("murphy2022-cnn2"), rows, 3, "real"):
+        people = {row.patient for row in held}
+        assert people.isdisjoint(row.patient for row in learned)
+        assert all(row.domain == "real" for row in held)
