@@ -181,7 +181,7 @@ class _Walk:
                 if vr == "SQ" or (tag in found and tag == first):
                     raise _Unclear
                 found[tag] = vr, self.value(length)
-                if tag == _CHARACTER_SET and not _TERMS.fullmatch(found[tag][1]):
+                if tag == _CHARACTER_SET and not _is_usual(*found[tag]):
                     raise _Unclear
             else:
                 self._pass(tag, vr, length, self._implicit, depth=1)
@@ -328,6 +328,11 @@ class _Walk:
         more = min(_A_WHILE, limits.elements - self._granted)
         self._granted += more
         self._left += more
+
+
+def _is_usual(vr: str | None, terms: bytes) -> bool:
+    """Tell whether a Specific Character Set is one that pydicom goes on with."""
+    return vr in (None, "CS") and _TERMS.fullmatch(terms) is not None
 
 
 def _looks_implicit(vr: bytes) -> bool:
