@@ -194,9 +194,11 @@ class _Walk:
         if not window.want(8):
             raise _Unclear
         group, element, vr, _ = self._explicit(window.data, window.at)
-        if group in (0x0000, 0x0002) or self._implicit != _looks_implicit(vr):
+        first = int(group << 16 | element)
+        guess = _looks_implicit(vr)
+        if group in (0x0000, 0x0002) or first in PIXELS or self._implicit != guess:
             raise _Unclear
-        return int(group << 16 | element)
+        return first
 
     def next(self, implicit: bool) -> tuple[int, str | None, int] | None:
         """Return tag, VR and length of the next element, and stand before its value.
