@@ -181,7 +181,7 @@ class _Walk:
                 if vr == "SQ" or (tag in found and tag == first):
                     raise _Unclear
                 found[tag] = vr, self.value(length)
-                if tag == _CHARACTER_SET and not _TERMS.fullmatch(found[tag][1]):
+                if tag == _CHARACTER_SET and not _is_usual(*found[tag]):
                     raise _Unclear
             else:
                 self._pass(tag, vr, length, self._implicit, depth=1)
@@ -194,9 +194,11 @@ class _Walk:
         if not window.want(8):
             raise _Unclear
         group, element, vr, _ = self._explicit(window.data, window.at)
-        if group in (0x0000, 0x0002) or self._implicit != _looks_implicit(vr):
+        first = int(group << 16 | element)
+        guess = _looks_implicit(vr)
+        if group in (0x0000, 0x0002) or first in PIXELS or self._implicit != guess:
             raise _Unclear
-        return int(group << 16 | element)
+        return first
 
     def next(self, implicit: bool) -> tuple[int, str | None, int] | None:
         """Return tag, VR and length of the next element, and stand before its value.
@@ -328,6 +330,11 @@ class _Walk:
         more = min(_A_WHILE, limits.elements - self._granted)
         self._granted += more
         self._left += more
+
+
+def _is_usual(vr: str | None, terms: bytes) -> bool:
+    """Tell whether a Specific Character Set is one that pydicom goes on with."""
+    return vr in (None, "CS") and _TERMS.fullmatch(terms) is not None
 
 
 def _looks_implicit(vr: bytes) -> bool:
