@@ -53,7 +53,7 @@ def kills(
     end_sessions
         Cuts everybody off from the database; None where it has no sessions.
     """
-    senders = [Modality(site.port, 2.0, f"MODALITY{number}") for number in (1, 2)]
+    senders = [Modality(site.port, 2.0, f"MODALITY{number}", archive) for number in (1, 2)]
     for sender in senders:
         sender.start()
     killed = _kill(site, limits, chance, progress, end_sessions)
@@ -63,7 +63,7 @@ def kills(
         site.tend()
         time.sleep(0.1)
     studies = set().union(*(sender.acknowledged for sender in senders))
-    settled = site.settled(60 + 2.0 * len(studies))
+    settled = site.settled(300)
     broken = site.broken()
     lost, doubled = archive.lost(studies), archive.doubled()
     number = sum(killed.values())

@@ -18,6 +18,7 @@ from pynetdicom.presentation import StoragePresentationContexts, build_context
 SAMPLES: Final = sorted((Path(__file__).parents[2] / "phantom" / "samples").glob("*.dcm"))
 HOST: Final = "127.0.0.1"
 AE_TITLE: Final = "HIPNODE"
+_AHEAD: Final = 8
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 
 
@@ -78,9 +79,17 @@ class Modality(threading.Thread):
         The node's.
     every_s
         How long it waits after each.
+    archive
+        Where reports go: while many of its images have none, it waits with the next.
     """
 
-    def __init__(self, port: int, every_s: float = 3.0, calling: str = "MODALITY") -> None:
+    def __init__(
+        self,
+        port: int,
+        every_s: float = 3.0,
+        calling: str = "MODALITY",
+        archive: Archive | None = None,
+    ) -> None:
         super().__init__(daemon=True)
         self.acknowledged: set[str] = set()  # Study Instance UIDs
         self.tries = 0
@@ -88,6 +97,7 @@ class Modality(threading.Thread):
         self._port = port
         self._every_s = every_s
         self._calling = calling
+        self._archive = archive
 
     def run(self) -> None:
         """Send until told to stop, and the last one to its end."""
@@ -98,6 +108,12 @@ class Modality(threading.Thread):
                 time.sleep(0.2)
             number += 1
             self.stopping.wait(self._every_s)
+            while self._is_ahead() and not self.stopping.wait(1.0):
+                pass
+
+    def _is_ahead(self) -> bool:
+        """Tell whether it sends faster than this machine reads."""
+        return self._archive is not None and self._archive.lost(self.acknowledged) > _AHEAD
 
     def send(self, one: Dataset, timeout_s: float = 20.0) -> int | None:
         """Send one image once; return its status, None where there was no answer."""
