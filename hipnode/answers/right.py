@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from hipnode.answers.audit import findings
 from hipnode.answers.outcome import newest
@@ -138,14 +138,16 @@ class Rate:
     @property
     def low(self) -> float:
         """The interval's lower end."""
-        return float(beta.ppf(0.025, self.count, self.of - self.count + 1)) if self.count else 0.0
+        if not self.count:
+            return 0.0
+        return float(betaincinv(self.count, self.of - self.count + 1, 0.025))
 
     @property
     def high(self) -> float:
         """The interval's upper end."""
         if self.count >= self.of:
             return 1.0
-        return float(beta.ppf(0.975, self.count + 1, self.of - self.count))
+        return float(betaincinv(self.count + 1, self.of - self.count, 0.975))
 
 
 def agreement(given: Iterable[Feedback]) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Desk:
         command = [*HIPNODE, "desk", "--config", self.node.config]
         env = {"HIPNODE_FAULTS": str(self.faults)}
         process = Process(command, self.node.folder / "desk.log", env=env)
-        process.wait_listening(self.port)
+        process.wait_listening(self.port, timeout_s=180)
         return process
 
     def again(self) -> None:
