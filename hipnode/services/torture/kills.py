@@ -65,9 +65,9 @@ def kills(
     studies = set().union(*(sender.acknowledged for sender in senders))
     settled = site.settled(300)
     broken = site.broken()
-    lost, doubled = archive.lost(studies), archive.doubled()
+    lost, doubled = site.lost(archive, studies, settled=settled), archive.doubled()
     number = sum(killed.values())
-    who = ", ".join(f"{name} {count}" for name, count in killed.most_common())
+    who = ", ".join(f"{name} {count}" for name, count in killed.most_common() if count)
     words = (
         f"{len(studies)} images in {sum(s.tries for s in senders)} tries; {who}; audit log "
         f"{broken or 'unbroken'}{'' if settled else '; still at work'}"

@@ -134,9 +134,14 @@ def _all(
     table: _Table,
 ) -> None:
     chance = random.Random(wanted.seed)  # noqa: S311 - no secret
-    limits = Limits(wanted.kills, time.monotonic() + _SHARE * 60 * wanted.minutes)
+    for_s = _SHARE * 60 * wanted.minutes
+
+    def kill() -> Row:
+        limits = Limits(wanted.kills, time.monotonic() + for_s)
+        return kills(site, archive, limits, chance, table.progress, sessions)
+
     running: dict[str, Callable[[], Row]] = {
-        "kills": lambda: kills(site, archive, limits, chance, table.progress, sessions),
+        "kills": kill,
         "rot": partial(world.rot, site, archive),
         "clocks": partial(world.clocks, site, archive),
         "frozen": partial(world.frozen, site, archive),

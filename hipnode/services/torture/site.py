@@ -18,7 +18,7 @@ from hipnode.answers import status
 from hipnode.domain import JobKind, JobState
 from hipnode.errors import HipnodeError
 from hipnode.services.life import look
-from hipnode.services.torture.peers import HOST
+from hipnode.services.torture.peers import HOST, Archive
 from hipnode.storage import Store
 
 T = TypeVar("T")
@@ -154,12 +154,12 @@ class Site:
 
     def kill_reader(self) -> bool:
         """``kill -9`` one of the worker's reading processes; tell whether there was one."""
-        children = Path(f"/proc/{self.pid('work')}/task/{self.pid('work')}/children")
         with suppress(OSError):
-            for pid in children.read_text("ascii").split():
-                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(int(pid), signal.SIGKILL)
-                    return True
+            for children in Path(f"/proc/{self.pid('work')}/task").glob("*/children"):
+                for pid in children.read_text("ascii").split():
+                    if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(int(pid), signal.SIGKILL)
+                        return True
         return False
 
     def stop(self, *which: str) -> None:
@@ -219,6 +219,13 @@ class Site:
                 return False
 
             return bool(until(is_settled, limit_s, every_s=0.5))
+
+    def lost(self, archive: Archive, studies: set[str], *, settled: bool) -> int:
+        """Return how many studies are lost: not reported, or not even known while work is open."""
+        if settled:
+            return archive.lost(studies)
+        with self.store() as store:
+            return sum(not store.ledger.instances(study) for study in studies)
 
     def broken(self) -> str:
         """Return what is wrong with the audit log; "" where nothing is."""

@@ -26,7 +26,8 @@ class Row:
     tried, held
         How often, and how often the node did what it promises.
     lost, doubled
-        Images that were acknowledged and not reported, or reported more than once.
+        Images that were acknowledged and not reported, or reported more than once. One that still
+        waits for a busy machine is not lost; its attack has not held.
     named_s
         Seconds until the node itself said what was wrong, at the longest; None where it never did,
         or where there was nothing to say.

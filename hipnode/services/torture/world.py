@@ -43,7 +43,7 @@ def rot(site: Site, archive: Archive) -> Row:
     if not done:
         words += " not reported after they came again"
     held = taken if named and not told else 0
-    lost = archive.lost(sender.acknowledged)
+    lost = site.lost(archive, sender.acknowledged, settled=bool(done))
     return Row(
         "stored images rot", len(changed), held, lost, archive.doubled(), named_s, words.strip()
     )
@@ -57,7 +57,7 @@ def clocks(site: Site, archive: Archive) -> Row:
         for number in range(_FEW):
             sender.send(image(number))
         settled = site.settled()
-        lost = archive.lost(sender.acknowledged)
+        lost = site.lost(archive, sender.acknowledged, settled=settled)
     kept = all(path.exists() for path in _images(site))
     held = 2 if settled and named_s is not None and kept else 0
     words = "a worker a day behind, a housekeeper 400 days ahead"
@@ -101,8 +101,8 @@ def frozen(site: Site, archive: Archive) -> Row:
     finally:
         for service in names:
             os.kill(site.pid(service), signal.SIGCONT)
-    site.settled()
-    lost = archive.lost(sender.acknowledged)
+    settled = site.settled()
+    lost = site.lost(archive, sender.acknowledged, settled=settled)
     return Row("services that hang", len(names), held, lost, archive.doubled(), worst_s)
 
 
@@ -128,7 +128,7 @@ def broken_database(site: Site, archive: Archive, end_sessions: Callable[[], int
         one = image(number)
         until(lambda one=one: sender.send(one) == 0, 60, every_s=0.5)  # type: ignore[misc]
     settled = site.settled()
-    lost = archive.lost(sender.acknowledged)
+    lost = site.lost(archive, sender.acknowledged, settled=settled)
     row = Row("a database that breaks", tries, held, lost, archive.doubled(), None, words)
     return row if settled else Row(row.attack, tries, 0, lost, row.doubled, None, "still at work")
 
@@ -178,11 +178,11 @@ def full_disk(folder: Path, archive: Archive) -> Row:
             until(lambda one=one: sender.send(one) == 0, 60, every_s=0.5)  # type: ignore[misc]
         settled = site.settled()
         broken = site.broken()
+        lost = site.lost(archive, sender.acknowledged, settled=settled)
     finally:
         site.stop()
         subprocess.run(["umount", "-l", site.data_dir], check=False)  # noqa: S603, S607
     held = sum(status != 0 for status in answers) if settled and not broken else 0
-    lost = archive.lost(sender.acknowledged)
     said = {hex(status) if status else "no answer" for status in answers}
     words = f"answered {', '.join(sorted(said))}{broken and '; ' + broken}"
     return Row(name, len(answers), held, lost, archive.doubled(), named_s, words)
