@@ -352,23 +352,8 @@ def _over(node: Service, courier: Process) -> bool:
     return not courier.running or all_done(node)
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", [ResultKind.ORU, ResultKind.FHIR, ResultKind.NOTICE])
-def test_killed_at_each_point_each_message_arrives_once(
-    service: Make,
-    ris: RIS,
-    fhir_server: FHIRServer,
-    site: Site,
-    tmp_path: Path,
-    kind: ResultKind,
-) -> None:
-    place = {
-        ResultKind.ORU: to_ris(ris),
-        ResultKind.FHIR: to_fhir(fhir_server),
-        ResultKind.NOTICE: to_site(site, tmp_path),
-    }[kind]
-    node = service(destinations=[place], queue={"lease_s": 1})
-    made = [messaged(node, kind) for _ in range(3)]
+def _deliver_through_kills(node: Service, place: dict[str, Any], tmp_path: Path) -> None:
+    """Run couriers that die, each at another point of a delivery, until all has been delivered."""
     faults = tmp_path / "faults"
     faults.mkdir()
     points = (Point.OBJECT_TAKEN, Point.DELIVERY_WRITTEN, Point.DELIVERY_COMMITTED)
@@ -389,6 +374,26 @@ def test_killed_at_each_point_each_message_arrives_once(
         eventually(lambda c=courier: _over(node, c), timeout_s=120)
         courier.stop()
     eventually(lambda: all_done(node))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", [ResultKind.ORU, ResultKind.FHIR, ResultKind.NOTICE])
+def test_killed_at_each_point_each_message_arrives_once(
+    service: Make,
+    ris: RIS,
+    fhir_server: FHIRServer,
+    site: Site,
+    tmp_path: Path,
+    kind: ResultKind,
+) -> None:
+    place = {
+        ResultKind.ORU: to_ris(ris),
+        ResultKind.FHIR: to_fhir(fhir_server),
+        ResultKind.NOTICE: to_site(site, tmp_path),
+    }[kind]
+    node = service(destinations=[place], queue={"lease_s": 1})
+    made = [messaged(node, kind) for _ in range(3)]
+    _deliver_through_kills(node, place, tmp_path)
     if kind is ResultKind.NOTICE:
         assert list(site.taken) == [m.sop_instance_uid for m in made]
     elif kind is ResultKind.FHIR:
@@ -396,4 +401,16 @@ def test_killed_at_each_point_each_message_arrives_once(
     else:
         assert len(ris.identifiers) == len(made)
         assert len(ris.messages) > len(made), "one was sent again, and known as the same"
+    assert len(node.audited(AuditEvent.OBJECT_DELIVERED)) == len(made)
+
+
+@pytest.mark.timeout(900)
+def test_killed_at_each_point_an_archive_has_each_object_once(
+    service: Make, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    place = to_archive(orthanc)
+    node = service(destinations=[place], queue={"lease_s": 1})
+    made = reported(node, (SR_3D, True), (CAPTURE, True), (SR_3D, True))
+    _deliver_through_kills(node, place, tmp_path)
+    assert orthanc.sop_instance_uids() == sorted(m.sop_instance_uid for m in made)
     assert len(node.audited(AuditEvent.OBJECT_DELIVERED)) == len(made)
