@@ -41,7 +41,7 @@ test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for 
 	$(BIN)/python -m pytest $(TESTS) $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: fast
-fast: $(VENV)/.tests  ## In under a minute: what needs no server, no model and no training
+fast: $(VENV)/.tests  ## What needs no server, no model and no training
 	HYPOTHESIS_PROFILE=fast OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/property \
 	  -m 'not slow' $(PARALLEL) --quiet $(PYTEST_ARGS)
 
