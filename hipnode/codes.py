@@ -82,6 +82,17 @@ def _local(value: str, meaning: str) -> Concept:
     return Concept(value, LOCAL_SCHEME, meaning, "local")
 
 
+FHIR_SYSTEMS: Final = {
+    "SCT": "http://snomed.info/sct",
+    "LN": "http://loinc.org",
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    LOCAL_SCHEME: f"urn:oid:{LOCAL_SCHEME_UID}",
+}
+"""How FHIR calls a coding scheme."""
+FHIR_TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
+FHIR_UIDS: Final = "urn:dicom:uid"
+
+
 # --- the frame of a report --------------------------------------------------------------------
 
 LANGUAGE: Final = Concept(

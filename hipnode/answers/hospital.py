@@ -11,16 +11,17 @@ HL7 FHIR R4 AuditEvent; IHE ITI BALP.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from hipnode import codes
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
 
 Code = tuple[str, str]
 """A code of DCM and its meaning."""
 
-_DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
+_DCM: Final = codes.FHIR_SYSTEMS["DCM"]
 _SOURCE: Final = ("110153", "Source Role ID")
 _DESTINATION: Final = ("110152", "Destination Role ID")
 _APPLICATION: Final = ("110150", "Application")
@@ -76,7 +77,6 @@ _PEOPLE: Final = frozenset({_LOG_USED, _ACCESSED, _AUTHENTICATION})
 """What a person does, not a machine."""
 _SENT: Final = frozenset({AuditEvent.OBJECT_DELIVERED, AuditEvent.DELIVERY_FAILED})
 _SEALED: Final = "audit_sealed"
-_LOCAL: Final = "99HIPNODE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Told:
     accession_number: str = ""
     sop_class: str = ""
     security_resource: str = ""
-    scheme: str = field(default="DCM")  # of ``kind``
+    scheme: str = "DCM"  # of ``kind``
 
 
 def told(identifier: str, at_utc: datetime, record: AuditRecord, source: Source) -> Told | None:
@@ -155,7 +155,7 @@ def sealed(identifier: str, at_utc: datetime, head: str, source: Source) -> Told
         words=_SEALED,
         participants=(node,),
         security_resource=head,
-        scheme=_LOCAL,
+        scheme=codes.LOCAL_SCHEME,
     )
 
 
@@ -263,7 +263,7 @@ def _access_point(address: str) -> str:
 
 def balp(event: Told, source: Source) -> dict[str, Any]:
     """Return an event as a FHIR R4 AuditEvent."""
-    systems = "http://terminology.hl7.org/CodeSystem"
+    systems = codes.FHIR_TERMINOLOGY
     out: dict[str, Any] = {
         "resourceType": "AuditEvent",
         "id": event.identifier,
@@ -280,10 +280,11 @@ def balp(event: Told, source: Source) -> dict[str, Any]:
         },
     }
     if event.kind:
-        system = {"system": _DCM} if event.scheme == "DCM" else {}
-        out["subtype"] = [{**system, "code": event.kind[0], "display": event.kind[1]}]
+        code, meaning = event.kind
+        system = codes.FHIR_SYSTEMS[event.scheme]
+        out["subtype"] = [{"system": system, "code": code, "display": meaning}]
     entities = [
-        ({"system": "urn:dicom:uid", "value": f"urn:oid:{event.study_uid}"}, "2", "3"),
+        ({"system": codes.FHIR_UIDS, "value": f"urn:oid:{event.study_uid}"}, "2", "3"),
         ({"value": event.patient_id}, "1", "1"),
         ({"value": event.security_resource}, "2", "13"),
     ]

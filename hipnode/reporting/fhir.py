@@ -29,15 +29,6 @@ from hipnode.reporting.words import headline, hip_sentences, phrases_of
 
 Resource = dict[str, Any]
 
-_SYSTEMS: Final = {
-    "SCT": "http://snomed.info/sct",
-    "LN": "http://loinc.org",
-    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
-    "UCUM": "http://unitsofmeasure.org",
-    codes.LOCAL_SCHEME: f"urn:oid:{codes.LOCAL_SCHEME_UID}",
-}
-_UIDS: Final = "urn:dicom:uid"
-_TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
 _INTERPRETATION: Final = {Decision.PRESENT: "POS", Decision.DOUBTFUL: "IND", Decision.ABSENT: "NEG"}
 
 
@@ -71,9 +62,9 @@ def _report(study: Study, number: str, uid: str, observed: list[Resource]) -> Re
     first = headline(request.sources, phrases)
     sentences = [first, *hip_sentences(request.sources, phrases), phrases.unreviewed]
     said = "".join(f"<p>{escape(s)}</p>" for s in (phrases.disclaimer, *sentences))
-    identifiers: list[Resource] = [{"system": _UIDS, "value": f"urn:oid:{uid}"}]
+    identifiers: list[Resource] = [{"system": codes.FHIR_UIDS, "value": f"urn:oid:{uid}"}]
     if accession := str(newest.get("AccessionNumber") or ""):
-        kind = {"coding": [{"system": f"{_TERMINOLOGY}/v2-0203", "code": "ACSN"}]}
+        kind = {"coding": [{"system": f"{codes.FHIR_TERMINOLOGY}/v2-0203", "code": "ACSN"}]}
         identifiers.append({"type": kind, "value": accession})
     return {
         "resourceType": "DiagnosticReport",
@@ -85,11 +76,13 @@ def _report(study: Study, number: str, uid: str, observed: list[Resource]) -> Re
         },
         "identifier": identifiers,
         **_common(study),
-        "category": [{"coding": [{"system": f"{_TERMINOLOGY}/v2-0074", "code": "RAD"}]}],
+        "category": [{"coding": [{"system": f"{codes.FHIR_TERMINOLOGY}/v2-0074", "code": "RAD"}]}],
         "code": _concept(codes.DIAGNOSTIC_REPORT, study.procedure),
         "issued": local_now(study).isoformat(timespec="seconds"),
         "result": [{"reference": f"Observation/{o['id']}"} for o in observed],
-        "imagingStudy": [{"identifier": {"system": _UIDS, "value": f"urn:oid:{study.uid}"}}],
+        "imagingStudy": [
+            {"identifier": {"system": codes.FHIR_UIDS, "value": f"urn:oid:{study.uid}"}}
+        ],
         "conclusion": f"{first} {phrases.unreviewed} {phrases.disclaimer}.",
     }
 
@@ -118,14 +111,14 @@ def _observed(study: Study, said: Statement) -> Resource:
     }
     if finding is None:
         why = codes.HIP_MISSING if said.reason is None else reason_of(said.reason)
-        absent = {"system": f"{_TERMINOLOGY}/data-absent-reason", "code": "not-performed"}
+        absent = {"system": f"{codes.FHIR_TERMINOLOGY}/data-absent-reason", "code": "not-performed"}
         return out | {
             "code": _concept(HIP_NOT_ASSESSED[said.side]),
             "dataAbsentReason": {"coding": [absent, *_concept(why)["coding"]]},
         }
     terms = TERMS[finding.task]
     meaning = {
-        "system": f"{_TERMINOLOGY}/v3-ObservationInterpretation",
+        "system": f"{codes.FHIR_TERMINOLOGY}/v3-ObservationInterpretation",
         "code": _INTERPRETATION[finding.decision],
     }
     model = finding.model
@@ -158,6 +151,6 @@ def _concept(*concepts: Concept) -> Resource:
     """Return concepts that mean the same, the first one's words as the text."""
     coding = [{"code": c.value, "display": c.meaning} for c in concepts]
     for made, concept in zip(coding, concepts, strict=True):
-        if concept.scheme in _SYSTEMS:
-            made["system"] = _SYSTEMS[concept.scheme]
+        if concept.scheme in codes.FHIR_SYSTEMS:
+            made["system"] = codes.FHIR_SYSTEMS[concept.scheme]
     return {"coding": coding, "text": concepts[0].meaning}

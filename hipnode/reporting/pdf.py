@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from io import BytesIO
 from typing import Any, Final
 from xml.sax.saxutils import escape
@@ -69,8 +70,7 @@ def pdf_report(study: Study, captures: Sequence[Dataset]) -> Dataset:
 
 def _pages(study: Study, captures: Sequence[Dataset]) -> bytes:
     """Return the PDF; the same report makes the same bytes."""
-    for face, file in _FACES.items():
-        registerFont(TTFont(face, FONTS / file))
+    _learn_fonts()
     body = ParagraphStyle("body", fontName="Vera", fontSize=10, leading=14, spaceAfter=5)
     first = ParagraphStyle("first", body, fontName="VeraBd", fontSize=12, leading=16)
     link = escape(feedback_link(study.request))
@@ -98,6 +98,13 @@ def _pages(study: Study, captures: Sequence[Dataset]) -> bytes:
     )  # fmt: skip
     template.build(drawn, onFirstPage=head, onLaterPages=head)
     return out.getvalue()
+
+
+@cache
+def _learn_fonts() -> None:
+    """Read the fonts, once for a process."""
+    for face, file in _FACES.items():
+        registerFont(TTFont(face, FONTS / file))
 
 
 def _head(canvas: Canvas, study: Study) -> None:

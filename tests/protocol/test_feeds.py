@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from hipnode.domain import AuditEvent, AuditRecord, Outcome
 from hipnode.services.courier.feeds import framed
 from hipnode.storage import Store
 from hipnode.storage.database.schema import mark
+from tests.fhir_server import FHIRServer
 from tests.peers import Process, eventually, free_port, require, require_file
 from tests.protocol.conftest import Service
 
@@ -117,7 +115,6 @@ def test_a_repository_is_told_who_looked_and_each_head(
     node.store.audit.append(AuditRecord(AuditEvent.SERVICE_STARTED, actor="before"))
     node.store.audit.seal()
     node.deliver()
-    eventually(lambda: node.store.feeds.due("arr", 1) is not None)
     eventually(lambda: "feed:arr" in _marks(node.store))
     look(node.store, HOSTILE)
     eventually(lambda: len(events(repository, "110103")) == 1)
@@ -159,34 +156,19 @@ def test_nothing_is_lost_and_all_is_in_order_while_a_repository_is_away(
 
 
 def test_fhir_audit_events_are_valid_and_there_once(service: Make) -> None:
-    holds: dict[str, dict[str, Any]] = {}
-    statuses = [503, 200, 200]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = statuses.pop(0) if statuses else 200
-            for entry in body["entry"] if status == 200 else []:
-                FHIRAuditEvent.model_validate(entry["resource"])
-                holds[entry["request"]["url"]] = entry["resource"]
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/r4"
-    node = service(feeds=[{"name": "log", "kind": "fhir", "url": url}])
+    server = FHIRServer()
+    server.statuses = [503]
+    node = service(feeds=[{"name": "log", "kind": "fhir", "url": server.url}])
     node.deliver()
     try:
         eventually(lambda: "feed:log" in _marks(node.store))
         look(node.store)
-        eventually(lambda: len(holds) == 2, timeout_s=30)
+        eventually(lambda: len(server.holds) == 2, timeout_s=30)
     finally:
-        server.shutdown()
-    looked, sealed = sorted(holds.values(), key=lambda e: str(e["type"]["code"]))
+        server.stop()
+    for event in server.holds.values():
+        FHIRAuditEvent.model_validate(event)
+    looked, sealed = sorted(server.holds.values(), key=lambda e: str(e["type"]["code"]))
     assert looked["type"]["code"] == "110103"
     assert {a["who"]["identifier"]["value"] for a in looked["agent"]} == {"HIPNODE", "ada"}
     assert _head(node.store) in sealed["entity"][0]["what"]["identifier"]["value"]

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pynetdicom import AE, evt
 
+from hipnode.services.history.query import FIND
 from tests.account import settled
 from tests.archive import Orthanc
 from tests.node import Node, destination
@@ -97,3 +99,27 @@ def test_wrong_questions_are_named(tmp_path: Path, archive: Orthanc) -> None:
     named = node.cli("fetch", "--since", "2020-01-01", "--from", "nobody", check=False)
     assert named.returncode == 2
     assert "there are: archive" in named.stderr
+
+
+def test_an_archive_that_names_no_study_is_not_asked_for_everything(tmp_path: Path) -> None:
+    """A question with an empty UID would match whatever it holds; nor does its text do anything."""
+    levels: list[str] = []
+
+    def answer(event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        levels.append(event.identifier.QueryRetrieveLevel)
+        nameless, foreign = Dataset(), Dataset()
+        nameless.StudyInstanceUID, nameless.AccessionNumber = "", "[/x]"
+        foreign.StudyInstanceUID = "not a UID"
+        yield from ((0xFF00, nameless), (0xFF00, foreign))
+
+    ae = AE("ODD")
+    ae.add_supported_context(FIND)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answer)])
+    try:
+        place = {"name": "odd", "host": "127.0.0.1", "port": server.socket.getsockname()[1],
+                 "ae_title": "ODD", "objects": []}  # fmt: skip
+        node = Node(tmp_path / "node", destinations=[place])
+        assert node.cli("fetch", "--since", "2020-01-01", "--dry-run").stdout == ""
+    finally:
+        server.shutdown()
+    assert set(levels) == {"STUDY"}

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fhir.resources.R4B.bundle import Bundle
 from hl7.mllp import start_hl7_server
 from pydicom.uid import generate_uid
 
@@ -37,6 +36,7 @@ from hipnode.services.courier.ways.webhook import signature
 from hipnode.storage import NewResult, Received
 from tests import cases
 from tests.archive import Orthanc
+from tests.fhir_server import FHIRServer
 from tests.node import write_settings
 from tests.peers import Process, eventually, free_port
 from tests.protocol.conftest import Service
@@ -128,44 +128,11 @@ class Site:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-class FHIRServer:
-    """A stub of a FHIR server: takes valid transactions of PUT, and answers as told (then 200)."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.holds: dict[str, dict[str, Any]] = {}
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = stub.statuses.pop(0) if stub.statuses else 200
-                if self.headers["Content-Type"] != "application/fhir+json":
-                    status = 415
-                if status == 200:
-                    Bundle.model_validate_json(body)
-                    for entry in json.loads(body)["entry"]:
-                        stub.holds[entry["request"]["url"]] = entry["resource"]
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/r4"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def reports(self) -> list[dict[str, Any]]:
-        return [r for r in self.holds.values() if r["resourceType"] == "DiagnosticReport"]
-
-
 @pytest.fixture
 def fhir_server() -> Iterator[FHIRServer]:
     stub = FHIRServer()
     yield stub
-    stub.server.shutdown()
+    stub.stop()
 
 
 @pytest.fixture

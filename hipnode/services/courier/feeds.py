@@ -5,25 +5,24 @@ open for a moment afterwards; else the whole batch is written again.
 
 References
 ----------
-RFC 5424 6 (format), RFC 5425 4.3 (framing), IHE ITI TF-2 3.20.4.1.2 (MSGID, severity, facility).
+RFC 5425 (syslog over TLS), IHE ITI TF-2 3.20.4.1.2 (MSGID, severity, facility).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
-from datetime import UTC
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from hipnode.answers import hospital
 from hipnode.answers.hospital import Source, Told
 from hipnode.errors import DestinationRefused, DestinationUnreachable, HipnodeError, SettingsInvalid
 from hipnode.log import Event, get_logger
+from hipnode.services import syslog
 from hipnode.services.courier.ways.way import Answer
 from hipnode.services.courier.ways.web import post, session
 from hipnode.settings import AnyFeed, ATNASettings, AuditEventSettings, Settings
@@ -66,12 +65,11 @@ class Feed:
     def __init__(self, feed: AnyFeed, settings: Settings, store: Store) -> None:
         node = settings.node
         self._source = Source(node.ae_title, node.name, node.institution, socket.gethostname())
-        make: Callable[[], Way] = (
-            (lambda: Syslog(feed, self._source))
+        self._way: Way = (
+            Syslog(feed, self._source)
             if isinstance(feed, ATNASettings)
-            else (lambda: AuditEvents(feed, self._source))
+            else AuditEvents(feed, self._source)
         )
-        self._way = make()
         self._name = feed.name
         self._store = store
         self._log = get_logger(service="courier")
@@ -171,11 +169,9 @@ class Syslog:
 
 
 def framed(event: Told, source: Source) -> bytes:
-    """Return an event as a syslog message with its length before it (RFC 5425 4.3)."""
-    moment = event.at_utc.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    head = f"<{_PRIORITY}>1 {moment} {source.host or '-'} hipnode {os.getpid()} IHE+RFC-3881 - "
-    message = head.encode("ascii", "replace") + b"\xef\xbb\xbf" + hospital.atna(event, source)
-    return b"%d %s" % (len(message), message)
+    """Return an event as syslog carries it over a stream."""
+    text = b"\xef\xbb\xbf" + hospital.atna(event, source)
+    return syslog.framed(syslog.message(_PRIORITY, event.at_utc, source.host, "IHE+RFC-3881", text))
 
 
 class AuditEvents:

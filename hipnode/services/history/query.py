@@ -16,6 +16,7 @@ from pydicom import Dataset
 from pynetdicom.association import Association
 
 from hipnode import dicom
+from hipnode.dicom.uids import usable
 from hipnode.errors import DestinationRefused, DestinationUnreachable
 
 FIND: Final = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve: FIND
@@ -58,7 +59,8 @@ def find(association: Association, wanted: Wanted) -> list[FoundSeries]:
     for keys in _questions(wanted):
         for answer in _ask(association, "STUDY", {**dict.fromkeys(_STUDY, ""), **keys}):
             known = {keyword: _text(answer, keyword) for keyword in _STUDY}
-            studies.setdefault(known["StudyInstanceUID"], known)
+            if usable(known["StudyInstanceUID"]):  # else the next question would be for everything
+                studies.setdefault(known["StudyInstanceUID"], known)
     found = []
     for uid, study in sorted(
         studies.items(), key=lambda item: (item[1]["StudyDate"], item[1]["StudyTime"], item[0])
@@ -75,6 +77,7 @@ def find(association: Association, wanted: Wanted) -> list[FoundSeries]:
             )
             for answer in _ask(association, "SERIES", keys)
             if _text(answer, "Modality") in wanted.modalities
+            and usable(_text(answer, "SeriesInstanceUID"))
         ]
     return found
 

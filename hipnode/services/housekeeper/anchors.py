@@ -6,8 +6,7 @@ URL. `hipnode audit verify --against` compares the log with any of these later.
 
 References
 ----------
-RFC 5424 6 (syslog's format; facility 13, "log audit"), RFC 5425 (over TLS), RFC 6587 3.4.1
-(framing).
+RFC 5424 6 (facility 13, "log audit"), RFC 5425 (over TLS).
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hipnode.log import Event, get_logger
+from hipnode.services import syslog
 from hipnode.settings import AuditSettings
 from hipnode.storage import Head
 
@@ -87,15 +87,13 @@ def _appender(path: Path) -> Callable[[Head], None]:
 
 def _syslog(where: str) -> Callable[[Head], None]:
     def send(head: Head) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        host = socket.gethostname() or "-"
-        message = f"<{_PRIORITY}>1 {now} {host} hipnode {os.getpid()} audit-head - {head.line()}"
         if where.startswith("/"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
                 local.connect(where)
                 local.send(f"<{_PRIORITY}>hipnode: {head.line()}".encode())
             return
-        _send_to(where, message.encode())
+        now, host = datetime.now(UTC), socket.gethostname()
+        _send_to(where, syslog.message(_PRIORITY, now, host, "audit-head", head.line().encode()))
 
     return send
 
@@ -107,7 +105,7 @@ def _send_to(where: str, message: bytes) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             datagrams.sendto(message, address)
         return
-    framed = f"{len(message)} ".encode() + message
+    framed = syslog.framed(message)
     with socket.create_connection(address, timeout=_TIMEOUT_S) as stream:
         if target.scheme == "tls":
             context = ssl.create_default_context()

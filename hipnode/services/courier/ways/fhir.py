@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hipnode.services.courier.ways.way import Reply
+from hipnode.services.courier.ways.way import MessageWay, Reply
 from hipnode.services.courier.ways.web import post, session
 from hipnode.settings import FHIRSettings
 
 
-class FHIR:
+class FHIR(MessageWay):
     """POST of transactions to the base address of one server.
 
     Parameters
@@ -28,17 +28,6 @@ class FHIR:
     def __init__(self, destination: FHIRSettings, _ae_title: str) -> None:
         self._url, self._timeout_s = destination.url, destination.timeout_s
         self._session = session(destination)
-
-    @property
-    def is_open(self) -> bool:
-        return False
-
-    def open(self) -> None:
-        """Nothing is held open."""
-
-    def accepts(self, sop_class_uid: str) -> bool:
-        """Tell whether it is no DICOM object."""
-        return not sop_class_uid
 
     def send(self, path: Path) -> Reply:
         """Post the transaction in ``path``.

@@ -18,7 +18,7 @@ from hl7.mllp import open_hl7_connection
 from hl7.mllp.exceptions import InvalidBlockError
 
 from hipnode.errors import DestinationUnreachable
-from hipnode.services.courier.ways.way import Answer, Reply
+from hipnode.services.courier.ways.way import Answer, MessageWay, Reply
 from hipnode.services.tls import client_context, renewed
 from hipnode.settings import HL7Settings
 
@@ -35,7 +35,7 @@ _ADDRESS: Final = {"receiving_application": 5, "receiving_facility": 6, "process
 """Fields of MSH that say for whom a message is; the rest was made with the report."""
 
 
-class Mllp:
+class Mllp(MessageWay):
     """MLLP to one RIS.
 
     Parameters
@@ -49,17 +49,6 @@ class Mllp:
     def __init__(self, destination: HL7Settings, _ae_title: str) -> None:
         self._destination = destination
         self._tls = client_context(destination.tls) if destination.tls else None
-
-    @property
-    def is_open(self) -> bool:
-        return False
-
-    def open(self) -> None:
-        """Nothing is held open: a connection is made for each message."""
-
-    def accepts(self, sop_class_uid: str) -> bool:
-        """Tell whether it is no DICOM object."""
-        return not sop_class_uid
 
     def send(self, path: Path) -> Reply:
         """Send the message in ``path``.

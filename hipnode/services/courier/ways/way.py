@@ -30,6 +30,21 @@ class Reply:
     status: str
 
 
+class MessageWay:
+    """What the ways of messages have in common: no DICOM object, and nothing that is held open."""
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    def open(self) -> None:
+        """Nothing is held open."""
+
+    def accepts(self, sop_class_uid: str) -> bool:
+        """Tell whether it is no DICOM object."""
+        return not sop_class_uid
+
+
 class Way(Protocol):
     """A way to one destination. What is sent twice is known by its identifier as the same."""
 

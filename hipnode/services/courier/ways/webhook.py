@@ -17,7 +17,7 @@ import json
 import time
 from pathlib import Path
 
-from hipnode.services.courier.ways.way import Reply
+from hipnode.services.courier.ways.way import MessageWay, Reply
 from hipnode.services.courier.ways.web import post, secret, session
 from hipnode.settings import WebhookSettings
 
@@ -29,7 +29,7 @@ def signature(key: str, identifier: str, timestamp: int, body: bytes) -> str:
     return f"v1,{base64.b64encode(made).decode()}"
 
 
-class Webhook:
+class Webhook(MessageWay):
     """POST to one address.
 
     Parameters
@@ -44,17 +44,6 @@ class Webhook:
         self._url, self._timeout_s = destination.url, destination.timeout_s
         self._key = secret(destination.secret_file)
         self._session = session(destination)
-
-    @property
-    def is_open(self) -> bool:
-        return False
-
-    def open(self) -> None:
-        """Nothing is held open."""
-
-    def accepts(self, sop_class_uid: str) -> bool:
-        """Tell whether it is no DICOM object."""
-        return not sop_class_uid
 
     def send(self, path: Path) -> Reply:
         """Post what is in ``path``.
