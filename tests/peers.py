@@ -236,6 +236,7 @@ class Process:
             self.send(signal.SIGABRT)  # `faulthandler` answers it
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(20)
+            sys.stdout.write(self.output()[-10_000:])  # shown with the test that fails for it
             return self.kill()
 
     def family(self) -> list[int]:

@@ -38,8 +38,8 @@ _STREAMING_FITS: Final = pynetdicom.__version__.startswith("3.0.")
 knows time-outs but no slowest pace (`listener.min_bytes_per_s`)."""
 _STRANGERS: Final = 4
 """Connections at a time from addresses that no caller has: enough to tell them why, no more."""
-
-
+_ABORT_S: Final = 5.0
+"""How long associations may take to abort when the node stops; what still hangs ends with it."""
 _STRANGER: Final = "stranger"
 """The one key under which all those addresses are counted."""
 
@@ -306,10 +306,12 @@ class NodeServer(ThreadedAssociationServer):
             time.sleep(0.05)
         with self._lock:
             rest = list(self._live)
-        for assoc in rest:
-            assoc.abort()
-        for assoc in rest:
-            assoc.join(1.0)
+        aborts = [threading.Thread(target=assoc.abort, daemon=True) for assoc in rest]
+        for abort in aborts:
+            abort.start()
+        deadline_s = time.monotonic() + _ABORT_S
+        for thread in (*aborts, *rest):  # one that hangs does not keep the node from its end
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
     # --- events of an association -------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class StreamingDUL(DULServiceProvider):
 
     def __init__(self, assoc: Association, dimse: StoreDIMSE) -> None:
         super().__init__(assoc)
+        self.daemon = True  # pynetdicom's is not: one that hung would keep the process from its end
         self._dimse = dimse
         self._run_loop_delay = 0  # the waiting is done in `_is_transport_event`
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
@@ -204,7 +205,7 @@ class StreamingDUL(DULServiceProvider):
             if isinstance(sock, ssl.SSLSocket):
                 if not sock.pending() and not self._readable(0):
                     return None
-                return sock.recv_into(space)
+                return _received(sock, space)
             return sock.recv_into(space, 0, _DONT_WAIT)
         except (BlockingIOError, ssl.SSLWantReadError):
             return None
@@ -373,3 +374,18 @@ class StreamingDUL(DULServiceProvider):
         self._start = self._end = self._pdu_left = self._pdv_left = 0
         self._busy = False
         self._dimse.drop()
+
+
+def _received(sock: ssl.SSLSocket, space: memoryview) -> int:
+    """Receive what there is; a peer that stops within a TLS record does not hold the thread.
+
+    Raises
+    ------
+    ssl.SSLWantReadError
+        If no whole record has come.
+    """
+    sock.settimeout(0)
+    try:
+        return sock.recv_into(space)
+    finally:
+        sock.settimeout(None)  # for what we send
