@@ -65,7 +65,7 @@ def look(
     driver: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """A function that opens cases in the viewer and returns what the page showed."""
-    chromium = require("chromium", "chromium")
+    chromium = require("chromium-headless-shell", "chromium-headless-shell")
 
     def open_cases(cases: list[dict[str, Any]]) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("look")

@@ -78,7 +78,7 @@ def main(folder: Path, dist: Path) -> None:
                 for name, entry in PICTURES.items()
             ]
             steps.insert(1, {"click": "No", "wait_ms": 3000, "shot": f"{work}/measurements.png"})
-            jobs = {"chromium": require("chromium", "chromium"),
+            jobs = {"chromium": require("chromium-headless-shell", "chromium-headless-shell"),
                     "cases": [{"name": "pictures", "url": url, "steps": steps}]}  # fmt: skip
             Path(work, "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
             run(["node", HERE / "look.mjs", f"{work}/jobs.json", f"{work}/results.json"])

@@ -71,7 +71,7 @@ Open = Callable[[list[dict[str, Any]]], dict[str, Any]]
 @pytest.fixture(scope="module")
 def opened(driver: str, node: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """A function that opens pages in Chromium and returns what was seen of each."""
-    chromium = require("chromium", "chromium")
+    chromium = require("chromium-headless-shell", "chromium-headless-shell")
     axe = HERE / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.is_file():
         missing("axe-core is not installed: npm ci in tests/browser")
