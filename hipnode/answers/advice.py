@@ -18,6 +18,7 @@ _ADVICE: Final = {
     "audit:broken": "Keep the machine as it is, and tell the security department.",
     "audit:unverified": "Start the housekeeper, or verify the log from the page Verify.",
     "certificate": "Have a new certificate made, and put it in its place.",
+    "further:self-test": "The page Self-test says which step was missed; ask who runs the PACS.",
     "further:audit log": "Keep the machine as it is, and tell the security department.",
 }
 OTHERWISE: Final = "docs/operations.md says what it means and what to do."

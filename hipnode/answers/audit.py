@@ -97,6 +97,9 @@ _WORDS: Final = {
     AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
     AuditEvent.AUDIT_EXPORTED: "{actor} exported it",
     AuditEvent.FEEDBACK_GIVEN: "{actor} says of {side}, {task}: {opinion}",
+    AuditEvent.SELF_TEST_ASKED: "self-test of the node, asked for by {actor}: no patient",
+    AuditEvent.SELF_TEST_ENDED: "self-test ended: {why}",
+    AuditEvent.SELF_TEST_WITHDRAWN: "the PACS has the note that takes the self-test's image back",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""

@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from hipnode.domain import JobKind, JobState
+from hipnode.domain.selftest import SelfTest, SelfTestState
 from hipnode.pulse import SILENT_S
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Seen:
     free_bytes: int
     certificates: list[Certificate]
     further: tuple[str, ...] = ()  # faults that others have found, in words
+    self_test: SelfTest | None = None  # the newest that has ended
 
 
 def document(seen: Seen, settings: Settings) -> dict[str, Any]:
@@ -92,6 +94,12 @@ def document(seen: Seen, settings: Settings) -> dict[str, Any]:
             "verified_utc": _iso(vitals.verified_utc),
             "verified": vitals.verified,
         },
+        "self_test": {
+            "ended_utc": _iso(seen.self_test.ended_utc),
+            "passed": seen.self_test.state is SelfTestState.PASSED,
+        }
+        if seen.self_test
+        else None,
         "certificates": [
             {"name": c.name, "expires_utc": _iso(c.expires_utc), "why": c.why}
             for c in seen.certificates

@@ -24,6 +24,7 @@ from hipnode.cli import (
     phantom,
     read,
     relabel,
+    selftest,
     status,
     story,
     torture,
@@ -70,6 +71,7 @@ app.command("health")(status.health)
 app.command("requeue")(status.requeue)
 app.command("reread")(status.reread)
 app.command("fetch")(fetch.fetch)
+app.command("self-test")(selftest.self_test)
 app.command("adopt")(upkeep.adopt)
 app.command("reconcile")(upkeep.reconcile)
 app.command("check")(upkeep.check)

@@ -101,6 +101,9 @@ def export(
     with opened(config) as store, output(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
+        tests = store.self_tests.studies()
         for each in store.desk.opinions.since(moment):
+            if each.study_instance_uid in tests:
+                continue
             row = document(each)
             writer.writerow([spreadsheet(row[name]) for name in COLUMNS])

@@ -68,6 +68,9 @@ class AuditEvent(StrEnum):
     GLASS_BROKEN = "glass_broken"  # looked, with a reason, at what the role does not allow
     AUDIT_EXPORTED = "audit_exported"
     FEEDBACK_GIVEN = "feedback_given"  # somebody says whether it was right
+    SELF_TEST_ASKED = "self_test_asked"  # its UIDs are in the detail
+    SELF_TEST_ENDED = "self_test_ended"  # passed, or missed with the reason
+    SELF_TEST_WITHDRAWN = "self_test_withdrawn"  # the PACS has the note that takes its image back
 
 
 class Outcome(StrEnum):

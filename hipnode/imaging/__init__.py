@@ -4,7 +4,7 @@ numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
-from hipnode.imaging.decode import MAX_PIXELS, ImageFile, decode, load, open_image
+from hipnode.imaging.decode import MAX_PIXELS, ImageFile, decode, load, open_image, picture_digest
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -33,6 +33,7 @@ __all__ = [
     "open_image",
     "pad_to_square",
     "percentiles",
+    "picture_digest",
     "preprocess",
     "resample",
     "square_around",

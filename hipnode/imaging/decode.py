@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -118,6 +119,25 @@ def load(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Header, Radiograp
     """
     opened = open_image(path, max_pixels=max_pixels)
     return opened.header, opened.radiograph()
+
+
+def picture_digest(path: Path, *, max_pixels: int = MAX_PIXELS) -> str:
+    """Return SHA-256 of the picture in a file: its size and every pixel, as `load` returns them.
+
+    However it is compressed without loss, the same picture has the same digest.
+
+    Parameters
+    ----------
+    path, max_pixels
+        As for `open_image`.
+
+    Raises
+    ------
+    NotDicom, HeaderUnusable, PixelsUnreadable
+        As `open_image` does.
+    """
+    pixels = load(path, max_pixels=max_pixels)[1].pixels
+    return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:

@@ -20,7 +20,9 @@ from hipnode.phantom.truth import Phantom
 from hipnode.phantom.truth_of import hip_truth, make_truth
 
 
-def render(recipe: Recipe, seed: int, index: int, *, size_px: int | None = None) -> Phantom:
+def render(
+    recipe: Recipe, seed: int, index: int, *, size_px: int | None = None, plan: Plan | None = None
+) -> Phantom:
     """Return image ``index`` of the series that this recipe and seed stand for.
 
     Parameters
@@ -31,10 +33,12 @@ def render(recipe: Recipe, seed: int, index: int, *, size_px: int | None = None)
         Together they decide everything: the same numbers give the same pixels.
     size_px
         The longer edge; the recipe's own where None.
+    plan
+        What is seen, of a pelvis; drawn from the numbers where None.
     """
     if recipe.kind == "dxa":
         return render_dxa(recipe, seed, index)
-    plan = draw_plan(recipe, seed, index)
+    plan = plan or draw_plan(recipe, seed, index)
     rng = anatomy.generator(recipe.seed_tag, "image", seed, index)
     pose = "lateral" if plan.view == "lateral" else "frontal"
     body = anatomy.load_kept(plan.split, plan.number, pose, recipe.cache_dir)

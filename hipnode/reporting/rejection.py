@@ -41,6 +41,8 @@ class Withdrawal:
         Why: one of `hipnode.codes.REJECTIONS`.
     node, made_utc, version
         As in a `ReportRequest`.
+    why
+        The reason in words.
     """
 
     objects: tuple[Dataset, ...]
@@ -48,6 +50,7 @@ class Withdrawal:
     node: NodeIdentity
     made_utc: datetime
     version: int
+    why: str = "Made from images that have been rejected or moved."
 
 
 def rejection_notes(withdrawal: Withdrawal) -> list[BuiltObject]:
@@ -67,7 +70,7 @@ def rejection_notes(withdrawal: Withdrawal) -> list[BuiltObject]:
         out.ConceptNameCodeSequence = [code(withdrawal.title)]
         out.ContinuityOfContent = "SEPARATE"
         out.ContentTemplateSequence = [_template()]
-        out.ContentSequence = [_why(), *map(_item, study.images)]
+        out.ContentSequence = [_why(withdrawal.why), *map(_item, study.images)]
         out.CurrentRequestedProcedureEvidenceSequence = references(
             [(i.SeriesInstanceUID, i.SOPClassUID, i.SOPInstanceUID) for i in study.images],
             study.uid,
@@ -83,12 +86,12 @@ def _template() -> Dataset:
     return item
 
 
-def _why() -> Dataset:
+def _why(text: str) -> Dataset:
     item = Dataset()
     item.RelationshipType = "CONTAINS"
     item.ValueType = "TEXT"
     item.ConceptNameCodeSequence = [code(codes.KEY_OBJECT_DESCRIPTION)]
-    item.TextValue = f"Made from images that have been rejected or moved. {DISCLAIMER}."
+    item.TextValue = f"{text} {DISCLAIMER}."
     return item
 
 

@@ -59,6 +59,7 @@ from hipnode.settings.parts import (
     ReportSettings,
     RetentionSettings,
     RuleSettings,
+    SelfTestSettings,
     SRClass,
     TLSSettings,
     WorkerSettings,
@@ -97,6 +98,7 @@ __all__ = [
     "RetentionSettings",
     "RuleSettings",
     "SRClass",
+    "SelfTestSettings",
     "Settings",
     "StowSettings",
     "TLSSettings",
@@ -125,6 +127,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
     housekeeper: HousekeeperSettings = HousekeeperSettings()
+    self_test: SelfTestSettings = SelfTestSettings()
     health: HealthSettings = HealthSettings()
     alerts: tuple[AlertSettings, ...] = ()
     feeds: tuple[AnyFeed, ...] = ()
@@ -139,6 +142,9 @@ class Settings(BaseSettings):
         told = [a.name for a in self.alerts]
         if len(told) != len(set(told)):
             raise ValueError("two alerts have the same name")
+        for key in ("send_to", "seen_at"):
+            if (name := getattr(self.self_test, key)) and self.archive(name) is None:
+                raise ValueError(f"self_test.{key}: no destination of kind dimse is named {name}")
         if self.database.url.get_secret_value() and self.database.url_file:
             raise ValueError("database.url and database.url_file are both set")
         return self
@@ -154,6 +160,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment outranks the file (whose tables arrive as init arguments)."""
         return env_settings, init_settings
+
+    def archive(self, name: str) -> DestinationSettings | None:
+        """Return the destination of kind ``dimse`` that has this name, or None."""
+        places = (p for p in self.destinations if isinstance(p, DestinationSettings))
+        return next((place for place in places if place.name == name), None)
 
     @property
     def database_url(self) -> str:

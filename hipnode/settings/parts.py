@@ -196,6 +196,18 @@ class HousekeeperSettings(Part):
     scrub_days: float = Field(default=30, ge=0)  # 0: never
 
 
+class SelfTestSettings(Part):
+    """A phantom a day goes to the PACS, and its report must come back there."""
+
+    send_to: str = ""  # a destination of kind "dimse", by name; empty: no self-test
+    seen_at: str = ""  # likewise: where reports go, and are looked for; empty: send_to
+    calling_ae_title: AETitle = "HIPNODE-TEST"  # routes leave out what our own title sends
+    patient_id: str = Field(default="HIPNODE-SELFTEST", min_length=1, max_length=64)
+    hour_utc: int = Field(default=5, ge=0, le=23)
+    within_s: float = Field(default=1800, gt=0)
+    expect: Literal["right", "read"] = "right"  # "read": whatever the models make of it
+
+
 class HealthSettings(Part):
     """Where each service answers probes and Prometheus."""
 

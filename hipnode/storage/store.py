@@ -24,7 +24,7 @@ from hipnode.storage.desk.desk import Desk
 from hipnode.storage.files.disk import FileStore, make_folder
 from hipnode.storage.files.names import IMAGES
 from hipnode.storage.ledger.hints import Nudger
-from hipnode.storage.ledger.jobs import Nudge, Queue
+from hipnode.storage.ledger.jobs import Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
@@ -33,6 +33,7 @@ from hipnode.storage.upkeep.feeds import Feeds
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
+from hipnode.storage.upkeep.selftests import SelfTests
 from hipnode.storage.upkeep.services import Services
 from hipnode.storage.upkeep.troubles import Troubles
 from hipnode.storage.upkeep.vitals import Vitals, vitals
@@ -134,6 +135,8 @@ class Store:
         How far the hospital's own logs have been told what is on this one.
     desk
         What the desk asks and keeps.
+    self_tests
+        The node's tests of its own way.
     """
 
     def __init__(
@@ -151,12 +154,11 @@ class Store:
         self.services = Services(database, now, *clock)
         self.troubles = Troubles(database, now)
         self.files = _files(settings)
-        ageing_s = settings.queue.ageing_s
-        self._nudger = None if database.is_sqlite else Nudger(ageing_s)
-        nudge: Nudge = self._nudger or _no_nudge
-        queue = Queue(settings.queue, nudge)
+        self._nudger = None if database.is_sqlite else Nudger(settings.queue.ageing_s)
+        queue = Queue(settings.queue, self._nudger or _no_nudge)
         self.ledger = Ledger(database, queue, settings.queue, now)
         self.commitments = Commitments(database, queue, settings.queue, now)
+        self.self_tests = SelfTests(database, queue, now)
         if audit_keys:
             entries.prepare(database.engine, audit_keys)
         sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
@@ -374,16 +376,10 @@ class Store:
 
     def faults(self) -> list[str]:
         """Return what a person must see to, in words; the first is the oldest."""
-        audit, limit_s = self.audit.state(), self.settings.audit.max_unsealed_s
         damaged = "database: it is damaged, nothing is taken in: `hipnode check`"
         found = [damaged] if self.database.is_damaged() else []
-        found += [f"audit log: {audit.fault}"] if audit.fault else []
-        since = audit.unsealed_since_utc
-        if since is not None and (self.now() - since).total_seconds() > limit_s:
-            found.append(
-                f"audit log: {audit.unsealed} records are not sealed, the oldest since"
-                f" {since:%Y-%m-%d %H:%M:%S} UTC; is a housekeeper running?"
-            )
+        limit_s = self.settings.audit.max_unsealed_s
+        found += faults.of_log(self.audit.state(), self.now(), limit_s)
         return found + self.database.read(faults.every)
 
     def known_files(self) -> tuple[int, int]:

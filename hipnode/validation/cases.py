@@ -190,6 +190,8 @@ def from_node(
         for start in range(0, len(mine), _AT_ONCE):
             some = mine[start : start + _AT_ONCE]
             rows = store.ledger.readings_by(key, [label.value for label in some])
+            tests = store.self_tests.images([row[1].header.sop_instance_uid for row in rows])
+            rows = [row for row in rows if row[1].header.sop_instance_uid not in tests]
             for label in some:
                 found = [(i, digest, made) for by, i, digest, made in rows if by == label.value]
                 got, why = _reported(found, sets, wanted)

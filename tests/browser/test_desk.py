@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hipnode.domain import JobKind, Side
 from hipnode.domain.people import Role
+from hipnode.domain.selftest import SelfTest, matter, matter_of
 from hipnode.services.desk.app import COOKIE
 from hipnode.services.desk.routes import ROUTES
 from hipnode.settings import Settings
@@ -40,6 +43,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             "destinations": [
                 {"name": "pacs", "host": "127.0.0.1", "port": 104, "ae_title": "PACS"}
             ],
+            "self_test": {"send_to": "pacs"},
         }
     )
     clock = Clock()
@@ -53,6 +57,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     hostile = HOSTILE[0]
     study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
     clock.forward(86400)
+    self_tests(bench)
     trouble(bench)
     for name in ("listener", "worker", "courier", "housekeeper"):
         models = {"set": "default", "digest": "8fd74e3a" * 8, "models": {"hip": "cnn 0.5.0"}}
@@ -65,6 +70,48 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench.store.close()
 
 
+def self_tests(bench: Bench) -> None:
+    """Nine days with a self-test each, of which one was missed, and one that is on its way."""
+    tests, clock = bench.store.self_tests, bench.clock
+    clock.forward(-9 * 86400)
+    for number in range(10):
+        day = clock.now.date()
+        test = tests.ask(day, matter_of(day).word, actor="housekeeper", by_clock=True)
+        assert test is not None
+        sent = clock.now
+        tests.note(test, state="sent", sent_utc=sent, pixels="p" * 64)
+        clock.forward(41)
+        if number == 6:
+            tests.end(test, "the PACS did not route the image back to this node")
+        elif number < 9:
+            at = {f"{s}_utc": sent + timedelta(seconds=n) for s, n in _STEPS.items()}
+            tests.note(test, **at, said=_come_back(bench, test), is_right=True)
+            tests.end(test)
+        if number < 9:
+            tests.withdrawn(test)
+            clock.forward(86400 - 41)
+
+
+def _come_back(bench: Bench, test: SelfTest) -> str:
+    """Have its image come back and be read; return what is read."""
+    bench.receive(test.sop_uid, test.study_uid, content=str(test.id))
+    held = bench.take(JobKind.READ)
+    digest = bench.store.ledger.instance(held.instance_id or 0).digest
+    made = bench.store.self_tests.made(test.sop_uid)
+    assert made is not None
+    assert bench.store.self_tests.recognise(made, digest, "p" * 64)
+    bench.read(held)
+    bench.report()
+    bench.deliver()
+    shows = matter(test.matter)
+    found = "implant" if shows.label == "implant" else "fracture_definite"
+    return ", ".join(
+        f"{side.value}: {found if side is shows.side else 'none_seen'}"
+        for side in (Side.RIGHT, Side.LEFT)
+    )
+
+
+_STEPS = {"came": 1.2, "read": 4.9, "delivered": 36.1, "seen": 40.2}
 Open = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
@@ -157,7 +204,7 @@ def test_each_role_gets_its_pages_and_no_other(node: Bench, opened: Open) -> Non
 
 
 def test_the_pictures_of_the_page_are_in_the_documents() -> None:
-    for name in ("desk-glance.png", "desk-story.png"):
+    for name in ("desk-glance.png", "desk-story.png", "desk-self-test.png"):
         path = ROOT / "docs" / name
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert Path(path).stat().st_size < 300_000

@@ -12,6 +12,7 @@ from hipnode.domain import JobKind
 from hipnode.services.courier.commitments import Committer
 from hipnode.services.courier.deliveries import Deliveries
 from hipnode.services.courier.feeds import Feed
+from hipnode.services.selftest.run import Runner
 from hipnode.settings import DestinationSettings, Settings
 from hipnode.storage import Store, dispatcher_for
 
@@ -67,6 +68,9 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         )
         for feed in settings.feeds
     ]
+    if settings.self_test.send_to:
+        runner = Runner(settings, store)
+        threads.append(threading.Thread(target=runner.run, args=(stop,), name="self-test"))
     for thread in threads:
         thread.start()
     store.pulse.ready = True

@@ -15,6 +15,7 @@ from hipnode.services.desk.pages import (
     log,
     models,
     right,
+    selftests,
     studies,
 )
 from hipnode.services.desk.roles import (
@@ -57,6 +58,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("/quality", right.quality, FIGURES, title="Quality"),
     Route("/quality/disagreements", right.disagreements, FIGURES, _VIEWED),
     Route("/models", models.models, MODELS, title="Models"),
+    Route("/self-test", selftests.self_tests, RUNNING | AUDITOR, title="Self-test"),
+    Route("/self-test", selftests.ask, RUNNING, method="POST"),
     Route("/accounts", accounts.accounts, _ADMIN, title="Accounts"),
     Route("/accounts/change", accounts.change, _ADMIN, method="POST"),
     Route("/accounts/end", accounts.end, _ADMIN, method="POST"),

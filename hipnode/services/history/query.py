@@ -82,6 +82,23 @@ def find(association: Association, wanted: Wanted) -> list[FoundSeries]:
     return found
 
 
+def objects(association: Association, study_uid: str) -> frozenset[str]:
+    """Return the SOP Instance UIDs of all that the archive shows of a study.
+
+    Raises
+    ------
+    DestinationUnreachable, DestinationRefused
+        If the archive goes away, or does not answer such questions.
+    """
+    keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": ""}
+    series = {_text(answer, "SeriesInstanceUID") for answer in _ask(association, "SERIES", keys)}
+    found: set[str] = set()
+    for uid in sorted(filter(usable, series)):
+        within = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": uid, "SOPInstanceUID": ""}
+        found |= {_text(answer, "SOPInstanceUID") for answer in _ask(association, "IMAGE", within)}
+    return frozenset(found)
+
+
 def _questions(wanted: Wanted) -> Iterator[dict[str, str]]:
     """Yield the keys of each question: single values, which every archive matches."""
     dates = {}

@@ -13,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
+from hipnode.domain.selftest import matter_of
 from hipnode.errors import DatabaseDamaged, HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
@@ -33,6 +34,8 @@ _LONG_S: Final = {
     "check_thoroughly": inf,
 }
 _LOOK_S: Final = 1.0
+_GRACE_S: Final = 300.0
+"""What the courier gets beyond a self-test's time to end it by itself."""
 _SET_S: Final = 2.0
 
 
@@ -75,6 +78,7 @@ class Housekeeper:
         if taken_up := self._store.take_up():
             self._log.info(Event.SWEEP_FINISHED, count=taken_up)
         self._store.services.forget()
+        self._store.self_tests.expire(self._settings.self_test.within_s + _GRACE_S)
         self.watch_disk()
 
     def watch_disk(self) -> None:
@@ -144,6 +148,12 @@ class Housekeeper:
         for fault in self._store.audit.report(actor="housekeeper").faults[:_NAMED]:
             self._log.error(Event.AUDIT_BROKEN, reason=str(fault))
 
+    def ask_self_test(self) -> None:
+        """Ask for the day's self-test, unless somebody has: the courier runs it."""
+        day = self._store.now().date()
+        matter = matter_of(day).word
+        self._store.self_tests.ask(day, matter, actor="housekeeper", by_clock=True)
+
     def publish(self) -> None:
         """Send the newest head of the audit log to where the database's owner cannot write."""
         if (head := self._store.audit.head()) is not None:
@@ -208,6 +218,9 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     scheduler.add_job(keeper.guarded(keeper.check), "cron", minute=30, **nightly)
     weekly = nightly | {"day_of_week": "sun"}
     scheduler.add_job(keeper.guarded(keeper.check_thoroughly), "cron", minute=45, **weekly)
+    if settings.self_test.send_to:
+        daily = {"hour": settings.self_test.hour_utc, "misfire_grace_time": 3600}
+        scheduler.add_job(keeper.guarded(keeper.ask_self_test), "cron", **daily)
     for task in (keeper.begin, keeper.sweep, keeper.seal, keeper.publish):
         keeper.guarded(task)()
     scheduler.start()

@@ -129,7 +129,14 @@ def _destinations(places: list[dict[str, Any]]) -> Families:
 def _rest(document: dict[str, Any]) -> Families:
     audit = document["audit"]
     since = audit["unsealed_since_utc"]
+    test = document["self_test"] or {"ended_utc": None, "passed": False}
     for name, help_, value in (
+        ("self_test_passed", "1 if the newest self-test passed.", test["passed"]),
+        (
+            "self_test_timestamp_seconds",
+            "When the newest self-test ended; 0: never.",
+            _stamp(test["ended_utc"]),
+        ),
         ("faults", "What `hipnode status --check` names, in number.", len(document["faults"])),
         ("images", "Images received.", document["instances"]),
         (

@@ -35,4 +35,5 @@ def seen(settings: Settings, store: Store) -> status.Seen:
         free_bytes=store.files.free_bytes(),
         certificates=certificates(settings),
         further=tuple(store.faults()),
+        self_test=store.self_tests.last(),
     )

@@ -176,6 +176,14 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
     return replace(_in_shadow(result) if spec.shadow else result, timings_ms=timings)
 
 
+def picture_digest(spec: ReaderSpec, path: Path) -> str:
+    """Return what a picture is known by; "" where it cannot be decoded."""
+    try:
+        return imaging.picture_digest(path, max_pixels=spec.max_pixels)
+    except PixelsUnreadable:
+        return ""
+
+
 def _in_shadow(made: Reading) -> Reading:
     """Mark every finding as one that is never reported."""
     hips = (

@@ -61,6 +61,13 @@ def destinations_of(
     return [d for d in destinations if any(d.match.matches(f) for f in facts)]
 
 
+def of_self_test(settings: Settings) -> list[AnyDestination]:
+    """Return where the report on a self-test goes: to the archive that is asked for it alone."""
+    chosen = settings.self_test
+    place = settings.archive(chosen.seen_at or chosen.send_to)
+    return [place] if place else []
+
+
 def by_language(
     destinations: Sequence[AnyDestination], usual: Language
 ) -> dict[Language, list[AnyDestination]]:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from hipnode import codes, dicom, reporting
@@ -167,7 +168,15 @@ class Worker:
         path = self._store.files.path(instance.path)
         spec = self._spec_for(job, instance)
         made = self._pool.call(reader.read_image, spec, path, instance.digest)
+        self._recognise(instance, path)
         self._store.ledger.finish_read(job, made)
+
+    def _recognise(self, instance: Instance, path: Path) -> None:
+        """Note that an image is a self-test's, before its reading can count anywhere."""
+        tests = self._store.self_tests
+        if test := tests.made(instance.header.sop_instance_uid):
+            pixels = self._pool.call(reader.picture_digest, self._spec, path)
+            tests.recognise(test, instance.digest, pixels)
 
     def _spec_for(self, job: Job, instance: Instance) -> reader.ReaderSpec:
         """Return how an image is read: with the job's set, or today's if that one is gone."""
@@ -189,14 +198,17 @@ class Worker:
             return
         outcome = reports.outcome_of(found for _, found in images)
         attention = attention_of(found for _, found in images)
-        if not reports.is_reported(outcome, attention, self._settings.report):
+        instances = [instance for instance, _ in images]
+        is_test = self._is_self_test(instances)
+        if not is_test and not reports.is_reported(outcome, attention, self._settings.report):
             reason = f"{outcome}: for the audit log only"
             ledger.finish_report(
                 job, notes, reason=reason, attention=attention, withdrawn=withdrawn
             )
             return
-        instances = [instance for instance, _ in images]
         destinations = reports.destinations_of(instances, self._settings.destinations)
+        if is_test:
+            destinations = reports.of_self_test(self._settings)
         earlier = [r for r in ledger.predecessors(job) if r.kind is not _NOTE]
         request = partial(
             reporting.ReportRequest,
@@ -221,6 +233,11 @@ class Worker:
         )
         if (patients := len({b.patient_id for b in built})) > 1:
             self._log.error(Event.IDENTITIES_DIFFER, job_id=job.id, count=patients)
+
+    def _is_self_test(self, instances: list[Instance]) -> bool:
+        """Tell whether a study is a self-test: all of its images are the node's own."""
+        uids = {instance.header.sop_instance_uid for instance in instances}
+        return uids == self._store.self_tests.images(uids)
 
     def _built(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from hipnode.domain import AuditEvent, Outcome
 from hipnode.storage.database.schema import audit, audit_day, instance, reading, seal
+from hipnode.storage.upkeep.selftests import images_of
 
 WINDOW: Final = timedelta(days=7)
 """How far back images count that were not assessed."""
@@ -45,11 +47,15 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         .order_by(audit.c.at_utc.desc())
         .limit(1)
     ).first()
-    reasons = connection.execute(
+    counting = (
         select(reading.c.abstained, func.count())
         .where(reading.c.abstained != "", reading.c.created_utc > now - WINDOW)
         .group_by(reading.c.abstained)
-    ).all()
+    )
+    reasons: Counter[str] = Counter(dict(connection.execute(counting).all()))
+    mine = instance.c.sop_instance_uid.in_(images_of(connection, since_utc=now - WINDOW))
+    of_tests = counting.join(instance, instance.c.id == reading.c.instance_id).where(mine)
+    reasons -= Counter(dict(connection.execute(of_tests).all()))
     counted = connection.execute(
         select(audit_day.c.event, audit_day.c.outcome, func.sum(audit_day.c.number)).group_by(
             audit_day.c.event, audit_day.c.outcome
@@ -66,7 +72,7 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         sealed_utc=newest.sealed_utc if newest else None,
         verified_utc=verified.at_utc if verified else None,
         verified=verified is not None and verified.outcome == Outcome.OK,
-        not_assessed=dict(reasons),
+        not_assessed=reasons,
         events={(event, outcome): int(number) for event, outcome, number in counted},
         last_image_utc=last,
     )

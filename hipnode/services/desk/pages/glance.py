@@ -28,6 +28,11 @@ def glance(visit: Visit) -> Answer:
             images[day] += counted.number
         elif counted.event in {AuditEvent.INSTANCE_REFUSED, AuditEvent.ASSOCIATION_REFUSED}:
             refused[day] += counted.number
+    tests = visit.store.self_tests.newest(2 * _DAYS)
+    own = visit.store.self_tests.images([test.sop_uid for test in tests])
+    images -= Counter(
+        test.came_utc.date().isoformat() for test in tests if test.came_utc and test.sop_uid in own
+    )
     days = [(visit.now - timedelta(days=n)).date().isoformat() for n in range(_DAYS)][::-1]
     today = days[-1]
     earlier = [images[day] for day in days if images[day] and day != today]

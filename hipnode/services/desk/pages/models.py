@@ -32,7 +32,12 @@ def models(visit: Visit) -> Answer:
         Asked(AuditFilter(event=AuditEvent.MODEL_SET_LOADED)), limit=20
     )
     asked = Asked(AuditFilter(event=AuditEvent.IMAGE_READ))
-    read = visit.store.desk.records.page(asked, limit=_COMPARED).entries
+    tests = visit.store.self_tests.images()
+    read = tuple(
+        entry
+        for entry in visit.store.desk.records.page(asked, limit=_COMPARED).entries
+        if entry.record.sop_instance_uid not in tests
+    )
     values = {
         "sets": sets,
         "services": services,

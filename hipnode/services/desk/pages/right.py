@@ -86,7 +86,12 @@ def disagreements(visit: Visit) -> Answer:
         for each in found:
             uid = each.study_instance_uid
             lines.setdefault(uid, visit.store.desk.studies.one(uid))
-    rows = [_row(each, lines.get(each.study_instance_uid)) for each in found]
+    tests = visit.store.self_tests.studies()
+    rows = [
+        _row(each, lines.get(each.study_instance_uid))
+        for each in found
+        if each.study_instance_uid not in tests
+    ]
     last = found[-1] if len(found) == 50 else None
     values = {
         "rows": rows,
@@ -108,7 +113,12 @@ def quality(visit: Visit) -> Answer:
     if not counted or visit.now - at > _FRESH:
         at, counted = visit.now, _counted(visit.store, since)
         _MADE[visit.store] = at, counted
-    given = visit.store.desk.opinions.since(since)
+    tests = visit.store.self_tests.studies()
+    given = [
+        each
+        for each in visit.store.desk.opinions.since(since)
+        if each.study_instance_uid not in tests
+    ]
     values = {
         "days": _DAYS,
         "reference": _REFERENCE,
@@ -128,6 +138,8 @@ def _counted(store: Store, since: datetime) -> dict[str, Any]:
             Asked(AuditFilter(since_utc=since, event=event)), limit=_READINGS
         ).entries
     ]
+    tests = store.self_tests.images()
+    read = [entry for entry in read if entry.record.sop_instance_uid not in tests]
     first = (since + timedelta(days=_REFERENCE)).date()
     drifts = {
         name: drift.judged([d for d in days if d.day >= first], [d for d in days if d.day < first])
