@@ -10,7 +10,6 @@ from hipnode.domain.findings import (
     AbstentionReason,
     Attention,
     Caveat,
-    Decision,
     Finding,
     HipReading,
     HipROI,
@@ -18,12 +17,12 @@ from hipnode.domain.findings import (
     OperatingPoint,
     Reading,
     Saliency,
-    Task,
     Verdict,
     View,
     attention_of,
 )
 from hipnode.domain.images import Box, Header, Instance, Radiograph, Rejection, Side
+from hipnode.domain.tasks import TASKS, Decision, Role, Task, TaskRow, TaskWords
 from hipnode.domain.work import (
     REPORTED,
     TRANSITIONS,
@@ -38,6 +37,7 @@ from hipnode.domain.work import (
 
 __all__ = [
     "REPORTED",
+    "TASKS",
     "TRANSITIONS",
     "Abstention",
     "AbstentionReason",
@@ -65,9 +65,12 @@ __all__ = [
     "Rejection",
     "Result",
     "ResultKind",
+    "Role",
     "Saliency",
     "Side",
     "Task",
+    "TaskRow",
+    "TaskWords",
     "Verdict",
     "View",
     "attention_of",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from hipnode.domain.images import Box, Side
+from hipnode.domain.tasks import Decision, Task
 
 
 class Attention(StrEnum):
@@ -72,22 +73,6 @@ class HipROI:
     box: Box
     score: float
     looks_like: Side | None = None
-
-
-class Task(StrEnum):
-    """What a finding is about."""
-
-    HIP_FRACTURE = "hip_fracture"
-    OSTEOPOROSIS = "osteoporosis"
-    FRACTURE_RISK = "fracture_risk"
-
-
-class Decision(StrEnum):
-    """What the operating points make of the probabilities."""
-
-    PRESENT = "present"  # above the high-precision point: "definite"
-    DOUBTFUL = "doubtful"  # between the two points: an expert should look
-    ABSENT = "absent"  # below the high-recall point
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from hipnode.nets.bundle.setfile import set_digest
-    from hipnode.nets.bundle.spec import BundleSpec, Role
+    from hipnode.nets.bundle.spec import BundleSpec
     from hipnode.nets.engines.onnx_engine import OnnxEngine
     from hipnode.nets.engines.protocol import Engine
     from hipnode.nets.load.loaded import LoadedModel, load_bundle
@@ -28,7 +28,6 @@ __all__ = [
     "LoadedModel",
     "ModelSet",
     "OnnxEngine",
-    "Role",
     "load_bundle",
     "load_model_set",
     "set_digest",
@@ -40,7 +39,6 @@ _WHERE: Final = {
     "LoadedModel": "load.loaded",
     "ModelSet": "load.modelset",
     "OnnxEngine": "engines.onnx_engine",
-    "Role": "bundle.spec",
     "load_bundle": "load.loaded",
     "load_model_set": "load.modelset",
     "set_digest": "bundle.setfile",

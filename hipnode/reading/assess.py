@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from hipnode.domain import (
+    TASKS,
     Abstention,
     Caveat,
     Decision,
@@ -17,11 +18,12 @@ from hipnode.domain import (
     HipReading,
     HipROI,
     Radiograph,
+    Role,
     Side,
     Verdict,
     View,
 )
-from hipnode.nets import LoadedModel, ModelSet, Role
+from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import classify, localise
 from hipnode.reading.gates import CLEAR_UNVALIDATED, ReadPolicy
 from hipnode.reading.localise import Shape
@@ -29,11 +31,7 @@ from hipnode.reading.pair import Together, judge_single, judge_together
 from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
 
 LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
-IN_WORDS: Final = {
-    Role.FRACTURE: "Fracture",
-    Role.OSTEOPOROSIS: "Osteoporosis",
-    Role.RISK: "Risk of fracture",
-}
+IN_WORDS: Final = {row.role: row.name for row in TASKS.values()}
 _NEARER: Final = 0.8
 """One way round is clearly the nearer one where its distance is less than this of the other's. Of
 real hips left out of training, the right way was the nearer one on 86 of 86 whole ones (4 against

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hipnode.domain import (
+    TASKS,
     Abstention,
     AbstentionReason,
     Box,
@@ -14,10 +15,12 @@ from hipnode.domain import (
     HipROI,
     Radiograph,
     Reading,
+    Role,
     Side,
     View,
 )
-from hipnode.nets import ModelSet, Role
+from hipnode.nets import ModelSet
+from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, sides
 from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess
 from hipnode.reading.gates import (
@@ -32,7 +35,7 @@ from hipnode.reading.gates import (
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
-CLASSIFIERS = (Role.FRACTURE, Role.OSTEOPOROSIS)
+CLASSIFIERS = tuple(row.role for row in TASKS.values() if not row.of_scans)
 """The roles that read a hip of a radiograph."""
 
 
@@ -149,7 +152,7 @@ def _read_scan(
     facing = sides.Facing(sides.as_header_says(header, scan))
     pixels = facing.canonical.picture(scan.pixels)
     roi = HipROI(Side(header.laterality), Box(0, 0, pixels.shape[1], pixels.shape[0]), 1.0)
-    (chosen,), notes = _choose(models, header, (Role.RISK,))
+    (chosen,), notes = _choose(models, header, tuple(SCANS & models.models.keys()))
     made = classify.findings(chosen.model, pixels, [roi], chosen.covariates, whole=True)
     draft.lap("classify")
     (found,) = made

@@ -10,22 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hipnode.domain import (
+    TASKS,
     Abstention,
     AbstentionReason,
     Decision,
     Finding,
     HipROI,
     Saliency,
-    Task,
 )
 from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
-from hipnode.nets import BundleSpec, LoadedModel, Role
+from hipnode.nets import BundleSpec, LoadedModel
 
-TASKS: Final = {
-    Role.FRACTURE: Task.HIP_FRACTURE,
-    Role.OSTEOPOROSIS: Task.OSTEOPOROSIS,
-    Role.RISK: Task.FRACTURE_RISK,
-}
+_TASK_OF: Final = {row.role: task for task, row in TASKS.items()}
 _MAP_PX: Final = 64
 """Saliency is sampled at this many points across the crop before the box is cut out of it."""
 _CARRIES: Final = 0.25
@@ -242,7 +238,7 @@ def finding(
     label = _named(spec, shares, made)
     how = preprocessing(spec)
     return Finding(
-        task=TASKS[spec.role],
+        task=_TASK_OF[spec.role],
         probabilities={
             name: round(float(v), 6) for name, v in zip(spec.labels, shares, strict=True)
         },

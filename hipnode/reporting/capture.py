@@ -21,12 +21,11 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from hipnode import DISCLAIMER, codes
 from hipnode.dicom.charset import seal
-from hipnode.domain import ResultKind
+from hipnode.domain import TASKS, ResultKind
 from hipnode.reporting.drawing import LONG_SIDE_PX, draw, maps_of
 from hipnode.reporting.envelope import body_part, code, envelope, outcome, reference
 from hipnode.reporting.request import SourceImage, source_fingerprint
 from hipnode.reporting.study import Study
-from hipnode.reporting.terms import TERMS
 from hipnode.reporting.words import phrases_of
 
 _COPIED: Final = ("PatientOrientation", "RequestAttributesSequence")
@@ -63,7 +62,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     out.BurnedInAnnotation = image.get("BurnedInAnnotation") or "YES"
     out.RecognizableVisualFeatures = "NO"
     mapped = maps_of(source)
-    nouns = " and ".join(TERMS[task].short for task in mapped)
+    nouns = " and ".join(TASKS[task].short for task in mapped)
     drawn = f"boxes and class activation map of {nouns}" if mapped else "boxes"
     out.DerivationDescription = f"AI {drawn}. {DISCLAIMER}."
     if mapped:

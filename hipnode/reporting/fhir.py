@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from hipnode import codes
 from hipnode.codes import Concept
-from hipnode.domain import Decision, ResultKind
+from hipnode.domain import TASKS, Decision, ResultKind
 from hipnode.reporting.envelope import local_now
 from hipnode.reporting.notice import message_uid
 from hipnode.reporting.ranking import Statement, attention_of, statements
 from hipnode.reporting.request import BuiltMessage
 from hipnode.reporting.study import Study
-from hipnode.reporting.terms import HIP_NOT_ASSESSED, PRESENCE, TERMS, reason_of
+from hipnode.reporting.terms import HIP_NOT_ASSESSED, PRESENCE, answer, reason_of
 from hipnode.reporting.words import headline, hip_sentences, phrases_of
 
 Resource = dict[str, Any]
@@ -116,7 +116,7 @@ def _observed(study: Study, said: Statement) -> Resource:
             "code": _concept(HIP_NOT_ASSESSED[said.side]),
             "dataAbsentReason": {"coding": [absent, *_concept(why)["coding"]]},
         }
-    terms = TERMS[finding.task]
+    terms = TASKS[finding.task]
     meaning = {
         "system": f"{codes.FHIR_TERMINOLOGY}/v3-ObservationInterpretation",
         "code": _INTERPRETATION[finding.decision],
@@ -124,7 +124,7 @@ def _observed(study: Study, said: Statement) -> Resource:
     model = finding.model
     return out | {
         "code": _concept(terms.question),
-        "valueCodeableConcept": _concept(PRESENCE[finding.decision], terms.answer(finding)),
+        "valueCodeableConcept": _concept(PRESENCE[finding.decision], answer(finding)),
         "interpretation": [{"coding": [meaning]}],
         "method": {"text": f"{model.name} {model.version} ({model.digest[:12]})"},
     }

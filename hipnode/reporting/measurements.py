@@ -22,7 +22,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from hipnode import codes
 from hipnode.codes import Concept
-from hipnode.domain import Box, Decision, Finding, HipReading, ResultKind, Task
+from hipnode.domain import TASKS, Box, Decision, Finding, HipReading, ResultKind, Task
 from hipnode.reporting.documents import document, twins
 from hipnode.reporting.ranking import attention_of
 from hipnode.reporting.request import SR_CLASSES, SourceImage, findings_of
@@ -31,8 +31,8 @@ from hipnode.reporting.terms import (
     HIP_NOT_ASSESSED,
     PRESENCE,
     SIDES,
-    TERMS,
     UNUSABLE,
+    answer,
     probability_name,
     reason_of,
     told_apart,
@@ -121,7 +121,7 @@ def _group(
     capture: Dataset | None,
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """Return TID 1410 for one finding: what, where, how sure, according to which model."""
-    terms, side = TERMS[finding.task], hip.roi.side
+    terms, side = TASKS[finding.task], hip.roi.side
     frame = "" if source.frame is None else f", frame {source.frame}"
     group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
@@ -131,7 +131,7 @@ def _group(
             identifier=f"{side.word} hip {terms.short}{frame}",
         ),
         referenced_region=_region(image, hip.roi.box, source.referenced_frames),
-        finding_type=concept(terms.answer(finding)),
+        finding_type=concept(answer(finding)),
         finding_sites=[
             hd.sr.FindingSite(
                 anatomic_location=concept(codes.PROXIMAL_FEMUR),

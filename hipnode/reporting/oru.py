@@ -18,13 +18,13 @@ from pydicom.dataset import Dataset
 
 from hipnode import codes
 from hipnode.codes import Concept
-from hipnode.domain import Attention, Decision, ResultKind
+from hipnode.domain import TASKS, Attention, Decision, ResultKind
 from hipnode.reporting.envelope import local_now
 from hipnode.reporting.notice import message_uid
 from hipnode.reporting.ranking import attention_of, statements
 from hipnode.reporting.request import BuiltMessage
 from hipnode.reporting.study import Study
-from hipnode.reporting.terms import HIP_NOT_ASSESSED, PRESENCE, TERMS, reason_of
+from hipnode.reporting.terms import HIP_NOT_ASSESSED, PRESENCE, answer, reason_of
 from hipnode.reporting.words import (
     headline,
     hip_sentences,
@@ -136,7 +136,7 @@ def _in_codes(study: Study) -> Iterator[tuple[str, Concept, str, str]]:
             why = codes.HIP_MISSING if missing else reason_of(said.reason)
             yield "CWE", HIP_NOT_ASSESSED[said.side], sub_id, _coded(why)
             continue
-        terms = TERMS[finding.task]
+        terms = TASKS[finding.task]
         yield "CWE", terms.question, sub_id, _coded(PRESENCE[finding.decision])
         if finding.decision is Decision.PRESENT:
-            yield "CWE", codes.FINDING, sub_id, _coded(terms.answer(finding))
+            yield "CWE", codes.FINDING, sub_id, _coded(answer(finding))

@@ -21,7 +21,7 @@ import reportlab
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from hipnode.domain import Decision, Task
+from hipnode.domain import TASKS, Decision, Task
 
 Colour = tuple[int, int, int]
 RGB = NDArray[np.uint8]
@@ -34,18 +34,6 @@ LIKELY: Final[Colour] = (255, 122, 26)
 POSSIBLE: Final[Colour] = (86, 190, 255)
 OPACITY: Final = 0.6
 """Of a map where it is 1; where it is 0, nothing covers the image."""
-_CIVIDIS: Final = (
-    (0, 34, 78), (0, 46, 106), (26, 56, 111), (50, 67, 109), (67, 78, 108),
-    (83, 90, 109), (97, 101, 111), (111, 112, 115), (125, 124, 120), (140, 136, 120),
-    (155, 148, 118), (171, 160, 114), (188, 174, 108), (205, 187, 99), (222, 201, 88),
-    (240, 216, 70), (254, 232, 56),
-)  # fmt: skip
-RAMPS: Final = {
-    Task.HIP_FRACTURE: _CIVIDIS,
-    Task.OSTEOPOROSIS: ((44, 0, 62), (122, 24, 138), (206, 84, 206), (255, 176, 255)),
-    Task.FRACTURE_RISK: ((0, 44, 46), (0, 104, 104), (30, 170, 160), (170, 240, 225)),
-}
-"""The colours of each task's map, from 0 to 1."""
 FONTS: Final = Path(reportlab.__file__).with_name("fonts")
 """They come with reportlab and have the letters of every language: none of the system is needed."""
 
@@ -71,7 +59,7 @@ def colour_map(
     level: NDArray[np.float32] | NDArray[np.float64], task: Task = Task.HIP_FRACTURE
 ) -> RGB:
     """Return the colours of (rows, columns) float32 levels in [0, 1]: (rows, columns, 3) uint8."""
-    ramp = np.asarray(RAMPS[task], dtype=np.float64)
+    ramp = np.asarray(TASKS[task].ramp, dtype=np.float64)
     stops = np.linspace(0.0, 1.0, len(ramp))
     channels = [np.interp(level, stops, ramp[:, c]) for c in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from hipnode.domain import (
+    TASKS,
     AbstentionReason,
     Attention,
     Caveat,
@@ -232,13 +233,14 @@ def scope(sources: Sequence[SourceImage], phrases: Phrases) -> str:
     tasks = {f.task for f in findings}
     if not tasks:
         return ""
-    if tasks == {Task.FRACTURE_RISK}:
+    scans = {task for task in tasks if TASKS[task].of_scans}
+    if tasks == scans:
         return phrases.scan_scope
     parts = [phrases.scope]
     if unknown := [kind for kind in _NEVER_SHOWN if any(_never_shown(f, kind) for f in findings)]:
         kinds = ", ".join(phrases.class_words(kind) for kind in unknown)
         parts.append(phrases.unknown_classes.format(kinds))
-    if Task.FRACTURE_RISK in tasks:
+    if scans:
         parts.append(phrases.scan_scope)
     return " ".join(parts)
 

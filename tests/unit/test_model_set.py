@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hipnode.domain import Role
 from hipnode.errors import BundleRefused
-from hipnode.nets import Role, load_bundle, load_model_set
+from hipnode.nets import load_bundle, load_model_set
 from hipnode.nets.bundle.contents import CARD
 from hipnode.nets.bundle.setfile import SHIPPED, pins
 from hipnode.nets.load.loaded import TOLERANCE

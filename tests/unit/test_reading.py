@@ -18,10 +18,11 @@ from hipnode.domain import (
     Header,
     OperatingPoint,
     Radiograph,
+    Role,
     Side,
     Verdict,
 )
-from hipnode.nets import BundleSpec, LoadedModel, ModelSet, Role
+from hipnode.nets import BundleSpec, LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, candidates, read
 
 Arrays = dict[str, NDArray[np.float32]]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hipnode.domain import AbstentionReason, Box, Radiograph, Reading, Side, Task
-from hipnode.nets import LoadedModel, ModelSet, Role
+from hipnode.domain import AbstentionReason, Box, Radiograph, Reading, Role, Side, Task
+from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, read
 from tests.unit.test_reading import HEADER, MODELS, Brightness, pelvis
 

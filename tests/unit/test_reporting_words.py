@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from hipnode import DISCLAIMER, codes
-from hipnode.domain import Caveat, Decision, Language, ResultKind, Side, Task
+from hipnode.domain import TASKS, Caveat, Decision, Language, ResultKind, Side, Task
 from hipnode.reporting import build, plain_text, read_back
 from hipnode.reporting.languages import ENGLISH, LANGUAGES
 from hipnode.reporting.ranking import Flag, attention_of, statements
 from hipnode.reporting.strips import said_of
-from hipnode.reporting.terms import TERMS
 from hipnode.reporting.words import ascii_text, finding_sentence, headline
 from tests import approve, cases
 from tests.factory import POINT, finding, hip, reading
@@ -69,11 +68,10 @@ def test_every_reason_caveat_task_and_outcome_has_words(language: Language) -> N
     phrases = LANGUAGES[language]
     assert set(codes.REASONS) <= set(phrases.reasons)
     assert set(phrases.caveats) == {caveat.value for caveat in Caveat}
-    assert set(phrases.tasks) == set(TERMS) == set(Task)
+    assert set(phrases.tasks) == set(TASKS) == set(Task)
     assert set(phrases.flags) == {flag.value for flag in Flag}
-    labels = {label for terms in TERMS.values() for label in terms.classes}
-    assert language == "en" or labels <= set(phrases.classes)
-    for words in phrases.tasks.values():
+    for task, words in phrases.tasks.items():
+        assert language == "en" or set(TASKS[task].classes) == set(words.classes)
         assert len(set(words.said.values())) == len(Decision)
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from hipnode import imaging
-from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Side, Task
+from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Role, Side, Task
 from hipnode.errors import BundleRefused
-from hipnode.nets import LoadedModel, Role, load_bundle, load_model_set
+from hipnode.nets import LoadedModel, load_bundle, load_model_set
 from hipnode.nets.bundle.contents import FILES, MANIFEST, TYPICAL
 from hipnode.nets.bundle.setfile import SHIPPED
 from hipnode.nets.load.archive import export_bundle, import_bundle

@@ -19,8 +19,8 @@ from typer.testing import CliRunner, Result
 
 from hipnode import imaging
 from hipnode.cli import app
-from hipnode.domain import Header, OperatingPoint, Radiograph, Side
-from hipnode.nets import ModelSet, Role, load_model_set, set_digest
+from hipnode.domain import Header, OperatingPoint, Radiograph, Role, Side
+from hipnode.nets import ModelSet, load_model_set, set_digest
 from hipnode.nets.bundle.setfile import pins
 from hipnode.reading import ReadPolicy, read
 from hipnode.services.modelsets import ModelSets

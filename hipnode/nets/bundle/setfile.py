@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from hipnode.domain import Role
 from hipnode.errors import BundleRefused
 from hipnode.nets.bundle.spec import Name, Sentence
 
@@ -35,8 +36,8 @@ class SetFile(_Part):
 
     name: Name
     card: Sentence
-    models: dict[Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"], Pin]
-    clinical: dict[Literal["fracture", "osteoporosis", "risk"], Pin] = {}
+    models: dict[Role, Pin]
+    clinical: dict[Role, Pin] = {}
 
 
 def set_file(reference: str | Path) -> Path:

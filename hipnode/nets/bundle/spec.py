@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from hipnode.domain import ModelRef, OperatingPoint
+from hipnode.domain import ModelRef, OperatingPoint, Role
 from hipnode.errors import BundleRefused
 from hipnode.nets import registry
 
@@ -28,17 +27,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Scalar = bool | int | float | str
-
-
-class Role(StrEnum):
-    """What a model does in the chain of a reading."""
-
-    GATE = "gate"  # is it an upright frontal pelvis?
-    METAL = "metal"  # is there an implant in this hip?
-    LOCALISER = "localiser"  # where are the hips?
-    FRACTURE = "fracture"
-    OSTEOPOROSIS = "osteoporosis"
-    RISK = "risk"
 
 
 class _Part(BaseModel):
@@ -67,7 +55,7 @@ class HipnodePart(_Part):
     format: Literal[1]
     name: Name
     version: Annotated[str, StringConstraints(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}$")]
-    role: Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"]
+    role: Annotated[Role, Field(strict=False)]
     network: NetworkPart
     outputs: list[Literal["logits", "location", "cam", "mask", "box", "embedding"]] = Field(
         min_length=1

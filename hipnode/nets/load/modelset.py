@@ -11,15 +11,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from hipnode.domain import TASKS, Role
 from hipnode.errors import BundleRefused
 from hipnode.nets.bundle.setfile import Pin, bundle_path, digest_of, read_set, set_file
-from hipnode.nets.bundle.spec import BundleSpec, Role
+from hipnode.nets.bundle.spec import BundleSpec
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
 
 RADIOGRAPHS: Final = frozenset({Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE})
 """The roles without which no radiograph is read."""
-SCANS: Final = frozenset({Role.RISK})
-"""The role that reads a densitometer's scan of one hip; a gate may stand before it."""
+SCANS: Final = frozenset(row.role for row in TASKS.values() if row.of_scans)
+"""The roles that read a densitometer's scan of one hip; a gate may stand before them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def load_model_set(
 
 
 def _for_scans(roles: AbstractSet[Role]) -> bool:
-    return roles - {Role.GATE} == SCANS
+    asked = roles - {Role.GATE}
+    return bool(asked) and asked <= SCANS
 
 
 def _check(spec: BundleSpec, pin: Pin, role: Role, *, clinical: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hipnode import DISCLAIMER, codes
-from hipnode.domain import Attention, Decision, Side, Task
-from hipnode.reporting.languages.phrases import Phrases, TaskWords
+from hipnode.domain import Attention, Decision, Side
+from hipnode.reporting.languages.phrases import Phrases
 
 PRESENT, DOUBTFUL, ABSENT = Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT
 
@@ -48,46 +48,6 @@ ENGLISH: Final = Phrases(
     also=" and ",
     colon=": ",
     then="; ",
-    tasks={
-        Task.HIP_FRACTURE: TaskWords(
-            noun="fracture",
-            said={
-                PRESENT: "FRACTURE LIKELY",
-                DOUBTFUL: "FRACTURE POSSIBLE",
-                ABSENT: "no fracture seen",
-            },
-            not_excluded="not excluded",
-            advice={
-                PRESENT: "Expert review advised.",
-                DOUBTFUL: "Expert review advised.",
-                ABSENT: "An occult fracture is not excluded.",
-            },
-        ),
-        Task.OSTEOPOROSIS: TaskWords(
-            noun="low bone density",
-            said={
-                PRESENT: "LOW BONE DENSITY LIKELY",
-                DOUBTFUL: "LOW BONE DENSITY POSSIBLE",
-                ABSENT: "no low bone density seen",
-            },
-            not_excluded="not excluded",
-            advice={PRESENT: "Densitometry advised.", DOUBTFUL: "", ABSENT: ""},
-        ),
-        Task.FRACTURE_RISK: TaskWords(
-            noun="high fracture risk",
-            said={
-                PRESENT: "HIGH FRACTURE RISK LIKELY",
-                DOUBTFUL: "HIGH FRACTURE RISK POSSIBLE",
-                ABSENT: "no high fracture risk seen",
-            },
-            not_excluded="not excluded",
-            advice={
-                PRESENT: "Clinical correlation advised.",
-                DOUBTFUL: "Clinical correlation advised.",
-                ABSENT: "",
-            },
-        ),
-    },
     not_judged="NOT JUDGED",
     not_assessed="NOT ASSESSED",
     no_hip="no hip was found there",
@@ -96,7 +56,6 @@ ENGLISH: Final = Phrases(
     because="Only possible, because {}.",
     neither="Neither confirmed nor excluded.",
     kind="Type: {}.",
-    classes={},
     reasons={name: concept.meaning for name, concept in codes.REASONS.items()},
     caveats={name: concept.meaning for name, concept in codes.CAVEATS.items()},
     images=_images,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hipnode import codes
-from hipnode.domain import Attention, Decision, Side, Task
-from hipnode.reporting.languages.phrases import Phrases, TaskWords
+from hipnode.domain import Attention, Decision, Side
+from hipnode.reporting.languages.phrases import Phrases
 
 PRESENT, DOUBTFUL, ABSENT = Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT
 
@@ -49,46 +49,6 @@ FRENCH: Final = Phrases(
     also=" et ",
     colon=" : ",
     then=" ; ",
-    tasks={
-        Task.HIP_FRACTURE: TaskWords(
-            noun="fracture",
-            said={
-                PRESENT: "FRACTURE PROBABLE",
-                DOUBTFUL: "FRACTURE POSSIBLE",
-                ABSENT: "pas de fracture vue",
-            },
-            not_excluded="non exclue",
-            advice={
-                PRESENT: "Avis d'un expert conseillé.",
-                DOUBTFUL: "Avis d'un expert conseillé.",
-                ABSENT: "Une fracture occulte n'est pas exclue.",
-            },
-        ),
-        Task.OSTEOPOROSIS: TaskWords(
-            noun="densité osseuse basse",
-            said={
-                PRESENT: "DENSITÉ OSSEUSE BASSE PROBABLE",
-                DOUBTFUL: "DENSITÉ OSSEUSE BASSE POSSIBLE",
-                ABSENT: "pas de densité osseuse basse vue",
-            },
-            not_excluded="non exclue",
-            advice={PRESENT: "Ostéodensitométrie conseillée.", DOUBTFUL: "", ABSENT: ""},
-        ),
-        Task.FRACTURE_RISK: TaskWords(
-            noun="risque de fracture élevé",
-            said={
-                PRESENT: "RISQUE DE FRACTURE ÉLEVÉ PROBABLE",
-                DOUBTFUL: "RISQUE DE FRACTURE ÉLEVÉ POSSIBLE",
-                ABSENT: "pas de risque de fracture élevé vu",
-            },
-            not_excluded="non exclu",
-            advice={
-                PRESENT: "Corrélation clinique conseillée.",
-                DOUBTFUL: "Corrélation clinique conseillée.",
-                ABSENT: "",
-            },
-        ),
-    },
     not_judged="ÉVALUATION IMPOSSIBLE",
     not_assessed="SANS ÉVALUATION",
     no_hip="aucune hanche n'y a été trouvée",
@@ -97,21 +57,6 @@ FRENCH: Final = Phrases(
     because="Seulement possible, car {}.",
     neither="Ni confirmation ni exclusion.",
     kind="Type : {}.",
-    classes={
-        "intracapsular": "intracapsulaire",
-        "extracapsular": "extracapsulaire",
-        "neck": "col fémoral",
-        "femoral_neck": "col fémoral",
-        "subcapital": "sous-capitale",
-        "midcervical": "transcervicale",
-        "basicervical": "basicervicale",
-        "trochanteric": "trochantérienne",
-        "intertrochanteric": "intertrochantérienne",
-        "pertrochanteric": "pertrochantérienne",
-        "subtrochanteric": "sous-trochantérienne",
-        "osteoporosis": "ostéoporose",
-        "osteopenia": "ostéopénie",
-    },
     reasons={
         "not_frontal": "pas une incidence de face du bassin ou de la hanche",
         "not_a_radiograph": "pas une radiographie",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hipnode import codes
-from hipnode.domain import Attention, Decision, Side, Task
-from hipnode.reporting.languages.phrases import Phrases, TaskWords
+from hipnode.domain import Attention, Decision, Side
+from hipnode.reporting.languages.phrases import Phrases
 
 PRESENT, DOUBTFUL, ABSENT = Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT
 
@@ -48,46 +48,6 @@ GERMAN: Final = Phrases(
     also=" und ",
     colon=": ",
     then="; ",
-    tasks={
-        Task.HIP_FRACTURE: TaskWords(
-            noun="Fraktur",
-            said={
-                PRESENT: "FRAKTUR WAHRSCHEINLICH",
-                DOUBTFUL: "FRAKTUR MÖGLICH",
-                ABSENT: "keine Fraktur erkannt",
-            },
-            not_excluded="nicht ausgeschlossen",
-            advice={
-                PRESENT: "Fachärztliche Beurteilung empfohlen.",
-                DOUBTFUL: "Fachärztliche Beurteilung empfohlen.",
-                ABSENT: "Eine okkulte Fraktur ist nicht ausgeschlossen.",
-            },
-        ),
-        Task.OSTEOPOROSIS: TaskWords(
-            noun="verminderte Knochendichte",
-            said={
-                PRESENT: "VERMINDERTE KNOCHENDICHTE WAHRSCHEINLICH",
-                DOUBTFUL: "VERMINDERTE KNOCHENDICHTE MÖGLICH",
-                ABSENT: "keine verminderte Knochendichte erkannt",
-            },
-            not_excluded="nicht ausgeschlossen",
-            advice={PRESENT: "Knochendichtemessung empfohlen.", DOUBTFUL: "", ABSENT: ""},
-        ),
-        Task.FRACTURE_RISK: TaskWords(
-            noun="hohes Frakturrisiko",
-            said={
-                PRESENT: "HOHES FRAKTURRISIKO WAHRSCHEINLICH",
-                DOUBTFUL: "HOHES FRAKTURRISIKO MÖGLICH",
-                ABSENT: "kein hohes Frakturrisiko erkannt",
-            },
-            not_excluded="nicht ausgeschlossen",
-            advice={
-                PRESENT: "Klinische Korrelation empfohlen.",
-                DOUBTFUL: "Klinische Korrelation empfohlen.",
-                ABSENT: "",
-            },
-        ),
-    },
     not_judged="NICHT BEURTEILBAR",
     not_assessed="NICHT BEURTEILT",
     no_hip="dort wurde keine Hüfte gefunden",
@@ -96,21 +56,6 @@ GERMAN: Final = Phrases(
     because="Nur möglich, denn {}.",
     neither="Weder bestätigt noch ausgeschlossen.",
     kind="Typ: {}.",
-    classes={
-        "intracapsular": "intrakapsulär",
-        "extracapsular": "extrakapsulär",
-        "neck": "Schenkelhals",
-        "femoral_neck": "Schenkelhals",
-        "subcapital": "subkapital",
-        "midcervical": "transzervikal",
-        "basicervical": "basozervikal",
-        "trochanteric": "trochantär",
-        "intertrochanteric": "intertrochantär",
-        "pertrochanteric": "pertrochantär",
-        "subtrochanteric": "subtrochantär",
-        "osteoporosis": "Osteoporose",
-        "osteopenia": "Osteopenie",
-    },
     reasons={
         "not_frontal": "keine Frontalaufnahme von Becken oder Hüfte",
         "not_a_radiograph": "keine Röntgenaufnahme",

@@ -10,29 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hipnode.codes import Concept
-from hipnode.domain import Attention, Decision, Language, Side, Task
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWords:
-    """What is said of one question.
-
-    Attributes
-    ----------
-    noun
-        Of what a map is: "fracture".
-    said
-        The finding and how sure, by decision: "FRACTURE LIKELY".
-    not_excluded
-        What stands as large beside "none seen".
-    advice
-        What follows, by decision; whole sentences, or empty.
-    """
-
-    noun: str
-    said: Mapping[Decision, str]
-    not_excluded: str
-    advice: Mapping[Decision, str]
+from hipnode.domain import TASKS, Attention, Decision, Language, Side, Task, TaskWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +48,6 @@ class Phrases:
     also: str
     colon: str
     then: str
-    tasks: Mapping[Task, TaskWords]
     not_judged: str
     not_assessed: str
     no_hip: str
@@ -79,7 +56,6 @@ class Phrases:
     because: str  # "Only possible because: {}."
     neither: str  # neither confirmed nor excluded
     kind: str  # "Type: {}."
-    classes: Mapping[str, str]  # by a model's label; others are shown as they are
     reasons: Mapping[str, str]  # by `codes.REASONS`
     caveats: Mapping[str, str]  # by `codes.CAVEATS`
     images: Callable[[str, int], str]
@@ -108,6 +84,11 @@ class Phrases:
     ai: str
     patient: tuple[str, str, str, str, str]  # of a page: patient, ID, born, study, accession
 
+    @property
+    def tasks(self) -> Mapping[Task, TaskWords]:
+        """What is said of each question: of the table of tasks, this language's column."""
+        return {task: row.words[self.language] for task, row in TASKS.items()}
+
     def hip(self, *sides: Side) -> str:
         """Return how one or several hips are called together."""
         if {Side.RIGHT, Side.LEFT} <= set(sides):
@@ -117,4 +98,5 @@ class Phrases:
 
     def class_words(self, label: str) -> str:
         """Return a model's class label in words: ``femoral_neck`` reads "femoral neck"."""
-        return self.classes.get(label, label.replace("_", " ").strip())
+        known = (words.classes[label] for words in self.tasks.values() if label in words.classes)
+        return next(known, label.replace("_", " ").strip())

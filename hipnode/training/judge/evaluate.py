@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Box, HipROI
+from hipnode.domain import Box, HipROI, Role
 from hipnode.errors import ManifestInvalid
-from hipnode.nets import LoadedModel, Role, load_bundle
+from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
 from hipnode.reading.classify import Scores
 from hipnode.training.judge.figures import Answers, Figure, figures

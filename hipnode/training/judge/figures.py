@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from hipnode.nets import BundleSpec, Role
+from hipnode.domain import TASKS
+from hipnode.nets import BundleSpec
 from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
 
@@ -73,7 +74,7 @@ def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
     found = table(actual, p, spec.labels, answers.patients)
     if len(spec.labels) == 2:
         found += binary(p_positive >= 0.5, positive)
-    if spec.role is Role.RISK:
+    if any(row.is_graded for row in TASKS.values() if row.role is spec.role):
         found += risk(actual, p)
     found += at_thresholds(p_positive, positive, thresholds)
     found += balanced(p_positive, positive, thresholds)

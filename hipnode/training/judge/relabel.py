@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from hipnode.domain import Side
+from hipnode.domain import Role, Side
 from hipnode.errors import ManifestInvalid
-from hipnode.nets import Role, load_bundle
+from hipnode.nets import load_bundle
 from hipnode.training.judge.evaluate import predict
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import read_manifest

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hipnode.domain import Role
 from hipnode.errors import InputRefused
 from hipnode.imaging import PreprocessSpec
 from hipnode.nets import registry
@@ -60,7 +61,7 @@ class Recipe(_Part):
     name: Name
     paper: str
     system: str
-    role: Literal["gate", "metal", "localiser", "fracture", "osteoporosis", "risk"]
+    role: Role
     card: Sentence
     labels: tuple[Label, ...] = Field(min_length=1)
     positive_labels: tuple[Label, ...] = Field(min_length=1)
