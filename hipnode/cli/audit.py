@@ -17,7 +17,8 @@ import typer
 
 from hipnode.answers.audit import COLUMNS, document
 from hipnode.cli.node import ConfigOption
-from hipnode.cli.show import cell, plain, spreadsheet
+from hipnode.cli.show import plain, spreadsheet
+from hipnode.cli.show_audit import print_entry, print_heading
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditFault, AuditFilter, Head, Store, VerifyReport
@@ -61,29 +62,12 @@ def list_(
     outcome: OutcomeName = None,
     limit: Annotated[int, typer.Option(min=1, help="As many at most, the newest first.")] = 50,
 ) -> None:
-    """Show the newest records that fit all conditions."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Show the newest records that fit all conditions; in a pipe, a line with tabs each."""
     wanted = chosen(since, until, accession, patient, study, ae, event, outcome)
-    table = Table()
-    for heading in ("no.", "time (UTC)", "event", "outcome", "accession", "peer"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("detail")
     with opened(config) as store:
+        print_heading()
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
-            record = entry.record
-            row = (
-                entry.id,
-                entry.at_utc.strftime("%Y-%m-%d %H:%M:%S"),
-                record.event.value,
-                record.outcome.value,
-                record.accession_number,
-                record.ae_title or record.actor,
-                _short(record.detail),
-            )
-            table.add_row(*map(cell, row))
-    Console().print(table)
+            print_entry(entry)
 
 
 @app.command("days")
@@ -120,11 +104,35 @@ def verify(
         list[Path] | None,
         typer.Option(help="A file with heads that were kept elsewhere; each must be in the log."),
     ] = None,
+    as_statement: Annotated[
+        bool, typer.Option("--report", help="Write a statement that others can check: signed.")
+    ] = False,
 ) -> None:
     """Recompute the whole log; exit status 1, naming all that is wrong, if anything is."""
     with opened(config, vouch=False) as store:
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
         late = _unsealed_too_long(report, store.now(), store.settings.audit.max_unsealed_s)
+        signed = _statement(store, report) if as_statement else ""
+    if as_statement:
+        typer.echo(signed, nl=False)
+    else:
+        _say(report, late)
+    if report.faults or late:
+        raise typer.Exit(1)
+
+
+def _statement(store: Store, report: VerifyReport) -> str:
+    from hipnode.answers.statement import Verified, audit_statement
+    from hipnode.domain import Outcome
+
+    outcome = Outcome.FAILED if report.faults else Outcome.OK
+    found = Verified(store.now(), getpass.getuser(), outcome, report.detail())
+    state, head, key = store.audit.state(), store.audit.head(), store.desk.verifier()
+    text = audit_statement(store.settings.node.name, store.now(), found, state, head, key)
+    return store.desk.statement(text)
+
+
+def _say(report: VerifyReport, late: bool) -> None:
     for fault in report.acknowledged:
         typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     for fault in report.faults:
@@ -135,8 +143,6 @@ def verify(
         typer.echo("unbroken")
     for line in _looked_at(report):
         typer.echo(line)
-    if report.faults or late:
-        raise typer.Exit(1)
 
 
 def _where(fault: AuditFault) -> str:
@@ -242,11 +248,6 @@ def export(
             row = document(entry)
             row["detail"] = json.dumps(row["detail"])
             writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
-
-
-def _short(detail: dict[str, Any]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in detail.items())
-    return text if len(text) <= 70 else text[:67] + "..."
 
 
 def chosen(

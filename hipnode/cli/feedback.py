@@ -72,16 +72,15 @@ def _given(store: Store, truth: Truth) -> Feedback | str:
 
 
 def _keep(store: Store, truth: Truth, given: Feedback) -> None:
+    from hipnode.answers.right import record_detail
     from hipnode.domain import AuditEvent, AuditRecord
 
-    detail = {"side": given.side, "task": given.task, "opinion": given.opinion.value}
-    detail |= {"said": given.said, "truth": given.truth, "source": "csv"}
     record = AuditRecord(
         AuditEvent.FEEDBACK_GIVEN,
         actor=given.given_by,
         study_instance_uid=given.study_instance_uid,
         accession_number=truth.accession_number,
-        detail=detail,
+        detail=record_detail(given),
     )
     store.desk.opinions.add([given], [record])
 

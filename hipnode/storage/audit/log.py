@@ -23,13 +23,11 @@ from hipnode.storage.audit.epochs import AuditFault, Epoch
 from hipnode.storage.audit.heads import Head
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.seal import AuditState, Sealer
-from hipnode.storage.audit.verify import Verification, VerifyReport
+from hipnode.storage.audit.verify import Verification, VerifyReport, named
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import audit
 
 _PAGE: Final = 1000
-_NAMED: Final = 20
-"""As many faults are put on the log itself; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +245,7 @@ class AuditLog:
                     AuditEvent.AUDIT_VERIFIED,
                     Outcome.OK if report.fault is None else Outcome.FAILED,
                     actor=actor,
-                    detail={"rows": report.rows, "seals": report.seals, "heads": report.heads}
-                    | _named(report.faults),
+                    detail=report.detail(),
                 )
             )
         return report
@@ -291,7 +288,7 @@ class AuditLog:
                 connection, now, actor=actor, reason=reason.strip(), faults=faults
             )
             detail = {"epoch": begun.id, "reason": begun.reason, "given_up": len(begun.given_up)}
-            record = AuditRecord(event, actor=actor, detail=detail | _named(faults))
+            record = AuditRecord(event, actor=actor, detail=detail | named(faults))
             append(connection, now, [record])
             return begun
 
@@ -299,12 +296,6 @@ class AuditLog:
         self._keeper.replace_heads()
         self.seal()
         return begun
-
-
-def _named(faults: Sequence[AuditFault]) -> dict[str, Any]:
-    if not faults:
-        return {}
-    return {"faults": len(faults), "named": [str(fault) for fault in faults[:_NAMED]]}
 
 
 def _beyond(last: AuditEntry, newest_first: bool) -> ColumnElement[bool]:

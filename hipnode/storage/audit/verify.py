@@ -27,6 +27,8 @@ from hipnode.storage.database.schema import audit, to_us
 from hipnode.storage.database.schema import seal as seals
 
 _PAGE: Final = 4096
+_NAMED: Final = 20
+"""As many faults are put on the log itself; the rest is counted."""
 
 
 @dataclass
@@ -48,6 +50,26 @@ class VerifyReport:
     def fault(self) -> AuditFault | None:
         """The first one that nobody has acknowledged."""
         return self.faults[0] if self.faults else None
+
+    def detail(self) -> dict[str, Any]:
+        """Return it as the detail of a record; of many faults the first ones by name."""
+        span = {"first_utc": self.first_utc, "last_utc": self.last_utc}
+        return (
+            {"rows": self.rows, "seals": self.seals, "epochs": self.epochs, "heads": self.heads}
+            | {name: moment.isoformat() for name, moment in span.items() if moment}
+            | {"unsealed": self.unsealed}
+            | named(self.faults)
+            | ({"acknowledged": _first(self.acknowledged)} if self.acknowledged else {})
+        )
+
+
+def named(faults: Sequence[AuditFault]) -> dict[str, Any]:
+    """Return faults as a record has them: how many, and the first ones by name."""
+    return {"faults": len(faults), "named": _first(faults)} if faults else {}
+
+
+def _first(faults: Sequence[AuditFault]) -> list[str]:
+    return [str(fault) for fault in faults[:_NAMED]]
 
 
 @dataclass
