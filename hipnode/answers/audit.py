@@ -93,6 +93,8 @@ _WORDS: Final = {
     AuditEvent.JOB_QUARANTINED: "{kind} given up: {reason}",
     AuditEvent.JOB_REQUEUED: "{kind} queued again by {actor}",
     AuditEvent.FILES_RETIRED: "a file deleted by retention",
+    AuditEvent.HOLD_SET: "{actor} had it kept, because: {reason}",
+    AuditEvent.HOLD_LIFTED: "{actor} no longer has it kept, because: {reason}",
     AuditEvent.AUDIT_QUERIED: "{actor} asked the audit log about it",
     AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
     AuditEvent.AUDIT_EXPORTED: "{actor} exported it",

@@ -79,6 +79,7 @@ def _verified(found: Verified) -> list[str]:
         f"heads compared {detail.get('heads', '')}",
         f"not sealed then: {detail.get('unsealed', '(unknown)')}",
     ]
+    lines += [f"ARCHIVED {plain(one)}" for one in detail.get("archives", [])]
     lines += [f"WRONG {plain(fault)}" for fault in detail.get("named", [])]
     if more := detail.get("faults", 0) - len(detail.get("named", [])):
         lines.append(f"WRONG {more} more")

@@ -99,6 +99,9 @@ def show(
 
 @app.command("verify")
 def verify(
+    archive: Annotated[
+        list[Path] | None, typer.Argument(help="Also these archives, each for itself.")
+    ] = None,
     config: ConfigOption = None,
     against: Annotated[
         list[Path] | None,
@@ -112,13 +115,27 @@ def verify(
     with opened(config, vouch=False) as store:
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
         late = _unsealed_too_long(report, store.now(), store.settings.audit.max_unsealed_s)
+        broken = [not _is_whole(store, path) for path in archive or []]
         signed = _statement(store, report) if as_statement else ""
     if as_statement:
         typer.echo(signed, nl=False)
     else:
         _say(report, late)
-    if report.faults or late:
+    if report.faults or late or any(broken):
         raise typer.Exit(1)
+
+
+def _is_whole(store: Store, path: Path) -> bool:
+    """Verify an archive, also against what the log says of it; say what was found."""
+    from hipnode.storage import verified_archive
+
+    known = next((made for made in store.audit.archived() if made.file == path.name), None)
+    report = verified_archive(path, store.audit.keys(), known)
+    faults = [f"BROKEN {_where(fault)}: {fault.reason}" for fault in report.faults]
+    faults += [] if known else ["BROKEN the log knows of no archive of that name"]
+    for line in (*faults, *_looked_at(report)):
+        typer.echo(plain(f"{path.name}: {line}"), err=True)
+    return not faults
 
 
 def _statement(store: Store, report: VerifyReport) -> str:
@@ -160,6 +177,8 @@ def _looked_at(report: VerifyReport) -> Iterator[str]:
     else:
         yield f"{report.rows} records"
     yield f"{report.seals} seals in {report.epochs} epochs, compared with {report.heads} heads"
+    for made in report.archives:
+        yield plain(str(made))
     if report.unsealed_since_utc:
         yield f"not yet sealed: {report.unsealed}, since {_second(report.unsealed_since_utc)}"
 
@@ -214,6 +233,21 @@ def acknowledge(
     for fault in begun.faults:
         typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     typer.echo(f"epoch {begun.id} has begun; {len(begun.given_up)} heads were given up")
+
+
+@app.command("archive")
+def archive(
+    before: Annotated[datetime, typer.Option(help="What was sealed before this moment (UTC).")],
+    reason: Annotated[str, typer.Option(help="Why, in your words. It is signed.")],
+    config: ConfigOption = None,
+) -> None:
+    """Write old records to a file that verifies by itself, and take them out of the log."""
+    moment = before if before.tzinfo else before.replace(tzinfo=UTC)
+    with opened(config) as store:
+        made = store.archive(moment, actor=getpass.getuser(), reason=reason)
+        path = store.settings.audit_archive_dir / made.file
+    typer.echo(f"{made.rows} records up to {made.last_id}: {path}")
+    typer.echo(f"sha256 {made.sha256}")
 
 
 @app.command("export")

@@ -48,6 +48,9 @@ class AuditEvent(StrEnum):
     AUDIT_VERIFIED = "audit_verified"
     AUDIT_BROKEN = "audit_broken"  # it does not go on from its last head
     AUDIT_ACKNOWLEDGED = "audit_acknowledged"  # a person has said in writing what was wrong
+    AUDIT_ARCHIVED = "audit_archived"  # old records were written to a file and taken out
+    HOLD_SET = "hold_set"  # what must be kept, whatever its age
+    HOLD_LIFTED = "hold_lifted"
     NODE_ADOPTED = "node_adopted"  # database and files were joined on purpose
     IMAGE_DAMAGED = "image_damaged"  # its file is not what was received: in quarantine, or missing
     RESULT_DAMAGED = "result_damaged"

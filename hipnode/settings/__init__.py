@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         """Where the audit log's key lies."""
         return self.audit.key_file or self.node.data_dir.absolute() / "audit.key"
 
+    @property
+    def audit_archive_dir(self) -> Path:
+        """Where archives of the audit log lie."""
+        return self.audit.archive_dir or self.node.data_dir.absolute() / "audit-archive"
+
     def masked(self) -> dict[str, Any]:
         """Return the effective settings with secrets masked, ready for JSON."""
         return self.model_dump(mode="json")

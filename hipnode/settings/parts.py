@@ -182,6 +182,7 @@ class AuditSettings(Part):
     """Who keeps the audit log's key and its heads."""
 
     key_file: Path | None = None  # default: audit.key in data_dir
+    archive_dir: Path | None = None  # default: audit-archive in data_dir
     head_files: tuple[Path, ...] = ()  # heads are appended to each
     head_syslog: str = Field(default="", pattern=r"^(/.+|(udp|tcp|tls)://[^/:]+:\d+)?$")
     head_url: str = Field(default="", pattern=r"^(https?://.+)?$")

@@ -33,7 +33,8 @@ def tamper(bench: Bench, statement: str, **values: object) -> None:
             for name in list(names):
                 connection.exec_driver_sql(f"DROP TRIGGER {name}")
         else:
-            for table in ("audit", "audit_seal", "audit_epoch"):
+            log = ("audit", "audit_seal", "audit_epoch", "audit_archive", "audit_archived")
+            for table in log:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         connection.execute(sa.text(statement), values)
 

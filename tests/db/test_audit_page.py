@@ -139,7 +139,7 @@ class Asked:
 def test_there_are_twelve_questions() -> None:
     assert len(re.findall(r"^### \d+\. ", PAGE, re.MULTILINE)) == 12
     assert len(STATEMENTS) == 12
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
 
 
 def test_every_command_answers(asked: Asked) -> None:
