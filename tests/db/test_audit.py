@@ -221,7 +221,10 @@ def test_who_asks_is_on_the_log(bench: Bench) -> None:
 
 def test_one_row_with_everything_in_it(bench: Bench) -> None:
     record = AuditRecord(
-        AuditEvent.IMAGE_READ, actor="w", patient_id="Ü 1", detail={"p": 0.25, "list": [1, "a"]}
+        AuditEvent.IMAGE_READ,
+        actor="w",
+        patient_id="Ü 1",
+        detail={"timings_ms": {"p": 0.25}, "hips": [1, "a"]},
     )
     bench.store.audit.append(record)
     entry = bench.store.audit.get(1, actor="me")

@@ -39,7 +39,7 @@ class Log(ABC):
         for batch in range(3):
             for number in range(4):
                 self.write(AuditRecord(AuditEvent.ECHO_ANSWERED, actor=f"AE{number}"))
-            found = {"decision": "none"}
+            found = {"model_set": "none"}
             self.write(AuditRecord(AuditEvent.IMAGE_READ, patient_id=f"P{batch}", detail=found))
             store.audit.seal()
             head = store.audit.head()
