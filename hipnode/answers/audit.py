@@ -99,6 +99,7 @@ _WORDS: Final = {
     AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
     AuditEvent.AUDIT_EXPORTED: "{actor} exported it",
     AuditEvent.FEEDBACK_GIVEN: "{actor} says of {side}, {task}: {opinion}",
+    AuditEvent.FEEDBACK_UNMATCHED: "{actor} says something of it that fits nothing: {reason}",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""

@@ -70,6 +70,7 @@ class AuditEvent(StrEnum):
     GLASS_BROKEN = "glass_broken"
     AUDIT_EXPORTED = "audit_exported"
     FEEDBACK_GIVEN = "feedback_given"
+    FEEDBACK_UNMATCHED = "feedback_unmatched"
 
 
 Keys = dict[str, Any]
@@ -282,7 +283,12 @@ DECLARED: Final[dict[AuditEvent, tuple[str, Keys]]] = {
     E.FEEDBACK_GIVEN: (
         "somebody says whether it was right",
         _AT_DESK | {"side": str, "task": str, "opinion": str, "said": str, "truth": str, "model":
-         str, "model_version": str, "model_digest": str, "source": str, "comment": str}
+         str, "model_version": str, "model_digest": str, "source": str, "comment": str,
+         "message": str}
+    ),
+    E.FEEDBACK_UNMATCHED: (
+        "what somebody says of a result fits nothing here, or says nothing plainly",
+        {"reason": str, "source": str, "message": str}
     ),
 }
 # fmt: on

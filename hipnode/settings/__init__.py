@@ -46,6 +46,7 @@ from hipnode.settings.parts import (
     BucketSettings,
     CallerSettings,
     DatabaseSettings,
+    FeedbackSettings,
     HealthSettings,
     HousekeeperSettings,
     ListenerSettings,
@@ -80,6 +81,7 @@ __all__ = [
     "Destined",
     "DicomDestined",
     "FHIRSettings",
+    "FeedbackSettings",
     "HL7Settings",
     "HTTPSettings",
     "HealthSettings",
@@ -129,6 +131,7 @@ class Settings(BaseSettings):
     alerts: tuple[AlertSettings, ...] = ()
     feeds: tuple[AnyFeed, ...] = ()
     desk: DeskSettings = DeskSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -44,8 +44,9 @@ QUESTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("Is the log whole, and how often was that checked?", "/audit?event=audit_verified"),
     ("Who looked at patients' data?", "/audit?event=result_viewed"),
     ("Who broke the glass?", "/audit?event=glass_broken"),
+    ("What have people said that fits nothing?", "/audit?event=feedback_unmatched&by=reason"),
 )
-"""Those of docs/audit.md, in its order, and two more."""
+"""Those of docs/audit.md, in its order, and three more."""
 _BY: Final = ("abstained", "destination", "reason", "model_set", "kind", "page")
 
 
