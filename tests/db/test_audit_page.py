@@ -163,7 +163,7 @@ def test_the_columns_of_the_page_are_those_of_the_table(asked: Asked) -> None:
 
 
 def test_the_views_are_those_of_the_page(asked: Asked) -> None:
-    table = PAGE.partition("## Views")[2].partition("## Twelve")[0]
+    table = PAGE.partition("## Views")[2].partition("## Events")[0]
     described = {
         name: re.findall(r"`(\w+)`", columns)
         for name, columns in re.findall(r"^\| `(\w+)` \| .*? \| (.*) \|$", table, re.MULTILINE)

@@ -116,7 +116,7 @@ class FinalReports:
             tls.look()
             connection.context = tls.context
 
-        context.sni_callback = newest  # type: ignore[assignment]
+        context.sni_callback = newest
         return context
 
     async def _end(self) -> None:
