@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` nee
     from tests.crew import Crew
     from tests.peers import Process
     from tests.postgres import Postgres
+
+os.environ["HIPNODE_STRICT"] = "1"  # also for the services that tests start
 
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"))
 hypothesis.settings.register_profile("fast", max_examples=FEW, deadline=None)

@@ -93,6 +93,8 @@ _WORDS: Final = {
     AuditEvent.JOB_QUARANTINED: "{kind} given up: {reason}",
     AuditEvent.JOB_REQUEUED: "{kind} queued again by {actor}",
     AuditEvent.FILES_RETIRED: "a file deleted by retention",
+    AuditEvent.HOLD_SET: "{actor} had it kept, because: {reason}",
+    AuditEvent.HOLD_LIFTED: "{actor} no longer has it kept, because: {reason}",
     AuditEvent.AUDIT_QUERIED: "{actor} asked the audit log about it",
     AuditEvent.RESULT_VIEWED: "{actor} looked at it ({route})",
     AuditEvent.AUDIT_EXPORTED: "{actor} exported it",
@@ -100,6 +102,7 @@ _WORDS: Final = {
     AuditEvent.SELF_TEST_ASKED: "self-test of the node, asked for by {actor}: no patient",
     AuditEvent.SELF_TEST_ENDED: "self-test ended: {why}",
     AuditEvent.SELF_TEST_WITHDRAWN: "the PACS has the note that takes the self-test's image back",
+    AuditEvent.FEEDBACK_UNMATCHED: "{actor} says something of it that fits nothing: {reason}",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""

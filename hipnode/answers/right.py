@@ -18,7 +18,7 @@ from scipy.special import betaincinv
 from hipnode.answers.audit import findings
 from hipnode.answers.outcome import newest
 from hipnode.domain import Decision, Side
-from hipnode.domain.opinions import Feedback, Opinion
+from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.errors import InputRefused
 
 if TYPE_CHECKING:
@@ -200,6 +200,25 @@ def volume(entries: Iterable[AuditEntry]) -> dict[str, Any]:
             for (task, model, version), counted in sorted(decided.items())
         ],
         "not_assessed": not_assessed.most_common(),
+    }
+
+
+def record_detail(each: Feedback) -> dict[str, Any]:
+    """Return an opinion as the detail of its record on the audit log.
+
+    What a person wrote for this node is in it; what a file says of a patient is not.
+    """
+    comment = {"comment": each.comment} if each.source is OpinionSource.PAGE else {}
+    return comment | {
+        "side": each.side,
+        "task": each.task,
+        "opinion": each.opinion.value,
+        "said": each.said,
+        "truth": each.truth,
+        "model": each.model,
+        "model_version": each.model_version,
+        "model_digest": each.model_digest,
+        "source": each.source.value,
     }
 
 

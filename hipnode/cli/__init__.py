@@ -19,6 +19,7 @@ from hipnode.cli import (
     evaluate,
     feedback,
     fetch,
+    hold,
     models,
     node,
     phantom,
@@ -87,6 +88,7 @@ app.command("validate")(validate.validate)
 audit.app.command("story")(story.story)
 audit.app.command("findings")(story.findings)
 app.add_typer(audit.app, name="audit")
+app.add_typer(hold.app, name="hold")
 app.add_typer(account.app, name="account")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")

@@ -17,7 +17,8 @@ import typer
 
 from hipnode.answers.audit import COLUMNS, document
 from hipnode.cli.node import ConfigOption
-from hipnode.cli.show import cell, plain, spreadsheet
+from hipnode.cli.show import plain, spreadsheet
+from hipnode.cli.show_audit import print_entry, print_heading
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditFault, AuditFilter, Head, Store, VerifyReport
@@ -61,29 +62,12 @@ def list_(
     outcome: OutcomeName = None,
     limit: Annotated[int, typer.Option(min=1, help="As many at most, the newest first.")] = 50,
 ) -> None:
-    """Show the newest records that fit all conditions."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Show the newest records that fit all conditions; in a pipe, a line with tabs each."""
     wanted = chosen(since, until, accession, patient, study, ae, event, outcome)
-    table = Table()
-    for heading in ("no.", "time (UTC)", "event", "outcome", "accession", "peer"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("detail")
     with opened(config) as store:
+        print_heading()
         for entry in store.audit.query(wanted, actor=getpass.getuser(), limit=limit):
-            record = entry.record
-            row = (
-                entry.id,
-                entry.at_utc.strftime("%Y-%m-%d %H:%M:%S"),
-                record.event.value,
-                record.outcome.value,
-                record.accession_number,
-                record.ae_title or record.actor,
-                _short(record.detail),
-            )
-            table.add_row(*map(cell, row))
-    Console().print(table)
+            print_entry(entry)
 
 
 @app.command("days")
@@ -115,16 +99,57 @@ def show(
 
 @app.command("verify")
 def verify(
+    archive: Annotated[
+        list[Path] | None, typer.Argument(help="Also these archives, each for itself.")
+    ] = None,
     config: ConfigOption = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="A file with heads that were kept elsewhere; each must be in the log."),
     ] = None,
+    as_statement: Annotated[
+        bool, typer.Option("--report", help="Write a statement that others can check: signed.")
+    ] = False,
 ) -> None:
     """Recompute the whole log; exit status 1, naming all that is wrong, if anything is."""
     with opened(config, vouch=False) as store:
         report = store.audit.report(actor=getpass.getuser(), against=_heads(against or []))
         late = _unsealed_too_long(report, store.now(), store.settings.audit.max_unsealed_s)
+        broken = [not _is_whole(store, path) for path in archive or []]
+        signed = _statement(store, report) if as_statement else ""
+    if as_statement:
+        typer.echo(signed, nl=False)
+    else:
+        _say(report, late)
+    if report.faults or late or any(broken):
+        raise typer.Exit(1)
+
+
+def _is_whole(store: Store, path: Path) -> bool:
+    """Verify an archive, also against what the log says of it; say what was found."""
+    from hipnode.storage import verified_archive
+
+    known = next((made for made in store.audit.archived() if made.file == path.name), None)
+    report = verified_archive(path, store.audit.keys(), known)
+    faults = [f"BROKEN {_where(fault)}: {fault.reason}" for fault in report.faults]
+    faults += [] if known else ["BROKEN the log knows of no archive of that name"]
+    for line in (*faults, *_looked_at(report)):
+        typer.echo(plain(f"{path.name}: {line}"), err=True)
+    return not faults
+
+
+def _statement(store: Store, report: VerifyReport) -> str:
+    from hipnode.answers.statement import Verified, audit_statement
+    from hipnode.domain import Outcome
+
+    outcome = Outcome.FAILED if report.faults else Outcome.OK
+    found = Verified(store.now(), getpass.getuser(), outcome, report.detail())
+    state, head, key = store.audit.state(), store.audit.head(), store.desk.verifier()
+    text = audit_statement(store.settings.node.name, store.now(), found, state, head, key)
+    return store.desk.statement(text)
+
+
+def _say(report: VerifyReport, late: bool) -> None:
     for fault in report.acknowledged:
         typer.echo(plain(f"acknowledged {_where(fault)}: {fault.reason}"))
     for fault in report.faults:
@@ -135,8 +160,6 @@ def verify(
         typer.echo("unbroken")
     for line in _looked_at(report):
         typer.echo(line)
-    if report.faults or late:
-        raise typer.Exit(1)
 
 
 def _where(fault: AuditFault) -> str:
@@ -154,6 +177,8 @@ def _looked_at(report: VerifyReport) -> Iterator[str]:
     else:
         yield f"{report.rows} records"
     yield f"{report.seals} seals in {report.epochs} epochs, compared with {report.heads} heads"
+    for made in report.archives:
+        yield plain(str(made))
     if report.unsealed_since_utc:
         yield f"not yet sealed: {report.unsealed}, since {_second(report.unsealed_since_utc)}"
 
@@ -210,6 +235,21 @@ def acknowledge(
     typer.echo(f"epoch {begun.id} has begun; {len(begun.given_up)} heads were given up")
 
 
+@app.command("archive")
+def archive(
+    before: Annotated[datetime, typer.Option(help="What was sealed before this moment (UTC).")],
+    reason: Annotated[str, typer.Option(help="Why, in your words. It is signed.")],
+    config: ConfigOption = None,
+) -> None:
+    """Write old records to a file that verifies by itself, and take them out of the log."""
+    moment = before if before.tzinfo else before.replace(tzinfo=UTC)
+    with opened(config) as store:
+        made = store.archive(moment, actor=getpass.getuser(), reason=reason)
+        path = store.settings.audit_archive_dir / made.file
+    typer.echo(f"{made.rows} records up to {made.last_id}: {path}")
+    typer.echo(f"sha256 {made.sha256}")
+
+
 @app.command("export")
 def export(
     config: ConfigOption = None,
@@ -242,11 +282,6 @@ def export(
             row = document(entry)
             row["detail"] = json.dumps(row["detail"])
             writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
-
-
-def _short(detail: dict[str, Any]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in detail.items())
-    return text if len(text) <= 70 else text[:67] + "..."
 
 
 def chosen(

@@ -6,18 +6,13 @@ import csv
 import getpass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hipnode.cli.audit import opened, output
 from hipnode.cli.node import ConfigOption
 from hipnode.cli.show import plain, spreadsheet
-
-if TYPE_CHECKING:
-    from hipnode.answers.right import Truth
-    from hipnode.domain.opinions import Feedback
-    from hipnode.storage import Store
 
 app = typer.Typer(no_args_is_help=True, help="Was it right? Nothing here changes a report.")
 
@@ -29,61 +24,20 @@ def import_(
 ) -> None:
     """Take in what final reports say of hips; say of each row that fits nothing why."""
     from hipnode.answers.right import truths
+    from hipnode.domain.opinions import OpinionSource
+    from hipnode.services.opinions.match import About, Heard, Teller, take
 
     taken = 0
     with opened(config) as store, file.open(encoding="utf-8-sig", newline="") as rows:
         for truth in list(truths(rows)):  # all of them are right, or none is taken
-            found = _given(store, truth)
-            if isinstance(found, str):
-                typer.echo(plain(f"line {truth.line}: {found}"))
-            else:
-                _keep(store, truth, found)
-                taken += 1
+            about = About((truth.accession_number,))
+            heard = Heard(truth.side, truth.task, truth.truth)
+            teller = Teller(OpinionSource.CSV, getpass.getuser(), comment=truth.comment)
+            done = take(store, about, [heard], teller)
+            taken += done.count
+            for why in done.unmatched:
+                typer.echo(plain(f"line {truth.line}: {why}"))
     typer.echo(f"{taken} taken in")
-
-
-def _given(store: Store, truth: Truth) -> Feedback | str:
-    """Return what a row says of what was said, or why it fits nothing."""
-    from hipnode.answers import right
-    from hipnode.domain.opinions import Feedback, OpinionSource
-    from hipnode.storage import StudyFilter
-
-    lines, _ = store.desk.studies.page(StudyFilter(truth.accession_number), limit=1)
-    if not lines:
-        return "there is no study of this accession number"
-    said = right.said(lines[0].said, lines[0].reported).get((truth.side, truth.task))
-    if said is None:
-        return f"nothing was said of {truth.side}, {truth.task}"
-    return Feedback(
-        study_instance_uid=lines[0].facts.study_instance_uid,
-        side=truth.side,
-        task=truth.task,
-        opinion=right.opinion_of(said.decision, truth.truth),
-        said=said.decision,
-        truth=truth.truth,
-        model=said.model,
-        model_version=said.model_version,
-        model_digest=said.model_digest,
-        source=OpinionSource.CSV,
-        given_by=getpass.getuser(),
-        given_utc=store.now(),
-        comment=truth.comment,
-    )
-
-
-def _keep(store: Store, truth: Truth, given: Feedback) -> None:
-    from hipnode.domain import AuditEvent, AuditRecord
-
-    detail = {"side": given.side, "task": given.task, "opinion": given.opinion.value}
-    detail |= {"said": given.said, "truth": given.truth, "source": "csv"}
-    record = AuditRecord(
-        AuditEvent.FEEDBACK_GIVEN,
-        actor=given.given_by,
-        study_instance_uid=given.study_instance_uid,
-        accession_number=truth.accession_number,
-        detail=detail,
-    )
-    store.desk.opinions.add([given], [record])
 
 
 @app.command("export")

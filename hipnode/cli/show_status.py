@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import typer
 
+from hipnode.answers.shown import plain
+
 _WIDTH: Final = 80
 _STATES: Final = ("queued", "claimed", "done", "quarantined", "superseded")
 
@@ -120,15 +122,23 @@ def _second(moment: str | None) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns as wide as what is in them; the last may be cut, and nothing else."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    for row in (headings, *rows):
-        line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        typer.echo(line.rstrip() if not sys.stdout.isatty() else line.rstrip()[:_WIDTH])
+    """Print columns as wide as what is in them; nothing is cut.
+
+    On a terminal that is too narrow, the last column has a line of its own.
+    """
+    shown = [tuple(map(plain, row)) for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    is_narrow = sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > _WIDTH
+    for row in shown:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells[:-1] if is_narrow else cells).rstrip())
+        if is_narrow and row is not shown[0] and row[-1]:
+            _wrapped(f"    {row[-1]}", indent=4)
 
 
 def _wrapped(text: str, indent: int) -> None:
     """Print a text that may be longer than a line: whole in a pipe, wrapped on a terminal."""
+    text = plain(text)
     if not sys.stdout.isatty():
         typer.echo(text)
         return

@@ -4,7 +4,8 @@
 original image's pixels, with (0, 0) the top-left corner of the top-left pixel.
 """
 
-from hipnode.domain.audit import AuditEvent, AuditRecord, Outcome
+from hipnode.domain.audit import AuditRecord, Outcome
+from hipnode.domain.events import AuditEvent
 from hipnode.domain.findings import (
     Abstention,
     AbstentionReason,

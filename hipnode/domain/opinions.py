@@ -20,6 +20,9 @@ class OpinionSource(StrEnum):
 
     PAGE = "page"
     CSV = "csv"
+    ORU = "oru"  # the words of a final report, by HL7
+    SR = "sr"  # an assessment, by DICOM
+    KOS = "kos"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from hipnode.settings.parts import (
     BucketSettings,
     CallerSettings,
     DatabaseSettings,
+    FeedbackSettings,
     HealthSettings,
     HousekeeperSettings,
     ListenerSettings,
@@ -81,6 +82,7 @@ __all__ = [
     "Destined",
     "DicomDestined",
     "FHIRSettings",
+    "FeedbackSettings",
     "HL7Settings",
     "HTTPSettings",
     "HealthSettings",
@@ -132,6 +134,7 @@ class Settings(BaseSettings):
     alerts: tuple[AlertSettings, ...] = ()
     feeds: tuple[AnyFeed, ...] = ()
     desk: DeskSettings = DeskSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -184,6 +187,11 @@ class Settings(BaseSettings):
     def audit_key_file(self) -> Path:
         """Where the audit log's key lies."""
         return self.audit.key_file or self.node.data_dir.absolute() / "audit.key"
+
+    @property
+    def audit_archive_dir(self) -> Path:
+        """Where archives of the audit log lie."""
+        return self.audit.archive_dir or self.node.data_dir.absolute() / "audit-archive"
 
     def masked(self) -> dict[str, Any]:
         """Return the effective settings with secrets masked, ready for JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_validator,
     model_validator,
 )
 
@@ -119,6 +121,25 @@ class ListenerSettings(Part):
     tls: TLSSettings | None = None
 
 
+class FeedbackSettings(Part):
+    """Where final reports come in by themselves: HL7 v2 over MLLP."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)  # 0: nowhere
+    senders: tuple[str, ...] = ()  # IP addresses or networks; empty: nobody
+    character_set: str = "8859/1"  # of messages that do not say (MSH-18)
+    max_message_bytes: int = Field(default=1024**2, ge=1024)
+    timeout_s: float = Field(default=600, gt=0)  # of silence, after which a connection ends
+    tls: TLSSettings | None = None
+
+    @field_validator("senders")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each, strict=False)
+        return value
+
+
 class RuleSettings(Part):
     """The first rule that matches decides what happens to an instance."""
 
@@ -182,6 +203,7 @@ class AuditSettings(Part):
     """Who keeps the audit log's key and its heads."""
 
     key_file: Path | None = None  # default: audit.key in data_dir
+    archive_dir: Path | None = None  # default: audit-archive in data_dir
     head_files: tuple[Path, ...] = ()  # heads are appended to each
     head_syslog: str = Field(default="", pattern=r"^(/.+|(udp|tcp|tls)://[^/:]+:\d+)?$")
     head_url: str = Field(default="", pattern=r"^(https?://.+)?$")

@@ -4,13 +4,14 @@
 their errors: what goes wrong here is a `hipnode.errors.HipnodeError`.
 """
 
+from hipnode.storage.audit.archives import Archive
 from hipnode.storage.audit.days import DayCount
 from hipnode.storage.audit.epochs import AuditFault
 from hipnode.storage.audit.heads import Head
 from hipnode.storage.audit.heads import parse as parse_heads
 from hipnode.storage.audit.log import AuditEntry, AuditFilter, AuditLog
+from hipnode.storage.audit.report import VerifyReport
 from hipnode.storage.audit.seal import AuditState
-from hipnode.storage.audit.verify import VerifyReport
 from hipnode.storage.desk.people import Account as DeskAccount
 from hipnode.storage.desk.people import Session
 from hipnode.storage.desk.proof import Proof, Proven
@@ -25,6 +26,8 @@ from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.products import NewResult
 from hipnode.storage.ledger.questions import Account, DestinationState, Overview, StudyFacts
 from hipnode.storage.store import Store
+from hipnode.storage.upkeep.archiving import verified as verified_archive
+from hipnode.storage.upkeep.holds import Hold, HoldKind
 from hipnode.storage.upkeep.reconcile import DAMAGED, Reconciled
 from hipnode.storage.upkeep.retention import Retired
 from hipnode.storage.upkeep.services import Beat, Services, ServiceState
@@ -34,6 +37,7 @@ from hipnode.storage.upkeep.vitals import Vitals
 __all__ = [
     "DAMAGED",
     "Account",
+    "Archive",
     "Asked",
     "AuditEntry",
     "AuditFault",
@@ -48,6 +52,8 @@ __all__ = [
     "FileStore",
     "Found",
     "Head",
+    "Hold",
+    "HoldKind",
     "IncomingFile",
     "IngestOutcome",
     "Ledger",
@@ -72,4 +78,5 @@ __all__ = [
     "Vitals",
     "dispatcher_for",
     "parse_heads",
+    "verified_archive",
 ]

@@ -12,14 +12,15 @@ from hipnode.domain import AuditEvent, AuditRecord, Job
 from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.pulse import Pulse
 from hipnode.settings import Settings
-from hipnode.storage.audit import entries, epochs, keys
+from hipnode.storage.audit import entries, keys
+from hipnode.storage.audit.archives import Archive
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.seal import Sealer
 from hipnode.storage.database import check
 from hipnode.storage.database import migrate as migrations
 from hipnode.storage.database.engine import Database, open_database
-from hipnode.storage.database.schema import instance, seal
+from hipnode.storage.database.schema import instance
 from hipnode.storage.desk.desk import Desk
 from hipnode.storage.files.disk import FileStore, make_folder
 from hipnode.storage.files.names import IMAGES
@@ -28,8 +29,11 @@ from hipnode.storage.ledger.jobs import Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
+from hipnode.storage.upkeep.archiving import Archiver
 from hipnode.storage.upkeep.clock import DatabaseClock
 from hipnode.storage.upkeep.feeds import Feeds
+from hipnode.storage.upkeep.holds import Holds
+from hipnode.storage.upkeep.log_key import log_keys
 from hipnode.storage.upkeep.reconcile import Reconciled, Reconciliation, take_up
 from hipnode.storage.upkeep.retention import Retired, retire
 from hipnode.storage.upkeep.scrub import Scrub, Scrubbed
@@ -68,40 +72,6 @@ def _holders(settings: Settings) -> list[identity.Holder]:
     return [BucketHolder(open_bucket(settings.bucket), identity.NAME), folder]
 
 
-def _keys(settings: Settings, database: Database, now: datetime, *, vouch: bool) -> Keys | None:
-    """Return the audit log's key, which is made with the log; None where it is not here."""
-    path = settings.audit_key_file
-    this = database.read(epochs.newest)
-    if this is None and not database.read(_is_log_begun):
-        made = keys.make(path)
-    elif (found := keys.read(path)) is None:
-        if vouch:
-            raise StorageUnavailable(
-                f"The audit log's key is not at {path}. Bring it back, or take another on purpose:"
-                " `hipnode audit acknowledge --new-key`."
-            )
-        return None
-    else:
-        made = found
-    if this is None:
-        database.write(lambda c: epochs.begin_first(c, made, now))
-        this = database.read(epochs.newest)
-    if this is not None and this.key_name != made.name:
-        if vouch:
-            raise StorageUnavailable(
-                f"{path} is not the audit log's key. Machines that share a database share that file"
-                " (audit.key_file). To take this one on purpose: `hipnode audit acknowledge"
-                " --new-key`."
-            )
-        return None
-    return made
-
-
-def _is_log_begun(connection: Connection) -> bool:
-    """Tell whether there are seals from before there were epochs: they have a key already."""
-    return connection.execute(select(seal.c.id).limit(1)).first() is not None
-
-
 def _check_restored(settings: Settings) -> None:
     if (settings.node.data_dir / backup.UNFINISHED).exists():
         why = "A restore was begun here and not finished: run `hipnode restore` again."
@@ -131,6 +101,8 @@ class Store:
         What is wrong as far as alerts know, and who is to be told.
     pulse
         The signs of life of this process.
+    holds
+        What must be kept, whatever its age.
     feeds
         How far the hospital's own logs have been told what is on this one.
     desk
@@ -162,7 +134,8 @@ class Store:
         if audit_keys:
             entries.prepare(database.engine, audit_keys)
         sealer = Sealer(database, self.files.root, settings.audit_key_file, audit_keys)
-        self.audit = AuditLog(database, sealer, now)
+        self.audit = AuditLog(database, sealer, now, settings.audit_archive_dir)
+        self.holds = Holds(database, now)
         self.feeds = Feeds(database, self.audit, now)
         self.desk = Desk(database, lambda: sealer.keys, now)
 
@@ -219,7 +192,9 @@ class Store:
             clock = now or DatabaseClock(database)
             if isinstance(clock, DatabaseClock):
                 clock.ask()
-            return cls(settings, database, clock, _keys(settings, database, clock(), vouch=vouch))
+            return cls(
+                settings, database, clock, log_keys(settings, database, clock(), vouch=vouch)
+            )
         except BaseException:
             database.close()
             raise
@@ -277,6 +252,12 @@ class Store:
     def retire(self) -> Retired:
         """Delete old files that nothing needs any more; see `hipnode.storage.upkeep.retention`."""
         return retire(self.database, self.files, self.settings.retention, self.now())
+
+    def archive(self, before: datetime, *, actor: str, reason: str) -> Archive:
+        """Take old records out of the audit log; see `hipnode.storage.upkeep.archiving`."""
+        archiver = Archiver(self.database, self.audit, self.settings.audit_archive_dir)
+        feeds = [feed.name for feed in self.settings.feeds]
+        return archiver.archive(before, self.now(), actor=actor, reason=reason, feeds=feeds)
 
     def take_key(self) -> None:
         """Take the key that lies in its file, or a new one, as the audit log's from now on.

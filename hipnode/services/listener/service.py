@@ -7,13 +7,16 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hipnode.log import Event, get_logger
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.server import NodeServer
 from hipnode.settings import Settings
 from hipnode.storage import Store
+
+if TYPE_CHECKING:
+    from hipnode.services.opinions.mllp import FinalReports
 
 GRACE_S: Final = 8.0
 """How long running associations may take to finish when the node stops."""
@@ -55,6 +58,7 @@ def serve(
     warnings.simplefilter("ignore")
     intake = Intake(settings, store)
     server = NodeServer(settings, intake)
+    reports = _final_reports(settings, store)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2})
     thread.start()
     if threading.current_thread() is threading.main_thread():
@@ -66,5 +70,20 @@ def serve(
         stop.wait()
     finally:
         store.pulse.forget(loop="accept")
+        if reports is not None:
+            reports.stop()
         server.stop(GRACE_S)
         thread.join()
+
+
+def _final_reports(settings: Settings, store: Store) -> FinalReports | None:
+    """Listen for final reports too, where the settings say so."""
+    if not settings.feedback.port:
+        return None
+    from hipnode.services.opinions.mllp import FinalReports  # noqa: PLC0415 - an option
+
+    reports = FinalReports(settings, store)
+    reports.start()
+    host, port = settings.feedback.host, reports.port
+    get_logger(service="listener").info(Event.LISTENING_STARTED, host=host, port=port)
+    return reports

@@ -39,7 +39,7 @@ class Log(ABC):
         for batch in range(3):
             for number in range(4):
                 self.write(AuditRecord(AuditEvent.ECHO_ANSWERED, actor=f"AE{number}"))
-            found = {"decision": "none"}
+            found = {"model_set": "none"}
             self.write(AuditRecord(AuditEvent.IMAGE_READ, patient_id=f"P{batch}", detail=found))
             store.audit.seal()
             head = store.audit.head()
@@ -204,6 +204,37 @@ def call_the_rows_older_than_keys(log: Log) -> None:
     edit_and_hash_without_a_key(log)
 
 
+def call_a_row_archived(log: Log) -> None:
+    """A row is said to be archived, and removed."""
+    columns = "1, at_utc, at_utc, 'ada', 'old', 1, row_hash, 5, 1, '', '{}', 'a.sqlite', 0, '', ''"
+    log.sql(f"INSERT INTO audit_archive SELECT {columns} FROM audit WHERE id = 5")  # noqa: S608
+    log.sql("INSERT INTO audit_archived VALUES (1, 5, 5)")
+    delete(log)
+
+
+def say_that_an_archive_has_more(log: Log) -> None:
+    """An archive is said to have a row that it does not have, and this is removed."""
+    archive(log)
+    log.further_rows()
+    log.store.audit.seal()
+    (newest,) = log.sql("SELECT max(id) AS id FROM audit")
+    log.sql("UPDATE audit_archived SET last_id = :row", row=newest["id"] - 1)
+    log.sql("DELETE FROM audit WHERE id = :row", row=newest["id"] - 1)
+
+
+def forget_an_archive(log: Log) -> None:
+    """What says that rows were archived goes."""
+    archive(log)
+    log.sql("DELETE FROM audit_archived")
+    log.sql("DELETE FROM audit_archive")
+
+
+def archive(log: Log) -> Path:
+    """Have the node archive what is sealed, as its administrator can; return the file."""
+    made = log.store.archive(log.store.now(), actor="insider", reason="it is old")
+    return log.store.settings.audit_archive_dir / made.file
+
+
 # --- with the files and the published head too --------------------------------------------------
 
 
@@ -240,6 +271,11 @@ def remove_and_rewrite_with_the_key(log: Log) -> None:
     """A row is removed and all sealed anew with the node's key."""
     delete(log)
     log.seal_again()
+
+
+def archive_and_throw_it_away(log: Log) -> None:
+    """The rows are archived, and the archive goes."""
+    archive(log).unlink()
 
 
 def acknowledge_it_themselves(log: Log) -> None:
@@ -280,6 +316,9 @@ WITH_THE_DATABASE: Sequence[Way] = (
     delete_a_seal_in_the_middle,
     begin_an_epoch_unsigned,
     call_the_rows_older_than_keys,
+    call_a_row_archived,
+    say_that_an_archive_has_more,
+    forget_an_archive,
 )
 WITH_FILES_TOO: Sequence[Way] = (
     cut_off_with_the_head,
@@ -287,6 +326,7 @@ WITH_FILES_TOO: Sequence[Way] = (
     empty_all_with_the_head,
     rewrite_with_the_key,
     remove_and_rewrite_with_the_key,
+    archive_and_throw_it_away,
     acknowledge_it_themselves,
     begin_anew_with_another_key,
 )

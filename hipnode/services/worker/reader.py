@@ -23,7 +23,15 @@ import pydicom
 from numpy.typing import NDArray
 
 from hipnode import dicom, digests, imaging, nets, reading, reporting
-from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, Reading, ResultKind
+from hipnode.domain import (
+    Abstention,
+    AbstentionReason,
+    Header,
+    ModelRef,
+    Radiograph,
+    Reading,
+    ResultKind,
+)
 from hipnode.errors import NotARadiograph, PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
 from hipnode.settings import Settings
@@ -97,11 +105,11 @@ _loaded = cache(nets.load_model_set)
 
 @dataclass(frozen=True)
 class Warmed:
-    """A model set that is loaded: its name and digest, and each model's name and version."""
+    """A model set that is loaded: its name and digest, and by role the models in it."""
 
     name: str
     digest: str
-    models: dict[str, str]
+    models: dict[str, ModelRef]
 
 
 def warm(spec: ReaderSpec) -> Warmed:
@@ -114,7 +122,8 @@ def warm(spec: ReaderSpec) -> Warmed:
     """
     models = _models(spec)
     reporting.prepare()
-    loaded = {role.value: f"{m.spec.name} {m.spec.version}" for role, m in models.models.items()}
+    loaded = {role.value: of.spec.ref for role, of in models.models.items()}
+    loaded |= {f"{role.value}/clinical": of.spec.ref for role, of in models.clinical.items()}
     return Warmed(models.name, models.digest, loaded)
 
 

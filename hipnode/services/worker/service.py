@@ -98,11 +98,19 @@ class Worker:
 
     def _load(self, reference: str) -> None:
         loaded = self._warmed(replace(self._spec, model_set=reference))
-        detail = {"model_set": loaded.name, "digest": loaded.digest, "models": loaded.models}
+        models = {
+            role: {"model": of.name, "model_version": of.version, "model_digest": of.digest}
+            for role, of in loaded.models.items()
+        }
+        detail = {"model_set": loaded.name, "digest": loaded.digest, "models": models}
         self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
         self._log.info(Event.MODEL_SET_LOADED, model_set=loaded.name, digest=loaded.digest)
         self._store.pulse.models.append(
-            {"set": reference, "digest": loaded.digest, "models": loaded.models}
+            {
+                "set": reference,
+                "digest": loaded.digest,
+                "models": {role: f"{of.name} {of.version}" for role, of in loaded.models.items()},
+            }
         )
 
     def _warmed(self, spec: reader.ReaderSpec) -> reader.Warmed:

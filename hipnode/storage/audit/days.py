@@ -70,6 +70,13 @@ def days(connection: Connection, now: datetime, number: int) -> list[DayCount]:
     ]
 
 
+def count_of(connection: Connection, event: AuditEvent) -> int:
+    """Return how often something has ever happened, what was archived included."""
+    counted = select(func.sum(audit_day.c.number)).where(audit_day.c.event == event)
+    rest = select(func.count()).where(audit.c.event == event, audit.c.id > _counted(connection))
+    return int(sum(connection.execute(each).scalar() or 0 for each in (counted, rest)))
+
+
 def _counted(connection: Connection) -> int:
     return connection.execute(select(func.max(audit_day.c.last_id))).scalar() or 0
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, event, insert
 
 from hipnode.domain import AuditRecord
+from hipnode.domain.audit import undeclared
 from hipnode.errors import StorageUnavailable
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.database.schema import audit, to_us
@@ -30,6 +32,8 @@ _APPEND: Final = insert(audit).inline()  # nobody asks for the new row's number
 _DETAIL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 _CONTENT: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 _TEXT_LENGTH: Final = 256
+_STRICT: Final = bool(os.environ.get("HIPNODE_STRICT"))
+"""In tests a detail that is not declared is an error; in a hospital a record counts for more."""
 _FOREIGN: Final = (
     "actor",
     "study_instance_uid",
@@ -109,6 +113,8 @@ def append(connection: Connection, now: datetime, records: Sequence[AuditRecord]
 
 
 def _row(now: datetime, record: AuditRecord, writer: str, key: bytes) -> dict[str, Any]:
+    if _STRICT and (wrong := undeclared(record)):
+        raise TypeError(f"not declared in hipnode.domain.events: {', '.join(wrong)}")
     values: dict[str, Any] = {
         "at_utc": now,
         "event": record.event.value,

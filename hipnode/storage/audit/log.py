@@ -10,26 +10,27 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
-from hipnode.errors import InputRefused
-from hipnode.storage.audit import days
+from hipnode.errors import InputRefused, StorageUnavailable
+from hipnode.storage.audit import archives, days
+from hipnode.storage.audit.archives import Archive
 from hipnode.storage.audit.days import DayCount
 from hipnode.storage.audit.entries import append
 from hipnode.storage.audit.epochs import AuditFault, Epoch
 from hipnode.storage.audit.heads import Head
 from hipnode.storage.audit.keys import Keys
+from hipnode.storage.audit.report import VerifyReport, named
 from hipnode.storage.audit.seal import AuditState, Sealer
-from hipnode.storage.audit.verify import Verification, VerifyReport
+from hipnode.storage.audit.verify import Verification
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import audit
 
 _PAGE: Final = 1000
-_NAMED: Final = 20
-"""As many faults are put on the log itself; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,17 @@ class AuditLog:
         What seals and verifies it.
     now
         The clock.
+    archives
+        Where the files are that records were taken out to.
     """
 
-    def __init__(self, database: Database, keeper: Sealer, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, keeper: Sealer, now: Callable[[], datetime], archives: Path
+    ) -> None:
         self._database = database
         self._keeper = keeper
         self._now = now
+        self._archives = archives
 
     def append(self, record: AuditRecord) -> None:
         """Add a record and return once it is durable.
@@ -214,6 +220,22 @@ class AuditLog:
         now = self._now()
         return self._database.read(lambda connection: days.days(connection, now, number))
 
+    def keys(self) -> Keys:
+        """Return the log's key.
+
+        Raises
+        ------
+        StorageUnavailable
+            If it is not here.
+        """
+        if self._keeper.keys is None:
+            raise StorageUnavailable("The audit log's key is not here.")
+        return self._keeper.keys
+
+    def archived(self) -> list[Archive]:
+        """Return what has been taken out of the log, the first archive first."""
+        return self._database.read(archives.every)
+
     def take_key(self, keys: Keys) -> None:
         """Seal with another key from now on."""
         self._keeper.keys = keys
@@ -240,15 +262,14 @@ class AuditLog:
         against
             Heads that were kept elsewhere: the log must go on from each.
         """
-        report = Verification(self._database, self._keeper, against).run()
+        report = Verification(self._database, self._keeper, against, self._archives).run()
         if self._keeper.keys is not None:
             self.append(
                 AuditRecord(
                     AuditEvent.AUDIT_VERIFIED,
                     Outcome.OK if report.fault is None else Outcome.FAILED,
                     actor=actor,
-                    detail={"rows": report.rows, "seals": report.seals, "heads": report.heads}
-                    | _named(report.faults),
+                    detail=report.detail(),
                 )
             )
         return report
@@ -268,7 +289,7 @@ class AuditLog:
         InputRefused
             If nothing is wrong, or no reason is given.
         """
-        report = Verification(self._database, self._keeper).run()
+        report = Verification(self._database, self._keeper, folder=self._archives).run()
         if not report.faults:
             raise InputRefused("Nothing is wrong with the audit log that nobody has acknowledged.")
         return self.begin_epoch(
@@ -291,7 +312,7 @@ class AuditLog:
                 connection, now, actor=actor, reason=reason.strip(), faults=faults
             )
             detail = {"epoch": begun.id, "reason": begun.reason, "given_up": len(begun.given_up)}
-            record = AuditRecord(event, actor=actor, detail=detail | _named(faults))
+            record = AuditRecord(event, actor=actor, detail=detail | named(faults))
             append(connection, now, [record])
             return begun
 
@@ -299,12 +320,6 @@ class AuditLog:
         self._keeper.replace_heads()
         self.seal()
         return begun
-
-
-def _named(faults: Sequence[AuditFault]) -> dict[str, Any]:
-    if not faults:
-        return {}
-    return {"faults": len(faults), "named": [str(fault) for fault in faults[:_NAMED]]}
 
 
 def _beyond(last: AuditEntry, newest_first: bool) -> ColumnElement[bool]:

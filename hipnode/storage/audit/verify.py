@@ -9,17 +9,19 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Row, select
 
-from hipnode.storage.audit import epochs, heads
+from hipnode.storage.audit import archives, epochs, heads
+from hipnode.storage.audit.archives import Archive, Span, Spans
 from hipnode.storage.audit.chain import first_tree, seal_hash
 from hipnode.storage.audit.entries import keyed_hash, plain_hash
 from hipnode.storage.audit.epochs import GENESIS, AuditFault, Epoch
 from hipnode.storage.audit.heads import Head
 from hipnode.storage.audit.keys import Keys
+from hipnode.storage.audit.report import VerifyReport
 from hipnode.storage.audit.seal import Sealer
 from hipnode.storage.audit.tree import LEAF, Tree, batch_root, split
 from hipnode.storage.database.engine import Database
@@ -27,27 +29,6 @@ from hipnode.storage.database.schema import audit, to_us
 from hipnode.storage.database.schema import seal as seals
 
 _PAGE: Final = 4096
-
-
-@dataclass
-class VerifyReport:
-    """What a verification looked at and found."""
-
-    rows: int = 0
-    seals: int = 0
-    epochs: int = 0
-    heads: int = 0  # published ones that the log was compared with
-    first_utc: datetime | None = None
-    last_utc: datetime | None = None
-    unsealed: int = 0
-    unsealed_since_utc: datetime | None = None
-    faults: tuple[AuditFault, ...] = ()
-    acknowledged: tuple[AuditFault, ...] = ()
-
-    @property
-    def fault(self) -> AuditFault | None:
-        """The first one that nobody has acknowledged."""
-        return self.faults[0] if self.faults else None
 
 
 @dataclass
@@ -70,11 +51,17 @@ class Verification:
         What keeps its heads and its key.
     against
         Heads that were kept elsewhere.
+    folder
+        Where archives must be; None where nobody looks for them.
+    part
+        The archive whose own file this is: it has these records alone, and seals and no heads.
     """
 
     database: Database
     sealer: Sealer
     against: Sequence[Head] = ()
+    folder: Path | None = None
+    part: Archive | None = None
     report: VerifyReport = field(default_factory=VerifyReport)
     _faults: list[AuditFault] = field(default_factory=list)
     _epochs: dict[int, Epoch] = field(default_factory=dict)
@@ -82,6 +69,9 @@ class Verification:
     _removed: list[int] = field(default_factory=list)
     _reached: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _wanted: set[tuple[int, int]] = field(default_factory=set)
+    _away: Spans = field(default_factory=Spans)
+    _written: dict[str, list[Spans]] = field(default_factory=dict)
+    _closing: dict[int, str] = field(default_factory=dict)  # seals that archives name
     _tree: Tree | None = None
     _epoch: int = 0
     _previous: str = GENESIS
@@ -94,14 +84,18 @@ class Verification:
 
     def run(self) -> VerifyReport:
         """Look at everything once, and return what was found."""
-        head_fault = self.sealer.head_fault()
-        kept = self.sealer.kept_heads()
+        head_fault = "" if self.part else self.sealer.head_fault()
+        kept = heads.parse(self.part.head) if self.part else self.sealer.kept_heads()
         self._wanted = {(head.epoch, head.size) for head in (*kept, *self.against)}
         self._look_at_epochs()
+        self._look_at_archives()
         for seal in self._seals():
             self._look_at_seal(seal)
+        for number in sorted(set(self._closing) - {0}):
+            self._wrong(None, f"seal {number}, up to which records were archived, is not the same")
         self._look_at_the_rest()
-        for fault in filter(None, (head_fault, self.sealer.key_fault())):
+        key_fault = "" if self.part else self.sealer.key_fault()
+        for fault in filter(None, (head_fault, key_fault)):
             self._wrong(None, fault)
         for head in kept if not head_fault else ():
             self._look_at_head(head)
@@ -137,6 +131,32 @@ class Verification:
         name = max(begun, key=lambda e: e.id).key_name if begun else ""
         return self._keys if self._keys and name in {self._keys.name, ""} else None
 
+    # --- archives -----------------------------------------------------------------------------
+
+    def _look_at_archives(self) -> None:
+        """Learn which records are away: what is not signed is not believed."""
+        away: list[Span] = []
+        believed: list[Archive] = []
+        for made in self.database.read(archives.every):
+            if self._keys is not None and not archives.is_signed(made, self._keys):
+                self._wrong(None, f"archive {made.id} has been changed, or is not this node's")
+                continue
+            believed.append(made)
+            away += made.spans
+            self._closing[made.seal_id] = made.seal_hash
+            for name, numbers in made.written().items():
+                self._written.setdefault(name, []).append(numbers)
+            if self.folder is not None and (fault := made.fault_of(self.folder / made.file)):
+                self._wrong(None, fault)
+        self._away = Spans(away)
+        self.report.archives = tuple(believed)
+        if self.part and [one.content for one in believed] != [self.part.content]:
+            self._wrong(None, f"archive {self.part.id} does not say of itself what the log says")
+
+    def _is_elsewhere(self, row_id: int) -> bool:
+        """Tell whether it is right that a record that is sealed is not here."""
+        return (row_id in self._away) is not bool(self.part)
+
     # --- seals --------------------------------------------------------------------------------
 
     def _look_at_seal(self, seal: Row[Any]) -> None:
@@ -155,6 +175,8 @@ class Verification:
         else:
             self._look_at_old_seal(seal, where)
         self._compare(seal, after)
+        if self._closing.get(seal.id) == seal.hash:
+            del self._closing[seal.id]
         self._previous, self._last_sealed = seal.hash, max(after, seal.last_id)
 
     def _enter(self, number: int, where: str) -> None:
@@ -213,8 +235,9 @@ class Verification:
             elif bytes.fromhex(row.row_hash)[:16] != expected.pop(row.id):
                 self._wrong(row.id, "the row and its hash have been changed")
         for row_id in sorted(expected):
-            self._wrong(row_id, "the row has been removed")
-            insort(self._removed, row_id)
+            if not self._is_elsewhere(row_id):
+                self._wrong(row_id, "the row has been removed")
+                insort(self._removed, row_id)
         self._look_at_rows(there, known=expected)
 
     # --- rows ---------------------------------------------------------------------------------
@@ -228,7 +251,7 @@ class Verification:
             self.report.first_utc = self.report.first_utc or row.at_utc
             self.report.last_utc = row.at_utc
             keyed_from = self._epochs[1].keyed_from if 1 in self._epochs else 0
-            if row.id >= keyed_from:
+            if row.id >= keyed_from and self.part is None:
                 self._look_at_number(row.id, gone)
                 self._look_at_writer(row)
             self._look_at_hash(row, keyed_from)
@@ -265,12 +288,35 @@ class Verification:
         """A connection counts its rows: none is missing, none comes twice."""
         name, _, number = row.writer.partition(":")
         last = self._writers.setdefault(name, _Writer())
-        if not number.isdecimal() or int(number) <= last.number:
+        if (
+            not number.isdecimal()
+            or int(number) <= last.number
+            or self._has_gone(name, number, row)
+        ):
             self._wrong(row.id, "the row has been put in twice, or moved")
             return
-        if int(number) > last.number + 1 and not self._is_explained(last.row_id, row.id):
+        is_whole = int(number) == last.number + 1
+        if not (
+            is_whole
+            or self._is_explained(last.row_id, row.id)
+            or self._were_archived(name, last.number + 1, int(number) - 1)
+        ):
             self._wrong(row.id, "rows of the same writer before it have been removed")
         last.number, last.row_id = int(number), row.id
+
+    def _were_archived(self, writer: str, first: int, last: int) -> bool:
+        """Tell whether archives have all of a connection's records from one count to another."""
+        spans = self._written.get(writer, [])
+        while first <= last:
+            end = next((e for of in spans if (e := of.end_of(first)) is not None), None)
+            if end is None:
+                return False
+            first = end + 1
+        return True
+
+    def _has_gone(self, writer: str, number: str, row: Row[Any]) -> bool:
+        """Tell whether an archive has a connection's record, and this is another of its count."""
+        return row.id not in self._away and self._were_archived(writer, int(number), int(number))
 
     def _is_explained(self, after: int, until: int) -> bool:
         """Tell whether a row between these two is known to be missing."""
@@ -289,7 +335,7 @@ class Verification:
             self._look_at_rows(rest)
         self.report.unsealed = self.report.rows - first
         last = max([self._last_id, *(e.first_id - 1 for e in self._epochs.values())])
-        if given > last:
+        if given > last and self.part is None:
             self._wrong(last + 1, "the row has been removed before it was sealed", given)
 
     # --- heads --------------------------------------------------------------------------------
@@ -314,24 +360,11 @@ class Verification:
     # --- the end ------------------------------------------------------------------------------
 
     def _sorted_out(self) -> VerifyReport:
-        """Gather neighbours with the same fault, and set apart what has been acknowledged."""
-        rows = sorted({f for f in self._faults if f.row_id is not None}, key=_place)
-        gathered: list[AuditFault] = []
-        for fault in rows:
-            before = gathered[-1] if gathered else None
-            if before and before.reason == fault.reason and _end(before) + 1 >= _place(fault)[0]:
-                end = max(_end(before), _end(fault))
-                gathered[-1] = AuditFault(before.row_id, before.reason, end)
-            else:
-                gathered.append(AuditFault(fault.row_id, fault.reason, _end(fault)))
-        gathered += [f for f in self._faults if f.row_id is None]
         signed = [
             e for e in self._epochs.values()
             if self._keys and self._keys.is_signed(e.content, e.signature)
         ]  # fmt: skip
-        known = dict.fromkeys(fault for begun in signed for fault in begun.faults)
-        self.report.faults = tuple(f for f in gathered if f not in known)
-        self.report.acknowledged = tuple(known)
+        self.report.sort_out(self._faults, signed)
         return self.report
 
     # --- reading ------------------------------------------------------------------------------
@@ -356,11 +389,3 @@ class Verification:
                 return
             yield from page
             after = page[-1].id
-
-
-def _place(fault: AuditFault) -> tuple[int, str]:
-    return (fault.row_id or 0, fault.reason)
-
-
-def _end(fault: AuditFault) -> int:
-    return fault.last_id or fault.row_id or 0

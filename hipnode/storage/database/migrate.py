@@ -68,8 +68,10 @@ def _oldest(connection: Connection) -> str:
     return str(connection.execute(select(schema_support.c.oldest)).scalar_one())
 
 
-def upgrade(database: Database) -> None:
+def upgrade(database: Database, *, told: bool = True) -> None:
     """Bring the schema up to date. Several processes may do so at once: one does, the others wait.
+
+    ``told``: whether it is logged.
 
     Raises
     ------
@@ -90,7 +92,8 @@ def upgrade(database: Database) -> None:
             connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         before = _current(connection)
         alembic.upgrade(connection, _FOLDER)
-    get_logger(service="storage").info(Event.MIGRATED, version=head(), reason=before or "empty")
+    if told:
+        get_logger(service="storage").info(Event.MIGRATED, version=head(), reason=before or "empty")
 
 
 @contextmanager

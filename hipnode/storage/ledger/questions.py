@@ -19,8 +19,8 @@ from hipnode.domain import (
     Result,
     ResultKind,
 )
+from hipnode.storage.audit.days import count_of
 from hipnode.storage.database.schema import (
-    audit,
     commitment,
     destination,
     instance,
@@ -276,9 +276,7 @@ def _overview(connection: Connection) -> Overview:
 
 
 def _account(connection: Connection) -> Account:
-    discarded = connection.execute(
-        select(func.count()).where(audit.c.event == AuditEvent.INSTANCE_DISCARDED)
-    ).scalar()
+    discarded = count_of(connection, AuditEvent.INSTANCE_DISCARDED)
     open_states = (JobState.QUEUED, JobState.CLAIMED)
     names = ("kept", "waiting", "quarantined", "delivered", "committed", "recorded")
     ends = dict.fromkeys(names, 0)

@@ -63,7 +63,7 @@ class Feeds:
         def work(connection: Connection) -> tuple[int | None, int, list[AuditEntry]]:
             newest = chain.newest_seal(connection)
             sealed = newest.last_id if newest else 0
-            position = marks.get(connection, _mark(name))
+            position = marks.get(connection, position_of(name))
             if position is None:
                 return None, sealed, []
             rows = connection.execute(
@@ -86,7 +86,7 @@ class Feeds:
         """Note how far a feed has been told, and that nothing is wrong with it."""
 
         def work(connection: Connection) -> None:
-            marks.put(connection, _mark(name), until_id)
+            marks.put(connection, position_of(name), until_id)
             faults.note(connection, self._now(), _fault(name), "")
 
         self._database.write(work)
@@ -97,7 +97,8 @@ class Feeds:
         self._database.write(lambda connection: faults.note(connection, now, _fault(name), why))
 
 
-def _mark(name: str) -> str:
+def position_of(name: str) -> str:
+    """Return the name of the mark that says how far a feed has been told."""
     return f"feed:{name}"
 
 

@@ -17,7 +17,7 @@ from hipnode.storage.audit import entries
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import commitment, instance, job, result
 from hipnode.storage.files.disk import YOUNG_S, FileStore
-from hipnode.storage.upkeep import clock
+from hipnode.storage.upkeep import clock, holds
 
 _PAGE: Final = 500
 _UNFINISHED: Final = (JobState.QUEUED, JobState.CLAIMED, JobState.QUARANTINED)
@@ -126,9 +126,10 @@ def _mark(
     unneeded: ColumnElement[bool],
     now: datetime,
 ) -> list[Row[Any]]:
+    kept = table.c.study_instance_uid.in_(holds.studies(connection))
     chosen = (
         select(table.c.id)
-        .where(table.c.retired_utc.is_(None), old, unneeded)
+        .where(table.c.retired_utc.is_(None), old, unneeded, ~kept)
         .order_by(table.c.id)
         .limit(_PAGE)
         .with_for_update(skip_locked=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from datetime import UTC, timedelta
 from typing import Any, Final
 
-from hipnode import __version__
 from hipnode.answers import audit as words
 from hipnode.answers.shown import spreadsheet
+from hipnode.answers.statement import Verified, audit_statement
 from hipnode.domain import AuditEvent, Outcome
 from hipnode.errors import HipnodeError
 from hipnode.log import Event, get_logger
@@ -44,8 +44,9 @@ QUESTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("Is the log whole, and how often was that checked?", "/audit?event=audit_verified"),
     ("Who looked at patients' data?", "/audit?event=result_viewed"),
     ("Who broke the glass?", "/audit?event=glass_broken"),
+    ("What have people said that fits nothing?", "/audit?event=feedback_unmatched&by=reason"),
 )
-"""Those of docs/audit.md, in its order, and two more."""
+"""Those of docs/audit.md, in its order, and three more."""
 _BY: Final = ("abstained", "destination", "reason", "model_set", "kind", "page")
 
 
@@ -212,24 +213,12 @@ def statement(visit: Visit) -> Answer:
     """Show a statement on the log, signed, to be printed."""
     store = visit.store
     newest = store.desk.records.newest(AuditEvent.AUDIT_VERIFIED)
-    state, head = store.audit.state(), store.audit.head()
-    lines = ["hipnode-statement/audit-log", f"node {visit.settings.node.name}"]
-    lines.append(f"made {visit.now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} by hipnode {__version__}")
-    if newest is None:
-        lines.append("The log has not been verified yet.")
-    else:
-        detail = newest.record.detail
-        came = "unbroken" if newest.record.outcome is Outcome.OK else "BROKEN"
-        lines += [
-            f"verified {newest.at_utc.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: {came}",
-            f"records {detail.get('rows', '')}, seals {detail.get('seals', '')}",
-            f"heads compared {detail.get('heads', '')}",
-            *(f"WRONG {fault}" for fault in detail.get("named", [])),
-        ]
-    lines.append(f"not yet sealed: {state.unsealed}")
-    if state.fault:
-        lines.append(f"WRONG {state.fault}")
-    if head is not None:
-        lines.append(head.line())
-    signed = store.desk.statement("\n".join(lines) + "\n")
-    return Answer("statement.html", {"signed": signed, "key": store.desk.verifier()})
+    found = None
+    if newest is not None:
+        of = newest.record
+        found = Verified(newest.at_utc, of.actor, of.outcome, of.detail)
+    key = store.desk.verifier()
+    text = audit_statement(
+        visit.settings.node.name, visit.now, found, store.audit.state(), store.audit.head(), key
+    )
+    return Answer("statement.html", {"signed": store.desk.statement(text), "key": key})

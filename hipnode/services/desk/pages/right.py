@@ -63,12 +63,7 @@ def give(visit: Visit) -> Answer:
         visit.record(
             AuditEvent.FEEDBACK_GIVEN,
             Seen(uid, seen.patient_id, seen.accession_number),
-            side=each.side,
-            task=each.task,
-            opinion=each.opinion.value,
-            said=each.said,
-            truth=each.truth,
-            comment=each.comment,
+            **right.record_detail(each),
         )
         for each in given
     ]
