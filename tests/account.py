@@ -16,13 +16,15 @@ _KINDS = ("read", "report", "deliver")
 def settled(node: Node, timeout_s: float = 300) -> dict[str, Any]:
     """Wait until no job is open; return what ``hipnode status --json --account`` says."""
 
-    def document() -> dict[str, Any] | None:
+    def document() -> dict[str, Any]:
+        if node.is_busy():
+            return {}
         found = node.status("--account")
         states = [found["jobs"].get(kind, {}) for kind in _KINDS]
         still_open = sum(state.get("queued", 0) + state.get("claimed", 0) for state in states)
-        return found if found["jobs"] and not still_open else None
+        return found if found["jobs"] and not still_open else {}
 
-    return eventually(document, timeout_s=timeout_s, poll_s=1, what="no job is open")
+    return eventually(document, timeout_s=timeout_s, poll_s=0.5, what="no job is open")
 
 
 def all_committed(crew: Crew, timeout_s: float = 300) -> dict[str, int]:
@@ -30,6 +32,8 @@ def all_committed(crew: Crew, timeout_s: float = 300) -> dict[str, int]:
 
     def account() -> dict[str, int]:
         crew.tend()
+        if crew.node.is_busy():
+            return {}
         found: dict[str, int] = crew.node.status("--account")["account"]
         return found if found["committed"] == found["received"] else {}
 

@@ -9,12 +9,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hipnode.domain import JobState
+from hipnode.errors import HipnodeError
+from hipnode.settings import load
+from hipnode.storage import Store
 from tests.peers import Process, eventually, run
 
 HIPNODE = [sys.executable, "-m", "hipnode"]
+_OPEN = {JobState.QUEUED, JobState.CLAIMED}
 _READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -137,6 +143,20 @@ class Node:
     def status(self, *arguments: str) -> dict[str, Any]:
         """Return what ``hipnode status --json`` says."""
         return dict(json.loads(self.cli("status", "--json", *arguments).stdout))
+
+    def is_busy(self) -> bool:
+        """Tell whether a job is open, or none was made yet; False if it cannot be seen from here.
+
+        Asked in this process: a wait that calls the command again and again costs as much processor
+        time as the node that it waits for.
+        """
+        try:
+            with closing(Store.open(load(self.config), vouch=False)) as store:
+                jobs = store.ledger.overview().jobs
+        except HipnodeError:
+            return False
+        still = sum(n for (_, state), n in jobs.items() if state in _OPEN)
+        return bool(still) or not jobs
 
     def audit(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the audit log's records, oldest first."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hipnode import DISCLAIMER, dicom
+from hipnode import DISCLAIMER
 from hipnode.cli.node import ConfigOption
 from hipnode.cli.show import cell
 from hipnode.domain import Verdict
@@ -122,6 +122,8 @@ def _facts(path: Path) -> dict[str, str]:
 
     if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
         return {}
+    from hipnode import dicom
+
     return dicom.read_header(path).facts(calling_ae="")
 
 

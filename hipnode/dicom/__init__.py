@@ -1,14 +1,20 @@
 """Headers and identity, without pixels: what a data set says, and what of it may be carried on.
 
-The listener's door, the rules, the audit log and the reporter read the same values here.
+The listener's door, the rules, the audit log and the reporter read the same values here. What this
+package offers is brought in when it is first asked for (PEP 562): to know a usable UID takes no
+pydicom.
 """
 
-from hipnode.dicom.bounded import Elements
-from hipnode.dicom.files import is_dicom, open_dicom
-from hipnode.dicom.header import header_at_the_door, known_of, open_at_the_door, read_header
-from hipnode.dicom.rejection import referenced_in, rejection_of
-from hipnode.dicom.values import Reader, items_of, language_of, value_of
-from hipnode.dicom.window import Limits
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hipnode.dicom.bounded import Elements
+    from hipnode.dicom.files import is_dicom, open_dicom
+    from hipnode.dicom.header import header_at_the_door, known_of, open_at_the_door, read_header
+    from hipnode.dicom.rejection import referenced_in, rejection_of
+    from hipnode.dicom.values import Reader, items_of, language_of, value_of
+    from hipnode.dicom.window import Limits
 
 __all__ = [
     "Elements",
@@ -26,3 +32,28 @@ __all__ = [
     "rejection_of",
     "value_of",
 ]
+
+_WHERE: Final = {
+    "Elements": "bounded",
+    "Limits": "window",
+    "Reader": "values",
+    "header_at_the_door": "header",
+    "is_dicom": "files",
+    "items_of": "values",
+    "known_of": "header",
+    "language_of": "values",
+    "open_at_the_door": "header",
+    "open_dicom": "files",
+    "read_header": "header",
+    "referenced_in": "rejection",
+    "rejection_of": "rejection",
+    "value_of": "values",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -12,10 +12,12 @@ PS3.5 9.1 (UID encoding rules): digits and dots, no leading zeros, 64 characters
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from hipnode.dicom.values import Reader
 from hipnode.errors import HeaderUnusable
+
+if TYPE_CHECKING:
+    from hipnode.dicom.values import Reader
 
 _USABLE: Final = re.compile(r"\.*[0-9][0-9.]*")
 _MAX_CHARS: Final = 64

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, Final
-
-from pydantic import TypeAdapter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from hipnode.domain.images import Box, Side
 from hipnode.domain.tasks import Decision, Task
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 class Attention(StrEnum):
@@ -336,4 +338,5 @@ def attention_of(readings: Iterable[Reading | str | None]) -> Attention:
 
 @cache  # made at its first use: most processes that know a reading write none
 def _adapter() -> TypeAdapter[Reading]:
-    return TypeAdapter(Reading)
+    adapter: TypeAdapter[Reading] = import_module("pydantic").TypeAdapter(Reading)
+    return adapter
