@@ -36,6 +36,21 @@ def derive_uid(*parts: str) -> str:
     return f"2.25.{uuid5(NAMESPACE, chr(0).join(parts)).int}"
 
 
+def tracking_uid(sop_instance_uid: str, side: str, task: str, model_digest: str) -> str:
+    """Return the Tracking Unique Identifier of a finding: others speak of it by this UID.
+
+    Parameters
+    ----------
+    sop_instance_uid
+        The image's.
+    side
+        The patient's: "R" or "L".
+    task, model_digest
+        What was asked, and who answered.
+    """
+    return derive_uid("tracking", sop_instance_uid, side, task, model_digest)
+
+
 def short_id(uid: str, characters: int) -> str:
     """Return a UID from a UUID as a shorter identifier, as good as unique.
 

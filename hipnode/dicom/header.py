@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,11 @@ from pydicom.dataset import Dataset
 from hipnode.dicom import bounded, uids
 from hipnode.dicom.bounded import Elements
 from hipnode.dicom.files import open_dicom, open_within
-from hipnode.dicom.kinds import KEY_OBJECTS
+from hipnode.dicom.kinds import DOCUMENTS, KEY_OBJECTS
 from hipnode.dicom.values import Reader
 from hipnode.dicom.window import Limits
 from hipnode.domain import Header
-from hipnode.errors import HeaderUnusable
+from hipnode.errors import HeaderTooCostly, HeaderUnusable
 
 _OLDEST_YEARS: Final = 130
 _AGE: Final = re.compile(r"^\s*(\d{1,3})\s*([DWMY])\s*$", re.IGNORECASE)
@@ -60,6 +61,8 @@ _READ: Final = frozenset(
 """What `read_header` looks at."""
 _REJECTING: Final = frozenset({0x0040A043, 0x0040A375, 0x0040A730})
 """What `hipnode.dicom.rejection_of` looks at: title, evidence and content of a Key Object."""
+_ASSESSING: Final = frozenset({0x0040A385})
+"""What `hipnode.dicom.assessment` looks at too: the other evidence of an SR."""
 
 
 def open_at_the_door(path: Path, descriptor: int, limits: Limits) -> Dataset | Elements:
@@ -82,8 +85,12 @@ def open_at_the_door(path: Path, descriptor: int, limits: Limits) -> Dataset | E
     found = bounded.read(descriptor, _READ, limits)
     if found is None:
         return open_within(path, _READ | _REJECTING)
-    if Reader(found).text("SOPClassUID") == KEY_OBJECTS:
+    sop_class = Reader(found).text("SOPClassUID")
+    if sop_class == KEY_OBJECTS:
         return open_within(path, _READ | _REJECTING, elements=found.count)
+    if sop_class.startswith(DOCUMENTS):
+        with suppress(HeaderTooCostly):  # no assessment of ours is so large
+            return open_within(path, _READ | _REJECTING | _ASSESSING, elements=found.count)
     return found
 
 

@@ -26,7 +26,9 @@ _RADIOGRAPHY: Final = frozenset({"CR", "DX", "RG", "RF"})
 """Modalities whose images are projection radiographs."""
 _DENSITOMETRY: Final = frozenset({"BMD"})
 
-KEY_OBJECTS: Final = "1.2.840.10008.5.1.4.1.1.88.59"
+DOCUMENTS: Final = "1.2.840.10008.5.1.4.1.1.88."
+"""How the SOP Class UIDs of structured documents begin: SR, and Key Object Selections."""
+KEY_OBJECTS: Final = f"{DOCUMENTS}59"
 
 
 class Kind(StrEnum):

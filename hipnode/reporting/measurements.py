@@ -125,9 +125,7 @@ def _group(
     frame = "" if source.frame is None else f", frame {source.frame}"
     group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=codes.derive_uid(
-                "tracking", image.SOPInstanceUID, side, finding.task, finding.model.digest
-            ),
+            uid=codes.tracking_uid(image.SOPInstanceUID, side, finding.task, finding.model.digest),
             identifier=f"{side.word} hip {terms.short}{frame}",
         ),
         referenced_region=_region(image, hip.roi.box, source.referenced_frames),

@@ -122,8 +122,10 @@ class ListenerSettings(Part):
 
 
 class FeedbackSettings(Part):
-    """Where final reports come in by themselves: HL7 v2 over MLLP."""
+    """Where final reports come in by themselves, and in which codes objects say who was right."""
 
+    agree_codes: tuple[str, ...] = ("DCM:122775",)  # in SR and KOS, as scheme:value
+    disagree_codes: tuple[str, ...] = ("DCM:122776",)
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)  # 0: nowhere
     senders: tuple[str, ...] = ()  # IP addresses or networks; empty: nobody

@@ -26,6 +26,7 @@ from hipnode.dicom import (
     rejection_of,
     uids,
 )
+from hipnode.dicom.assessment import Assessment, assessment_of
 from hipnode.domain import Header, Rejection
 from hipnode.errors import DiskFull, HeaderUnusable, InputRefused, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -150,6 +151,7 @@ class Intake:
         node = settings.node
         self._own_uid = device_uid(node.institution, node.name, node.ae_title)
         self._model_sets = ModelSets(settings.worker)
+        self._opinions = settings.feedback.agree_codes, settings.feedback.disagree_codes
         self._store = store
         self.notes = Notes(store)
         self.pulse = store.pulse
@@ -237,6 +239,7 @@ class Intake:
         own = header.device_uid == self._own_uid
         verdict = decide(header, peer.calling_ae, self._settings.rules, own=own)
         rejection = None if own else rejection_of(dataset)
+        assessment = None if own else assessment_of(dataset, *self._opinions)
         if rejection is not None:
             verdict = Verdict("keep", 0, "rejection_note")
         if verdict.action != "discard" and not header.series_instance_uid:
@@ -247,11 +250,19 @@ class Intake:
             reach(Point.FILE_KEPT)
         self._ingest(arrival, header, verdict, path, body, rejection)
         reach(Point.ROW_COMMITTED)
+        if assessment is not None:
+            self._hear(assessment, peer)
         if verdict.action == "discard":
             arrival.abandon()
         elif verdict.action == "read":
             peer.studies.add(header.study_instance_uid)
         return Answer(SUCCESS)
+
+    def _hear(self, assessment: Assessment, peer: Peer) -> None:
+        """Keep what somebody says of our results; sent again, it counts once."""
+        from hipnode.services.opinions.assess import take_assessment  # noqa: PLC0415 - seldom
+
+        take_assessment(self._store, assessment, peer.calling_ae)
 
     def _ingest(
         self,

@@ -50,10 +50,29 @@ class Taken:
     unmatched: tuple[str, ...] = ()
 
 
-def take(store: Store, about: About, heard: Sequence[Heard], teller: Teller) -> Taken:
+def take(
+    store: Store,
+    about: About,
+    heard: Sequence[Heard],
+    teller: Teller,
+    reasons: Sequence[str] = (),
+) -> Taken:
     """Keep what is said of a study; put on the audit log why any of it fits nothing.
 
     The same said again by the same message is taken once.
+
+    Parameters
+    ----------
+    store
+        Where it is kept.
+    about
+        Of which study.
+    heard
+        What is said.
+    teller
+        Who says so.
+    reasons
+        Why more of it fits nothing, as far as that is known already.
 
     Raises
     ------
@@ -64,14 +83,14 @@ def take(store: Store, about: About, heard: Sequence[Heard], teller: Teller) -> 
     if isinstance(line, str):
         return _left(store, about, teller, [line])
     if not heard:
-        return _left(store, about, teller, ["nothing is said plainly of a hip"], line)
+        return _left(store, about, teller, reasons or ["nothing is said plainly of a hip"], line)
     said = right.said(line.said, line.reported)
     before = {
         (each.side, each.task, each.opinion, each.truth)
         for each in store.desk.opinions.of_study(line.facts.study_instance_uid)
         if teller.message and each.source is teller.source and teller.message in each.comment
     }
-    given, unmatched = [], []
+    given, unmatched = [], list(reasons)
     for one in heard:
         mine = said.get((one.side, one.task))
         if mine is None:
