@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hipnode.cli import choose
 from hipnode.cli.show import cell
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and export model bundles.")
@@ -20,6 +21,11 @@ KeyOption = Annotated[
 Bundle = Annotated[
     str, typer.Argument(help="A bundle's folder, or a role of the set, as `models list` shows it.")
 ]
+
+app.command("choice")(choose.choice)
+app.command("propose")(choose.propose)
+app.command("confirm")(choose.confirm)
+app.command("decline")(choose.decline)
 
 
 @app.command("list")

@@ -95,6 +95,8 @@ def validate(
     )
     with _store(effective, labels, from_node=from_node) as store:
         if store is not None:
+            if model_set is None:
+                sets.follow(store.desk.choices.confirmed())
             digest = next(iter(sets.references)) if model_set else None
             gathered = cases.from_node(store, given, sets, digest)
         else:

@@ -71,6 +71,9 @@ class AuditEvent(StrEnum):
     AUDIT_EXPORTED = "audit_exported"
     FEEDBACK_GIVEN = "feedback_given"
     FEEDBACK_UNMATCHED = "feedback_unmatched"
+    MODELS_PROPOSED = "models_proposed"
+    MODELS_CONFIRMED = "models_confirmed"
+    MODELS_DECLINED = "models_declined"
     SELF_TEST_ASKED = "self_test_asked"
     SELF_TEST_ENDED = "self_test_ended"
     SELF_TEST_WITHDRAWN = "self_test_withdrawn"
@@ -128,6 +131,13 @@ _EPOCH_BEGUN: Final[Keys] = {
     "named": list,
 }
 _SELF_TEST: Final[Keys] = {"matter": str, "day": str, "number": int}
+_CHOICE: Final[Keys] = {
+    "model_set": str,
+    "digest": str,
+    "reason": str,
+    "of_file": str,
+    "proposed_by": str,
+}
 _HELD: Final[Keys] = {"hold": int, "kind": str, "reason": str}
 _AT_DESK: Final[Keys] = {
     "at": str,
@@ -294,6 +304,11 @@ DECLARED: Final[dict[AuditEvent, tuple[str, Keys]]] = {
         "what somebody says of a result fits nothing here, or says nothing plainly",
         {"reason": str, "source": str, "message": str}
     ),
+    E.MODELS_PROPOSED: ("somebody proposes which model set reports", _AT_DESK | _CHOICE),
+    E.MODELS_CONFIRMED: (
+        "somebody else has confirmed which model set reports from now on", _AT_DESK | _CHOICE
+    ),
+    E.MODELS_DECLINED: ("a proposal was declined, or taken back", _AT_DESK | _CHOICE),
     E.SELF_TEST_ASKED: ("an image of nobody is to go to the PACS and back", _SELF_TEST),
     E.SELF_TEST_ENDED: ("a self-test passed, or missed with the reason", _SELF_TEST | {"why": str}),
     E.SELF_TEST_WITHDRAWN: ("the PACS has the note that takes its image back", _SELF_TEST),

@@ -1,12 +1,26 @@
-"""Which model sets read which image: the settings' rules, for the listener and for the worker."""
+"""Which model sets read which image: the settings' rules, for the listener and for the worker.
+
+Two people may choose which of the settings' sets reports where no rule matches (`follow`). The file
+stays the truth: a choice holds only while ``worker.model_set`` is what it was then, and the chosen
+set is among those that the file names, unchanged. Whoever edits the file ends the choice.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
-from hipnode.errors import BundleRefused, SettingsInvalid
+from hipnode.domain.choices import Choice, ChoiceState, Who
+from hipnode.errors import BundleRefused, InputRefused, SettingsInvalid, StorageUnavailable
 from hipnode.nets import set_digest
-from hipnode.settings import ModelSetRule, WorkerSettings
+from hipnode.settings import ModelSetRule, Settings, WorkerSettings
+
+_LOOK_S: Final = 5.0
+"""So long may it take until a choice is followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +45,22 @@ class ModelSets:
     changed. A set in shadow that cannot be used is left out: what reads beside must not stop what
     reports.
 
+    Parameters
+    ----------
+    settings
+        The worker's.
+    choice
+        Asks for the newest choice that was confirmed; without it, the file alone counts.
+
     Raises
     ------
     SettingsInvalid
         If the file of a set that reports cannot be read or is not valid.
     """
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(
+        self, settings: WorkerSettings, choice: Callable[[], Choice | None] | None = None
+    ) -> None:
         self.broken: dict[str, str] = {}
         """Sets in shadow that are not used, each with the reason."""
         self.left_out: set[str] = set()
@@ -57,6 +80,39 @@ class ModelSets:
             digest: rule.set for rule, digest in self._rules if digest != self._default
         }
         """By digest: the name or path of each set."""
+        self.of_file = self._default
+        """The digest of what the file names as ``worker.model_set``."""
+        self.in_force: Choice | None = None
+        """What two people have chosen, while that counts."""
+        self.why_not = ""
+        """Why what they have chosen does not count any more."""
+        self._choice = choice
+        self._look_s = 0.0
+        self._look()
+
+    @property
+    def default(self) -> str:
+        """The digest of the set that reports where no rule matches."""
+        return self._default
+
+    def _look(self) -> None:
+        """Ask, now and then, what has been chosen; what is known stays while nobody answers."""
+        if self._choice is not None and time.monotonic() >= self._look_s:
+            self._look_s = time.monotonic() + _LOOK_S
+            with suppress(StorageUnavailable):
+                self.follow(self._choice())
+
+    def follow(self, choice: Choice | None) -> None:
+        """Have the chosen set report, if it may; else what the file names."""
+        self.in_force, self.why_not, wanted = None, "", self.of_file
+        if choice is not None and not choice.is_back:
+            if choice.of_file_digest != self.of_file:
+                self.why_not = "worker.model_set of the settings' file has been changed since"
+            elif choice.digest not in self.references:
+                self.why_not = "the settings do not name that set any more, or it has been changed"
+            else:
+                self.in_force, wanted = choice, choice.digest
+        self._default = wanted
 
     def is_only_shadow(self, digest: str) -> bool:
         """Tell whether nothing is reported with a set."""
@@ -71,7 +127,56 @@ class ModelSets:
 
     def choose(self, facts: dict[str, str]) -> Chosen:
         """Return what reads an image with these facts (`Header.facts`)."""
+        self._look()
         matching = [(rule, digest) for rule, digest in self._rules if rule.match.matches(facts)]
         reported = next((digest for rule, digest in matching if not rule.shadow), self._default)
         shadows = dict.fromkeys(digest for rule, digest in matching if rule.shadow)
         return Chosen(reported, tuple(digest for digest in shadows if digest != reported))
+
+
+def proposal(settings: Settings, wanted: str, who: Who, reason: str) -> Choice:
+    """Return a proposal that a set report: one of those that the settings name, or the file's own.
+
+    Parameters
+    ----------
+    settings
+        The node's.
+    wanted
+        The set, as the settings name it.
+    who, reason
+        Who proposes it, and why.
+
+    Raises
+    ------
+    InputRefused
+        If the settings do not name it.
+    """
+    known = ModelSets(settings.worker)
+    digests = {name: digest for digest, name in known.references.items()}
+    if wanted not in digests:
+        raise InputRefused("The settings name no such model set.")
+    return Choice(
+        id=0,
+        reference=wanted,
+        digest=digests[wanted],
+        of_file=settings.worker.model_set,
+        of_file_digest=known.of_file,
+        state=ChoiceState.PROPOSED,
+        proposed_by=who,
+        proposed_utc=datetime.now(UTC),
+        reason=reason,
+    )
+
+
+def check(settings: Settings, choice: Choice) -> None:
+    """Refuse to confirm what is not what was proposed any more.
+
+    Raises
+    ------
+    InputRefused
+        If the settings' file, or the set, has been changed since.
+    """
+    known = ModelSets(settings.worker)
+    known.follow(choice)
+    if known.why_not:
+        raise InputRefused(f"It cannot be confirmed: {known.why_not}.")

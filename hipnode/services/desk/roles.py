@@ -18,6 +18,9 @@ FIGURES: Final = frozenset({Role.SCIENTIST, Role.READER, Role.AUDITOR})
 READER: Final = frozenset({Role.READER})
 MODELS: Final = frozenset({Role.SCIENTIST, Role.ADMIN, Role.AUDITOR})
 
+PROPOSING: Final = frozenset({Role.SCIENTIST, Role.ADMIN})
+CONFIRMING: Final = frozenset({Role.ADMIN})
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -17,7 +17,7 @@ from hipnode.domain.people import Role
 from hipnode.services.desk import passwords
 from hipnode.services.desk.visit import Answer, NotHere, Person, Seen, Visit
 from hipnode.settings import DeskSettings
-from hipnode.storage import Session, Store
+from hipnode.storage import DeskAccount, Session, Store
 
 FAILED: Final = "Name or password is wrong, or the account is locked."
 
@@ -110,22 +110,41 @@ def sign_in(visit: Visit) -> Answer:
     if visit.settings.desk.sign_in != "accounts":
         raise NotHere
     name = visit.form.get("name", "").strip().lower()[:128]
-    people = visit.store.desk.people
-    account = people.account(name)
-    may = people.attempt(name)
-    given = visit.form.get("password", "")
-    right = passwords.is_right(given, account.password if account else None)
-    expired = (
-        account is not None and account.until_utc is not None and account.until_utc < visit.now
-    )
-    if account is None or not may or not right or expired or account.disabled:
-        why = "locked" if not may else "disabled" if account and account.disabled else "wrong"
+    account, why = _tried(visit.store, name, visit.form.get("password", ""))
+    if account is None:
         refused = visit.record(
             AuditEvent.SIGN_IN_REFUSED, Seen(outcome=Outcome.REFUSED), name=plain(name), reason=why
         )
         visit.store.audit.append(refused)
         return form(visit, FAILED, 401)
     return begin(visit, account.name, account.name, account.roles, "account", account.one_time)
+
+
+def known_by_password(store: Store, name: str, given: str) -> DeskAccount | None:
+    """Return the account that a password opens, or None; a wrong one counts, and is audited."""
+    name = name.strip().lower()[:128]
+    account, why = _tried(store, name, given)
+    if account is None:
+        detail = {"name": plain(name), "reason": why, "at": "terminal"}
+        refused = AuditRecord(AuditEvent.SIGN_IN_REFUSED, Outcome.REFUSED, detail=detail)
+        store.audit.append(refused)
+    else:
+        store.desk.people.succeed(account.name)
+    return account
+
+
+def _tried(store: Store, name: str, given: str) -> tuple[DeskAccount | None, str]:
+    """Return the account that a password opens; or None, and why."""
+    people = store.desk.people
+    account = people.account(name)
+    may = people.attempt(name)
+    right = passwords.is_right(given, account.password if account else None)
+    until = account.until_utc if account else None
+    expired = until is not None and until < store.now()
+    if account is None or not may or not right or expired or account.disabled:
+        why = "locked" if not may else "disabled" if account and account.disabled else "wrong"
+        return None, why
+    return account, ""
 
 
 def begin(

@@ -150,7 +150,7 @@ class Intake:
         )
         node = settings.node
         self._own_uid = device_uid(node.institution, node.name, node.ae_title)
-        self._model_sets = ModelSets(settings.worker)
+        self._model_sets = ModelSets(settings.worker, store.desk.choices.confirmed)
         self._opinions = settings.feedback.agree_codes, settings.feedback.disagree_codes
         self._store = store
         self.notes = Notes(store)

@@ -77,7 +77,7 @@ class Worker:
         self._settings = settings
         self._store = store
         self._spec = replace(reader.reader_spec(settings), views=store.files.views_folder)
-        self._sets = ModelSets(settings.worker)
+        self._sets = ModelSets(settings.worker, store.desk.choices.confirmed)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
         self._log = get_logger(service="worker")

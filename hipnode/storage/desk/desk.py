@@ -9,6 +9,7 @@ from hipnode.errors import StorageUnavailable
 from hipnode.storage.audit import heads
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.database.engine import Database
+from hipnode.storage.desk.choices import Choices
 from hipnode.storage.desk.opinions import Opinions
 from hipnode.storage.desk.people import People
 from hipnode.storage.desk.proof import Proven, Prover
@@ -23,6 +24,8 @@ class Desk:
     ----------
     people
         Accounts and sessions.
+    choices
+        Which model set reports.
     opinions
         What people say of what the node said.
     records
@@ -38,6 +41,7 @@ class Desk:
         now: Callable[[], datetime],
     ) -> None:
         self.people = People(database, now)
+        self.choices = Choices(database, now)
         self.opinions = Opinions(database)
         self.records = Records(database)
         self.studies = Studies(database)

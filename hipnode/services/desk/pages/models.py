@@ -1,4 +1,4 @@
-"""The models: which are loaded where, their cards, and those in shadow beside those that report."""
+"""The models: what reports and who chose it, the cards, and those in shadow beside it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 from hipnode.domain import AuditEvent
-from hipnode.errors import BundleRefused
+from hipnode.domain.choices import ChoiceState, Who
+from hipnode.errors import BundleRefused, InputRefused, SettingsInvalid
 from hipnode.nets.bundle.contents import CARD, METADATA
 from hipnode.nets.bundle.contents import verify as verified
 from hipnode.nets.bundle.setfile import pins
 from hipnode.nets.bundle.spec import read_spec
-from hipnode.services.desk.visit import Answer, Visit
+from hipnode.services.desk.roles import CONFIRMING, PROPOSING
+from hipnode.services.desk.visit import Answer, NotAllowed, Visit
+from hipnode.services.modelsets import ModelSets, check, proposal
 from hipnode.storage import Asked, AuditEntry, AuditFilter
 
 _COMPARED: Final = 1000
@@ -39,6 +42,7 @@ def models(visit: Visit) -> Answer:
         if entry.record.sop_instance_uid not in tests
     )
     values = {
+        **_choice(visit),
         "sets": sets,
         "services": services,
         "loaded": loaded.entries,
@@ -46,6 +50,71 @@ def models(visit: Visit) -> Answer:
         "readings": len(read),
     }
     return Answer("models.html", values)
+
+
+# --- which reports ----------------------------------------------------------------------------
+
+
+def _choice(visit: Visit) -> dict[str, Any]:
+    """Return what reports where no rule matches, and what may be done about it."""
+    choices, names = visit.store.desk.choices, visit.settings.worker.model_set
+    try:
+        known = ModelSets(visit.settings.worker, choices.confirmed)
+    except SettingsInvalid as error:
+        return {"broken": str(error), "choice": None}
+    roles = visit.who.roles
+    opened = choices.open()
+    mine = Who(visit.who.subject, visit.who.name)
+    return {
+        "broken": "",
+        "choice": known,
+        "reports": known.references[known.default],
+        "file": names,
+        "candidates": [
+            (digest, name)
+            for digest, name in known.references.items()
+            if digest not in {known.default, known.of_file}
+        ],
+        "proposal": opened,
+        "history": choices.newest(),
+        "may_propose": bool(roles & PROPOSING) and opened is None,
+        "may_confirm": bool(roles & CONFIRMING)
+        and opened is not None
+        and not mine.is_same(opened.proposed_by),
+        "may_decline": bool(roles & PROPOSING) and opened is not None,
+    }
+
+
+def propose(visit: Visit) -> Answer:
+    """Propose that another set report, or that what the file says count again."""
+    chosen = proposal(
+        visit.settings,
+        visit.form.get("set", ""),
+        Who(visit.who.subject, visit.who.name),
+        visit.form.get("reason", ""),
+    )
+    visit.store.desk.choices.propose(chosen, visit.record(AuditEvent.MODELS_PROPOSED))
+    return Answer(to="/models")
+
+
+def decide(visit: Visit) -> Answer:
+    """Confirm a proposal (another person than who made it), or decline it."""
+    number, wanted = visit.form.get("number", ""), visit.form.get("decision", "")
+    choices = visit.store.desk.choices
+    opened = choices.open()
+    if opened is None or number != str(opened.id):
+        raise InputRefused("There is no open proposal.")
+    who, reason = Who(visit.who.subject, visit.who.name), visit.form.get("reason", "")
+    if wanted == "decline":
+        record = visit.record(AuditEvent.MODELS_DECLINED)
+        choices.decide(opened.id, ChoiceState.DECLINED, who, reason, record)
+        return Answer(to="/models")
+    if not visit.who.roles & CONFIRMING:
+        raise NotAllowed("An administrator confirms.")
+    check(visit.settings, opened)
+    record = visit.record(AuditEvent.MODELS_CONFIRMED)
+    choices.decide(opened.id, ChoiceState.CONFIRMED, who, reason, record)
+    return Answer(to="/models")
 
 
 @lru_cache(maxsize=32)
