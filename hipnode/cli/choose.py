@@ -47,7 +47,7 @@ def choice(config: ConfigOption = None) -> None:
 
 def propose(
     name: As,
-    model_set: Annotated[str, typer.Argument(help="One of the sets that the settings name.")] = "",
+    model_set: Annotated[str, typer.Argument(help="A set that the settings have in shadow.")] = "",
     reason: Reason = "",
     back: Annotated[
         bool, typer.Option("--roll-back", help="Propose what the settings' file says.")

@@ -2,7 +2,7 @@
 
 Two people may choose which of the settings' sets reports where no rule matches (`follow`). The file
 stays the truth: a choice holds only while ``worker.model_set`` is what it was then, and the chosen
-set is among those that the file names, unchanged. Whoever edits the file ends the choice.
+set is among those that it has in shadow, unchanged. Whoever edits the file ends the choice.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ class ModelSets:
         """The digest of the set that reports where no rule matches."""
         return self._default
 
+    @property
+    def candidates(self) -> dict[str, str]:
+        """The sets that may be chosen, by digest: those that read in shadow."""
+        shadows = {rule.set: digest for rule, digest in self._rules if rule.shadow}
+        return {digest: name for name, digest in shadows.items() if digest != self.of_file}
+
     def _look(self) -> None:
         """Ask, now and then, what has been chosen; what is known stays while nobody answers."""
         if self._choice is not None and time.monotonic() >= self._look_s:
@@ -108,8 +114,8 @@ class ModelSets:
         if choice is not None and not choice.is_back:
             if choice.of_file_digest != self.of_file:
                 self.why_not = "worker.model_set of the settings' file has been changed since"
-            elif choice.digest not in self.references:
-                self.why_not = "the settings do not name that set any more, or it has been changed"
+            elif choice.digest not in self.candidates:
+                self.why_not = "the settings have no such set in shadow any more, or it was changed"
             else:
                 self.in_force, wanted = choice, choice.digest
         self._default = wanted
@@ -135,7 +141,7 @@ class ModelSets:
 
 
 def proposal(settings: Settings, wanted: str, who: Who, reason: str) -> Choice:
-    """Return a proposal that a set report: one of those that the settings name, or the file's own.
+    """Return a proposal that a set report: one that reads in shadow, or the file's own.
 
     Parameters
     ----------
@@ -149,12 +155,13 @@ def proposal(settings: Settings, wanted: str, who: Who, reason: str) -> Choice:
     Raises
     ------
     InputRefused
-        If the settings do not name it.
+        If it is neither.
     """
     known = ModelSets(settings.worker)
-    digests = {name: digest for digest, name in known.references.items()}
+    digests = {name: digest for digest, name in known.candidates.items()}
+    digests[settings.worker.model_set] = known.of_file
     if wanted not in digests:
-        raise InputRefused("The settings name no such model set.")
+        raise InputRefused("The settings have no such model set in shadow.")
     return Choice(
         id=0,
         reference=wanted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hipnode.domain import JobKind, Side
 from hipnode.domain.people import Role
 from hipnode.domain.selftest import SelfTest, matter, matter_of
+from hipnode.nets.bundle.setfile import SHIPPED
 from hipnode.services.desk.app import COOKIE
 from hipnode.services.desk.routes import ROUTES
 from hipnode.settings import Settings
@@ -37,6 +39,12 @@ _FILES = ("captures", "export", "proof")
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A node with studies, one of them of a hostile sender, and things that went wrong."""
+    shelf = tmp_path_factory.mktemp("sets") / "site"
+    shutil.copytree(SHIPPED, shelf)
+    candidate = "site/2027-candidate.toml"
+    (shelf.parent / candidate).write_text(
+        (shelf / "default.toml").read_text().replace('"default"', '"site"', 1)
+    )
     settings = Settings.model_validate(
         {
             "node": {"data_dir": tmp_path_factory.mktemp("node")},
@@ -44,6 +52,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
                 {"name": "pacs", "host": "127.0.0.1", "port": 104, "ae_title": "PACS"}
             ],
             "self_test": {"send_to": "pacs"},
+            "worker": {"model_sets": [{"set": candidate, "shadow": True}]},
         }
     )
     clock = Clock()
@@ -58,6 +67,10 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
     clock.forward(86400)
     self_tests(bench)
+    scientist = Guest(bench.store, settings, Role.SCIENTIST, name="sam")
+    with chdir(shelf.parent):
+        form = {"set": candidate, "reason": "found 3 of our 5 misses"}
+        assert scientist.post("/models/propose", form).status_code == 303
     trouble(bench)
     for name in ("listener", "worker", "courier", "housekeeper"):
         models = {"set": "default", "digest": "8fd74e3a" * 8, "models": {"hip": "cnn 0.5.0"}}
@@ -66,7 +79,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench.store.audit.seal()
     bench.store.audit.report(actor="housekeeper")
     bench.store.audit.seal()
-    yield bench
+    with chdir(shelf.parent):  # whence the settings name the candidate
+        yield bench
     bench.store.close()
 
 
@@ -204,7 +218,7 @@ def test_each_role_gets_its_pages_and_no_other(node: Bench, opened: Open) -> Non
 
 
 def test_the_pictures_of_the_page_are_in_the_documents() -> None:
-    for name in ("desk-glance.png", "desk-story.png", "desk-self-test.png"):
+    for name in ("desk-glance.png", "desk-story.png", "desk-self-test.png", "desk-models.png"):
         path = ROOT / "docs" / name
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert Path(path).stat().st_size < 300_000

@@ -71,9 +71,7 @@ def _choice(visit: Visit) -> dict[str, Any]:
         "reports": known.references[known.default],
         "file": names,
         "candidates": [
-            (digest, name)
-            for digest, name in known.references.items()
-            if digest not in {known.default, known.of_file}
+            (digest, name) for digest, name in known.candidates.items() if digest != known.default
         ],
         "proposal": opened,
         "history": choices.newest(),
