@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from hipnode.reading.classify import Scores
 from hipnode.training.judge.figures import Answers, Figure, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
+from hipnode.training.samples.drawn.fractures import HipPoints
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
@@ -127,35 +129,59 @@ def _one(
 
 
 def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
-    lines, overlaps, broken = [], [], []
+    lines, overlaps, broken, adequate, whose = [], [], [], [], []
     rows = {item.row.file: item.row for item in chosen}
     for index, row in enumerate(rows.values()):
         seen = read_image(row)
         found = [one.box for one in candidates(seen.pixels, model)]
         for hip in row.hips:
-            best = max((jaccard(seen.hip(hip).box, box) for box in found), default=0.0)
+            own = seen.hip(hip)
+            box = max(found, key=partial(jaccard, own.box), default=None)
+            best = jaccard(own.box, box) if box else 0.0
             overlaps.append(best)
             broken.append(hip.label not in {"", "no_fracture"})
+            whose.append(row.patient)
+            adequate.append(own.points and (box is not None and holds(box, own.points)))
             lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
         tell(index + 1, len(rows))
     _csv(out / "predictions.csv", ["file", "patient_id", "side", "jaccard"], lines)
-    j, fractured = np.array(overlaps), np.array(broken)
+    j, fractured, patients = np.array(overlaps), np.array(broken), np.array(whose)
     curves.overlaps(j, fractured, out / "jaccard.png")
+    known = np.array([one is not None for one in adequate])
+    seen_well = est.rate(np.array([one is True for one in adequate]), known, whose)
     return [
-        *_overlap(j, ""),
-        *(_overlap(j[~fractured], ", unfractured") if (~fractured).any() else []),
-        *(_overlap(j[fractured], ", fractured") if fractured.any() else []),
+        *_overlap(j, patients, ""),
+        *(
+            _overlap(j[~fractured], patients[~fractured], ", unfractured")
+            if (~fractured).any()
+            else []
+        ),
+        *(_overlap(j[fractured], patients[fractured], ", fractured") if fractured.any() else []),
+        *([Figure.of("adequate boxes", seen_well)] if known.any() else []),
     ]
 
 
-def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
+def _overlap(j: NDArray[np.float64], whose: NDArray[np.str_], which: str) -> list[Figure]:
     """Return Murphy's Figure 2 in figures."""
+    every, patients = np.ones(len(j), bool), whose.tolist()
     return [
         Figure(f"mean Jaccard{which}", float(j.mean())),
         Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
-        Figure.of(f"Jaccard above 0.5{which}", est.proportion(int((j > 0.5).sum()), len(j))),
-        Figure.of(f"Jaccard above 0.7{which}", est.proportion(int((j > 0.7).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.5{which}", est.rate(j > 0.5, every, patients)),
+        Figure.of(f"Jaccard above 0.7{which}", est.rate(j > 0.7, every, patients)),
     ]
+
+
+def holds(box: Box, points: HipPoints) -> bool:
+    """Tell whether a box shows the head's middle and the tips of both trochanters.
+
+    References
+    ----------
+    Gale 2017, 2.3: adequacy was "coverage including the femoral head, and the greater and lesser
+    trochanters".
+    """
+    at = (points.head, points.greater, points.lesser)
+    return all(box.x0 <= x < box.x1 and box.y0 <= y < box.y1 for x, y in at)
 
 
 def jaccard(a: Box, b: Box) -> float:
