@@ -47,7 +47,8 @@ class Part:
     def cortex(self, times: float | Image) -> Image:
         """Return the path length in cortex for a thickness of ``times`` the usual, row by row."""
         share = np.asarray((times - THIN) / (THICK - THIN), np.float32)
-        return np.clip(self.thin + share * (self.thick - self.thin), 0, self.whole)
+        found: Image = np.clip(self.thin + share * (self.thick - self.thin), 0, self.whole)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -349,7 +349,7 @@ def test_location_loss_and_class_weights() -> None:
         np.array([[0, 0], [1, 1], [1, 2], [1, -1]]),
         np.ones(4),
     )
-    chosen = recipe(reweight=True)
+    chosen = recipe(reweight=True, location_loss=1.0)
     assert class_weights(samples, 2).tolist() == pytest.approx([2.0, 2 / 3])
     loss = objective(chosen, samples)
     targets = torch.from_numpy(samples.targets)
