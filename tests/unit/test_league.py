@@ -126,8 +126,12 @@ def test_every_row_of_every_profile_is_a_recipe_that_stands(profile: str) -> Non
         assert isinstance(start, Pretraining) or not recipe.needs_weights
         if start:  # what goes on from it can take it
             ours = recipe.network.arguments | {"covariates": 0}
+            assert recipe.preprocess.size_px == start.preprocess.size_px
             assert ours == start.network.arguments | {"covariates": 0}
-    assert [cell.system for cell in cells(PROFILES[profile], 1, "jang*")] == ["jang2022-vgg16"]
+    jang = {cell.system: cell.recipe.network.arguments for cell in cells(SMOKE, 1, "jang*")}
+    assert {name: given["non_local"] for name, given in jang.items()} == {
+        "jang2022-vgg16": True, "jang2022-vgg16-without-non-local": False,
+    }  # fmt: skip
 
 
 def test_findings_are_reproduced_refuted_or_left_open() -> None:

@@ -241,6 +241,7 @@ def test_weights_that_hardly_fit_are_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ what is frozen
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_does_not_move_and_nothing_random_is_frozen(tmp_path: Path) -> None:
     """A network with batch normalisation, its first layers not in the file."""
     recipe = read_recipe(
@@ -408,6 +409,7 @@ def test_every_network_that_is_served_has_a_map(
     assert found["cam"].flatten(2).std(2).max() > 0
 
 
+@pytest.mark.slow
 def test_densenets_fine_map_is_its_own_map_between_the_places() -> None:
     """At every fourth place it is what the network itself finds there."""
     torch.manual_seed(0)

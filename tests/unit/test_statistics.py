@@ -197,3 +197,15 @@ def test_f1_has_an_interval_that_holds_it() -> None:
     found = est.f1(said, positive, [str(index) for index in range(len(said))])
     assert (found.value, found.low, found.high) == pytest.approx((0.935, 0.92, 0.97), abs=0.021)
     assert found.low < found.value < found.high
+
+
+def test_model_and_reader_together() -> None:
+    """The model, right where it is sure, and a reader who is right where it is not."""
+    actual = np.arange(100) % 2
+    p = np.where(np.eye(2)[actual] > 0, 0.9, 0.1)
+    p[:13] = np.where(np.eye(2)[actual[:13]] > 0, 0.45, 0.55)  # unsure, and wrong
+    whose = [str(index) for index in range(100)]
+    reader = np.where(np.arange(100) < 13, actual, 1 - actual)  # right there alone
+    (both,) = figures.teaming(p, actual, reader, whose, "x")
+    (worse,) = figures.teaming(p, actual, 1 - actual, whose, "x")
+    assert (both.value, worse.value) == (1.0, 0.87)

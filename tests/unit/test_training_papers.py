@@ -116,8 +116,14 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_readers_and_another_hospital_stand_in_the_report(
     manifest: Path, trained: Path, tmp_path: Path
 ) -> None:
-    found = evaluate(trained, manifest, tmp_path / "report", external=manifest)
+    found = evaluate(
+        trained, manifest, tmp_path / "report", external=manifest, by=["risk", "label"], split="all"
+    )
     values = {one.name: one.value for one in found.figures}
+    assert values["samples, risk low"] + values["samples, risk moderate"] == 28 + 26
+    assert values["accuracy, label intracapsular"] == values["recall, fracture"]
+    with pytest.raises(ManifestInvalid, match="has no column weather"):
+        evaluate(trained, manifest, tmp_path / "none", by=["weather"])
     assert values["accuracy, reader 1"] == 1.0
     assert values["accuracy, reader 2"] == 0.5
     assert values["kappa, readers 1 and 2"] == pytest.approx(0.0)

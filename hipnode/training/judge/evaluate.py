@@ -19,7 +19,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
 from hipnode.reading.classify import Scores
-from hipnode.training.judge.figures import Answers, Figure, figures
+from hipnode.training.judge.figures import Answers, Figure, by_group, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
 from hipnode.training.samples.drawn.fractures import HipPoints
@@ -52,6 +52,7 @@ def evaluate(
     split: str = "test",
     external: Path | None = None,
     views: Sequence[str] = ("frontal",),
+    by: Sequence[str] = (),
     maps: int = 0,
     threads: int = 0,
     tell: Tell = lambda _done, _all: None,
@@ -73,6 +74,9 @@ def evaluate(
     views
         Of which views hips are judged; a fracture of any class counts, and one that the model has
         no class for as the one nearest to it.
+    by
+        Columns of the manifest (of a hip: without its side): each value is a group that is judged
+        by itself.
     maps
         So many examples of what the network looked at, in ``out/maps``.
     threads
@@ -88,7 +92,7 @@ def evaluate(
         If a row cannot be used, or none is of this split.
     """
     model = load_bundle(bundle, threads=threads)
-    found, chosen = _one(model, manifest, split, out, tell, views)
+    found, chosen = _one(model, manifest, split, out, tell, views, by)
     other = None
     if external:
         other, _ = _one(model, external, "all", out / "external", tell, views)
@@ -114,6 +118,7 @@ def _one(
     out: Path,
     tell: Tell,
     views: Sequence[str],
+    by: Sequence[str] = (),
 ) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, left_out = items(model.spec, rows, views, every=True)
@@ -122,8 +127,10 @@ def _one(
             f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    measure = _localiser if model.spec.role is Role.LOCALISER else _classifier
-    measured = measure(model, chosen, out, tell)
+    if model.spec.role is Role.LOCALISER:
+        measured = _localiser(model, chosen, out, tell)
+    else:
+        measured = _classifier(model, chosen, out, tell, by)
     patients = len({item.row.patient for item in chosen})
     return Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients), chosen
 
@@ -206,7 +213,9 @@ def scores(model: LoadedModel, item: Item) -> Scores:
     return run(model, seen.pixels, [roi], known)
 
 
-def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
+def _classifier(
+    model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell, by: Sequence[str]
+) -> list[Figure]:
     spec = model.spec
     p = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
@@ -236,7 +245,26 @@ def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tel
     curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
     curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
-    return figures(spec, Answers(actual, p, patients, reader_answers(chosen, spec.labels)))
+    answers = Answers(actual, p, patients, reader_answers(chosen, spec.labels))
+    found = figures(spec, answers)
+    for column in by:
+        found += by_group(spec, answers, column, [group_of(item, column) for item in chosen])
+    return found
+
+
+def group_of(item: Item, column: str) -> str:
+    """Return what a column says of an item: of its hip, else of its image; "" for nothing.
+
+    Raises
+    ------
+    ManifestInvalid
+        If the manifest has no such column.
+    """
+    side = f"{item.hip.side.word.lower()}_{column}" if item.hip else column
+    for name in (side, column):
+        if name in item.row.cells:
+            return item.row.cells[name]
+    raise ManifestInvalid(f"{item.row.manifest} has no column {column}")
 
 
 def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:

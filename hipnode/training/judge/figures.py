@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,11 @@ from hipnode.domain import TASKS
 from hipnode.nets import BundleSpec
 from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
+
+_SURE: Final = 0.87
+"""The share of images that a model is sure of and decides alone (Murphy 2022, Discussion)."""
+FEWEST: Final = 10
+"""Samples of a group that is judged by itself."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,39 @@ def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
         Figure.of("AUC, positive", est.auc(positive, p_positive, answers.patients)),
         Figure("calibration error", est.calibration_error(p_positive, positive)),
     ]
+
+
+def by_group(spec: BundleSpec, answers: Answers, column: str, of: Sequence[str]) -> list[Figure]:
+    """Return accuracy, AUC, recall and specificity of each group by itself.
+
+    Parameters
+    ----------
+    spec, answers
+        As for `figures`.
+    column
+        What the groups are called by.
+    of
+        (n,) each sample's group; samples of "" are in none. Groups of fewer than `FEWEST` are not
+        judged.
+    """
+    columns, point = list(spec.positive_indices), spec.operating_point.doubtful_from
+    found = []
+    for name in sorted(set(of) - {""}):
+        here = np.array([one == name for one in of])
+        if here.sum() < FEWEST:
+            continue
+        actual, p = answers.actual[here], answers.probabilities[here]
+        whose = [one for one, wanted in zip(answers.patients, here, strict=True) if wanted]
+        positive, score = np.isin(actual, columns), p[:, columns].sum(1)
+        said, suffix = score >= point, f", {column} {name}"
+        found += [
+            Figure(f"samples{suffix}", float(here.sum())),
+            Figure.of(f"accuracy{suffix}", st.accuracy(actual, p.argmax(1), whose)),
+            Figure.of(f"AUC, positive{suffix}", est.auc(positive, score, whose)),
+            Figure.of(f"recall at doubtful_from{suffix}", est.rate(said, positive, whose)),
+            Figure.of(f"specificity at doubtful_from{suffix}", est.rate(~said, ~positive, whose)),
+        ]
+    return found
 
 
 def table(
@@ -230,6 +269,7 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
                 f"p, model against reader {name}", st.compare_paired(right[spoke], own == actual)
             ),
             *binary(np.isin(own, columns), np.isin(actual, columns), patients, suffix),
+            *teaming(answers.probabilities[spoke], actual, own, patients, name),
         ]
     for (one, said), (other, more) in combinations(answers.readers.items(), 2):
         spoke = (said >= 0) & (more >= 0)
@@ -237,3 +277,36 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
             agreed = st.kappa(said[spoke], more[spoke], classes, whose[spoke].tolist())
             found.append(Figure.of(f"kappa, readers {one} and {other}", agreed))
     return found
+
+
+def teaming(
+    p: NDArray[np.float64],
+    actual: NDArray[np.int64],
+    said: NDArray[np.int64],
+    patients: Sequence[str],
+    name: str,
+) -> list[Figure]:
+    """Return how right model and reader are together: the model where it is sure, else the reader.
+
+    Parameters
+    ----------
+    p, actual, said
+        (n, classes) and (n,): the model's probabilities, the truth, what the reader said.
+    patients, name
+        (n,) whose it is, and the reader's name.
+
+    References
+    ----------
+    Murphy 2022, Discussion: accuracy 95 % on the 87 % of images that the network is sure of,
+    "leaving uncertain radiographs to be analysed by an expert".
+    """
+    sure, rest = p.max(1), round(len(p) * (1 - _SURE))
+    alone = np.ones(len(p), bool)
+    alone[np.argsort(sure, kind="stable")[:rest]] = False
+    together = np.where(alone, p.argmax(1), said)
+    return [
+        Figure.of(
+            f"accuracy, model on the surest {_SURE:.0%} and reader {name} on the rest",
+            st.accuracy(actual, together, patients),
+        )
+    ]

@@ -50,10 +50,9 @@ class Cell:
     @property
     def recipe(self) -> Recipe:
         """What is trained, with all that the profile changes."""
-        name, _ = self.task.systems[self.system]
-        found = read_recipe(
-            name, [*self.profile.for_recipe(name, labels=True), f"plan.seed={self.seed}"]
-        )
+        row = self.task.systems[self.system]
+        name, own = row.recipe, [*row.changes, f"plan.seed={self.seed}"]
+        found = read_recipe(name, [*self.profile.for_recipe(name, labels=True), *own])
         if not isinstance(found, Recipe):
             raise InputRefused(f"{name} learns without labels; it is no row of a league")
         return found.model_copy(update={"name": self.system})
@@ -61,7 +60,7 @@ class Cell:
     @property
     def pretraining(self) -> Pretraining | None:
         """What it goes on from; the same for every seed."""
-        _, start = self.task.systems[self.system]
+        start = self.task.systems[self.system].start
         if not start:
             return None
         found = read_recipe(start, self.profile.for_recipe(start, labels=False))

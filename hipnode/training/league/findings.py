@@ -86,6 +86,14 @@ FINDINGS: Final = (
         "DXA 2023, Discussion", "class-specific reweighting helps ResNet50 by MoCo",
         "risk", ("dxa2023-resnet50-moco",), ("dxa2023-resnet50-moco-unbalanced",), 0.113,
     ),
+    Finding(
+        "Gale 2017, 3.1", "the DenseNet is better than the ten-layer network",
+        "fracture", ("gale2017-densenet172",), ("gale2017-fcn",), 0.035,
+    ),
+    Finding(
+        "Gale 2017, 3.1", "histogram matching helps", "fracture",
+        ("gale2017-densenet172",), ("gale2017-densenet172-without-histograms",), 0.01,
+    ),
 )  # fmt: skip
 
 

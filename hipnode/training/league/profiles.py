@@ -11,47 +11,76 @@ from typing import Final
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is asked, of which phantoms, and by which recipes.
+class System:
+    """A row: its recipe, the recipe without labels that it goes on from, and what is left out."""
 
-    ``systems`` maps a row's name to its recipe and what it goes on from (another row, or none).
-    """
+    recipe: str
+    start: str = ""
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked, of which phantoms, and the rows by name."""
 
     name: str
     phantom: str
-    systems: dict[str, tuple[str, str]]
+    systems: dict[str, System]
 
 
 _YAMAMOTO: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
+_PRETRAINED: Final = (
+    ("vgg16", "moco"), ("resnet50", "moco"), ("resnet50", "dino"), ("vit-s", "moco"),
+    ("vit-s", "dino"),
+)  # fmt: skip
 OSTEOPOROSIS: Final = Task(
     "osteoporosis",
     "hips",
     {
-        f"yamamoto2020-{name}{more}": (f"yamamoto2020-{name}{more}", "")
+        f"yamamoto2020-{name}{more}": System(f"yamamoto2020-{name}{more}")
         for name in _YAMAMOTO
         for more in ("", "-clinical")
     }
-    | {"jang2022-vgg16": ("jang2022-vgg16", "")},
+    | {
+        "jang2022-vgg16": System("jang2022-vgg16"),
+        "jang2022-vgg16-without-non-local": System(
+            "jang2022-vgg16", changes=("network.arguments.non_local=false",)
+        ),
+    },
 )
 RISK: Final = Task(
     "risk",
     "falls",
     {
-        "dxa2023-clinical": ("dxa2023-clinical", ""),
-        "dxa2023-resnet50-scratch": ("dxa2023-resnet50", ""),
-        "dxa2023-vit-s-scratch": ("dxa2023-vit-s", ""),
+        "dxa2023-clinical": System("dxa2023-clinical"),
+        "dxa2023-resnet50-from-scratch": System("dxa2023-resnet50"),
+        "dxa2023-vit-s-from-scratch": System("dxa2023-vit-s"),
+        "dxa2023-vit-s-dino-clinical": System("dxa2023-vit-s-dino-clinical", "dxa2023-dino-vit-s"),
     }
     | {
-        f"dxa2023-{name}-{how}{more}": (f"dxa2023-{name}-{how}{more}", f"dxa2023-{how}-{name}")
-        for name, how in (
-            ("vgg16", "moco"), ("resnet50", "moco"), ("resnet50", "dino"),
-            ("vit-s", "moco"), ("vit-s", "dino"),
+        f"dxa2023-{name}-{how}{more}": System(
+            f"dxa2023-{name}-{how}{more}", f"dxa2023-{how}-{name}"
         )
+        for name, how in _PRETRAINED
         for more in ("", "-unbalanced")
-    }
-    | {"dxa2023-vit-s-dino-clinical": ("dxa2023-vit-s-dino-clinical", "dxa2023-dino-vit-s")},
-)  # fmt: skip
-TASKS: Final = (OSTEOPOROSIS, RISK)
+    },
+)
+FRACTURE: Final = Task(
+    "fracture",
+    "broken",
+    {
+        "gale2017-densenet172": System("gale2017-densenet172"),
+        "gale2017-densenet172-without-second-loss": System(
+            "gale2017-densenet172", changes=("location_loss=0",)
+        ),
+        "gale2017-densenet172-without-histograms": System(
+            "gale2017-densenet172", changes=("augmentation.histogram=0",)
+        ),
+        "gale2017-fcn": System("gale2017-fcn"),
+        "murphy2022-cnn2": System("murphy2022-cnn2"),
+    },
+)
+TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE)
 
 
 @dataclass(frozen=True)
@@ -82,6 +111,11 @@ _SMALL: Final = (
 _CALM: Final = (
     "augmentation={rotate_deg=6, shift=0.03, scale=0.05, brightness=0.05, contrast=0.05}",
 )
+_GALE: Final = (
+    "preprocessing.size_px=256",
+    "augmentation={rotate_deg=6, shift=0.03, shear=0.06, histogram=0.5}",
+)
+_FCN: Final = ("network.arguments={depth=7, width=64, head_px=2, outputs=2}",)
 
 
 def _sized(px: int, images: int, epochs: int, rate: float, *more: str) -> tuple[str, ...]:
@@ -116,6 +150,9 @@ PROFILES: Final = {
             ("dxa2023-vit-s", _vit(32, 1)),
             ("dxa2023-dino-vit-s", _vit(32, 1)),
             ("dxa2023-moco-vit-s", _vit(32, 1)),
+            ("murphy2022", ("network.arguments.width=0.125",)),
+            ("gale2017", _GALE),
+            ("gale2017-fcn", _FCN),
         ),
         {"train": 2, "val": 1, "test": 1},
     ),
@@ -129,6 +166,9 @@ PROFILES: Final = {
             ("dxa2023-vit-s", _vit(64, 12)),
             ("dxa2023-dino-vit-s", _vit(64, 12)),
             ("dxa2023-moco-vit-s", _vit(64, 12)),
+            ("murphy2022", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
+            ("gale2017", _GALE),
+            ("gale2017-fcn", _FCN),
         ),
     ),
     "gpu": Profile(

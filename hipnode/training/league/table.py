@@ -27,6 +27,7 @@ _KNOWN: Final = {
     "osteoporosis": ("age", "sex", "bmi", "hip_fracture_history"),
     "risk": ("vitamin_d_ng_ml", "calcium_mg_dl", "height_m", "alm_bmi"),
 }
+_CLASSES: Final = {"osteoporosis": ("0", "1"), "risk": ("low", "moderate", "high")}
 _SHOWN: Final = {"osteoporosis": _DRAWN, "risk": ("t_score",)}
 """What a perfect network would see: the latents; of a calibrated scan, T itself."""
 
@@ -122,12 +123,16 @@ def _three(value: float, low: float, high: float) -> list[float]:
 
 
 def _yardsticks(task: str, cells: Sequence[Cell], folder: Path) -> list[dict[str, Any]]:
-    """Return what could be had without a network: by regression on the training split."""
+    """Return what could be had without a network: by regression on the training split.
+
+    Of fractures nothing: no latent draws them, and nothing that is known tells them.
+    """
+    if task not in _KNOWN:
+        return []
     cell = next(one for one in cells if one.task.name == task)
     rows = read_manifest(folder / "data" / cell.task.phantom / "manifest.csv")
     split = np.array([row["split"] for row in rows])
-    labels = {"osteoporosis": ("0", "1"), "risk": ("low", "moderate", "high")}[task]
-    classes = np.array([labels.index(row[task]) for row in rows])
+    classes = np.array([_CLASSES[task].index(row[task]) for row in rows])
     whose = [row["patient_id"] for row in rows if row["split"] == "test"]
 
     def cells_of(names: Sequence[str]) -> Any:
@@ -169,7 +174,8 @@ def page(document: Mapping[str, Any]) -> str:
             (one["name"], _interval(one["auc"]), f"{one['accuracy']:.3f}")
             for one in found["yardsticks"]
         ]
-        lines += ["", *_table(("yardstick", "AUC", "accuracy"), yardsticks)]
+        if yardsticks:
+            lines += ["", *_table(("yardstick", "AUC", "accuracy"), yardsticks)]
     findings = [
         (
             one["paper"], one["claim"], f"{one['printed']:+.3f}",
