@@ -95,7 +95,7 @@ def evaluate(
     found, chosen = _one(model, manifest, split, out, tell, views, by)
     other = None
     if external:
-        other, _ = _one(model, external, "all", out / "external", tell, views)
+        other, _ = _one(model, external, "all", out / "external", tell, views, by)
     write_report(
         model.spec,
         found.figures,
