@@ -11,7 +11,9 @@ import typer
 def league(
     out: Annotated[Path, typer.Option("--out", help="The league's folder; gone on with.")],
     profile: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper: how large.")] = "cpu",
-    only: Annotated[str, typer.Option(help="Rows or tasks, e.g. 'yamamoto2020-*'.")] = "*",
+    only: Annotated[
+        str, typer.Option(help="What to play: rows or tasks, e.g. 'yamamoto2020-*'.")
+    ] = "*",
     seeds: Annotated[int, typer.Option(min=1, help="So many networks a row.")] = 3,
     minutes: Annotated[
         float, typer.Option(min=0, help="Begin no cell after so many; 0: go on to the end.")
@@ -21,24 +23,24 @@ def league(
     import time
 
     from hipnode.errors import SettingsInvalid
-    from hipnode.training.league.cells import Cell, cells, play
+    from hipnode.training.league.cells import cells, known, play
     from hipnode.training.league.profiles import PROFILES
     from hipnode.training.league.table import PAGE, gather
 
     if profile not in PROFILES:
         raise SettingsInvalid(f"profile {profile!r} is none of {', '.join(PROFILES)}")
     since = time.monotonic()
-    played: list[Cell] = []
-    results = []
-    for cell in cells(PROFILES[profile], seeds, only):
-        if minutes and time.monotonic() - since > 60 * minutes:
-            break
-        results.append(play(cell, out, typer.echo))
-        played.append(cell)
-        gather(played, results, out)
-    if not played:
+    wanted = {cell.folder for cell in cells(PROFILES[profile], seeds, only)}
+    every = cells(PROFILES[profile], seeds)
+    found = {cell.folder: known(cell, out) for cell in every}
+    for cell in every:
+        late = minutes and time.monotonic() - since > 60 * minutes
+        if cell.folder in wanted and found[cell.folder] is None and not late:
+            found[cell.folder] = play(cell, out, typer.echo)
+            gather(every, found, out)
+    if not gather(every, found, out):
         raise SettingsInvalid(f"no row or task is {only!r}, or there was no time for one")
-    typer.echo(f"{len(played)} cells; {out / PAGE}")
+    typer.echo(f"{sum(one is not None for one in found.values())} cells; {out / PAGE}")
 
 
 def compare(

@@ -121,6 +121,15 @@ def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
     return manifest
 
 
+def known(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """Return what was found when a cell was played before, with this recipe, images and code."""
+    manifest, at = folder / "data" / cell.task.phantom / "manifest.csv", folder / cell.folder
+    if not (at / RESULT).exists() or not manifest.exists():
+        return None
+    found: dict[str, Any] = json.loads((at / RESULT).read_text(encoding="utf-8"))
+    return found if found["key"] == key_of(cell, manifest) else None
+
+
 def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str, Any]:
     """Train and judge a cell, or return what was found when that was done before.
 
@@ -134,11 +143,9 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         Is given a line for each step.
     """
     manifest = images(cell.task, cell.profile, folder, tell)
+    if (before := known(cell, folder)) is not None:
+        return before
     at, key = folder / cell.folder, key_of(cell, manifest)
-    if (at / RESULT).exists():
-        known: dict[str, Any] = json.loads((at / RESULT).read_text(encoding="utf-8"))
-        if known["key"] == key:
-            return known
     run = at / key[:12]
     started = time.process_time()
     weights, spent_s = _backbone(cell, manifest, folder, tell)

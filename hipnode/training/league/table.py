@@ -47,20 +47,29 @@ _FINDING: Final = ("paper", "claim", "difference of AUC there", "here", "p (Holm
 Results = Sequence[Mapping[str, Any]]
 
 
-def gather(cells: Sequence[Cell], results: Results, folder: Path) -> dict[str, Any]:
-    """Return all that the tables say, and write it to ``league.json``.
+def gather(
+    every: Sequence[Cell], found: Mapping[str, Mapping[str, Any] | None], folder: Path
+) -> dict[str, Any]:
+    """Return all that the tables say, and write it to ``league.json`` and ``league.md``.
 
     Parameters
     ----------
-    cells, results
-        What was played, and what was found; of the same length.
+    every
+        The league's cells.
+    found
+        By a cell's folder, what was found; None where it was not played. Without one that was,
+        nothing is written, and the answer is empty.
     folder
         The league's.
     """
+    cells = [cell for cell in every if found.get(cell.folder)]
+    if not cells:
+        return {}
     areas: dict[str, dict[str, list[Area]]] = defaultdict(lambda: defaultdict(list))
     figures: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     patients: dict[str, int] = {}
-    for cell, result in zip(cells, results, strict=True):
+    for cell in cells:
+        result = found[cell.folder] or {}
         actual, p, whose = predictions(folder / result["report"], cell.recipe.labels)
         areas[cell.task.name][cell.system].append(macro_area(actual, p, whose))
         figures[cell.task.name, cell.system].append(result)
