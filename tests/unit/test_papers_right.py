@@ -186,6 +186,8 @@ def vgg16(*, norms: bool) -> dict[str, torch.Tensor]:
             named[f"features.{place}.bias"] = torch.full((width,), 0.25)
             for part in ("weight", "bias", "running_mean", "running_var") if norms else ():
                 named[f"features.{place + 1}.{part}"] = torch.ones(width)
+            if norms:  # a counter, as torchvision's files have it
+                named[f"features.{place + 1}.num_batches_tracked"] = torch.tensor(0)
             place, before = place + (3 if norms else 2), width
         place += 1
     return named

@@ -97,8 +97,14 @@ def translated(given: Mapping[str, Tensor], net: nn.Module, network: str) -> tup
 
 
 def fits(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> frozenset[str]:
-    """Return the names of which both have a tensor of one shape."""
-    return frozenset(n for n, t in given.items() if n in own and own[n].shape == t.shape)
+    """Return the names of which both have a tensor of one shape; counters are none."""
+    return frozenset(
+        name
+        for name, tensor in given.items()
+        if name in own
+        and own[name].shape == tensor.shape
+        and not name.endswith("num_batches_tracked")
+    )
 
 
 def _fitted(tensor: Tensor, own: Tensor | None) -> Tensor:
