@@ -24,6 +24,8 @@ WORKERS ?= auto
 PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 BENCH ?=
 BENCH_ARGS ?=
+LEAGUE ?= build/league
+LEAGUE_ARGS ?=
 
 .PHONY: help
 help:  ## List the verbs
@@ -44,6 +46,11 @@ test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for 
 fast: $(VENV)/.tests  ## What needs no server, no model and no training
 	HYPOTHESIS_PROFILE=fast OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/property \
 	  -m 'not slow' $(PARALLEL) --quiet $(PYTEST_ARGS)
+
+.PHONY: league
+league: $(VENV)/.tests  ## Train and judge the papers' systems, and write docs/league.md (LEAGUE=DIR)
+	$(BIN)/hipnode league --out $(LEAGUE) $(LEAGUE_ARGS)
+	$(BIN)/python -m tests.league_page $(LEAGUE)
 
 .PHONY: bench
 bench: setup  ## Measure next to every peer (BENCH="ingest start" for a part, BENCH_ARGS=--rounds=3)

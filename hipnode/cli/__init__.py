@@ -20,6 +20,7 @@ from hipnode.cli import (
     feedback,
     fetch,
     hold,
+    league,
     models,
     node,
     phantom,
@@ -83,6 +84,8 @@ app.command("phantom")(phantom.phantom)
 app.command("conform")(conform.conform)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("league")(league.league)
+app.command("compare")(league.compare)
 app.command("relabel")(relabel.relabel)
 app.command("validate")(validate.validate)
 audit.app.command("story")(story.story)

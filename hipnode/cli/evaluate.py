@@ -20,6 +20,10 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Of which views hips are judged: frontal (default), one_hip, lateral."),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="A column: each of its values is judged by itself; more than once."),
+    ] = None,
     maps: Annotated[int, typer.Option(help="So many examples of what the network looked at.")] = 0,
 ) -> None:
     """Run a bundle over a manifest with the worker's own code, and write tables and plots."""
@@ -41,6 +45,7 @@ def evaluate(
             split=split,
             external=external,
             views=view or ("frontal",),
+            by=by or (),
             maps=maps,
             tell=lambda done, total: progress.update(task, completed=done, total=total),
         )

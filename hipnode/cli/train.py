@@ -114,4 +114,4 @@ def _telling(progress: Progress, epochs: int) -> Telling:
         figures = [f"{name} {value:.4f}" for name, value in row.items() if name != "epoch"]
         progress.console.print(f"epoch {int(row['epoch']):3d}  {'  '.join(figures)}")
 
-    return Telling(decoded, left_out, epoch)
+    return Telling(decoded, left_out, epoch, progress.console.print)

@@ -8,9 +8,11 @@ from hipnode.imaging.decode import MAX_PIXELS, ImageFile, decode, load, open_ima
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
+    SAMPLE_PX,
     PreprocessSpec,
     crop,
     pad_to_square,
+    part_of,
     percentiles,
     preprocess,
     resample,
@@ -20,6 +22,7 @@ from hipnode.imaging.preprocess import (
 __all__ = [
     "MAX_PIXELS",
     "PICTURE_SUFFIXES",
+    "SAMPLE_PX",
     "Canonical",
     "ImageFile",
     "PreprocessSpec",
@@ -32,6 +35,7 @@ __all__ = [
     "load_picture",
     "open_image",
     "pad_to_square",
+    "part_of",
     "percentiles",
     "picture_digest",
     "preprocess",

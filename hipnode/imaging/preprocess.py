@@ -15,8 +15,15 @@ from PIL import Image
 
 from hipnode.domain import Box, Side
 
-_SAMPLE_PX: Final = 65_536
+SAMPLE_PX: Final = 65_536
 """Percentiles are taken from about this many pixels on a regular grid: exact enough, and quick."""
+REGIONS: Final = {"hip": (0.0, 0.0, 1.0, 1.0), "proximal_femur": (0.16, 0.07, 0.88, 0.77)}
+"""By name, the part of a right hip's box that a network sees: x0, y0, x1, y1 in shares of it.
+
+The box is Murphy's. The proximal femur is what Jang 2022 (Fig. 4) and Yamamoto 2020 (2.3) crop:
+socket's roof to a length of the lesser trochanter below its tip. The shares are means over
+simulated hips; a test holds them against the landmarks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +38,14 @@ class PreprocessSpec:
         Percentiles of the (cropped) image that become 0 and 1; what lies outside is clipped.
     scaling
         ``unit`` leaves [0, 1]; ``zscore`` subtracts the mean and divides by the standard
-        deviation of the input; ``zclip`` does so after clipping to 2 sigma (Jang 2022, Methods).
+        deviation of the input; ``zclip`` does so after clipping to 2 sigma; ``two_sigma`` divides
+        by 2 sigma and clips at -1 and 1 (Jang 2022, "Training details").
     keep_aspect
         True pads the shorter edge to a square (with the image's low clip) before resampling.
     crop_margin
         What is added around an ROI's box on every side, as a fraction of its longer edge.
+    region
+        The part of an ROI's box that is cut out, one of `REGIONS`.
     flip_left_to_right
         Left hips are mirrored, so that a network sees right hips only.
     """
@@ -43,12 +53,15 @@ class PreprocessSpec:
     size_px: int
     clip_low_percent: float = 0.5
     clip_high_percent: float = 99.5
-    scaling: Literal["unit", "zscore", "zclip"] = "zscore"
+    scaling: Literal["unit", "zscore", "zclip", "two_sigma"] = "zscore"
     keep_aspect: bool = True
     crop_margin: float = 0.0
     flip_left_to_right: bool = False
+    region: str = "hip"
 
     def __post_init__(self) -> None:
+        if self.region not in REGIONS:
+            raise ValueError(f"region {self.region!r} is none of {', '.join(REGIONS)}")
         if not 0 <= self.clip_low_percent < self.clip_high_percent <= 100:
             raise ValueError("the clip percentiles are not in order")
         if not 8 <= self.size_px <= 4096:
@@ -61,6 +74,28 @@ class PreprocessSpec:
         as stored, a side tells nothing of how the hip looks.
         """
         return self.flip_left_to_right and side is Side.LEFT
+
+
+def part_of(box: Box, region: str, *, mirrored: bool = False) -> Box:
+    """Return a region of a hip's box, in the same pixels.
+
+    Parameters
+    ----------
+    box
+        Murphy's, of a hip that looks like a right one.
+    region
+        One of `REGIONS`.
+    mirrored
+        The hip looks like a left one.
+    """
+    x0, y0, x1, y1 = REGIONS[region]
+    if mirrored:
+        x0, x1 = 1 - x1, 1 - x0
+    left, top, width, height = box.x0, box.y0, box.width_px, box.height_px
+    return Box(
+        round(left + x0 * width), round(top + y0 * height),
+        round(left + x1 * width), round(top + y1 * height),
+    )  # fmt: skip
 
 
 def resample(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -152,7 +187,7 @@ def percentiles(pixels: NDArray[np.float32], low: float, high: float) -> tuple[f
     low, high
         From 0 to 100.
     """
-    step = max(1, int(np.sqrt(pixels.size / _SAMPLE_PX)))
+    step = max(1, int(np.sqrt(pixels.size / SAMPLE_PX)))
     lower, upper = np.percentile(pixels[::step, ::step], (low, high))
     return float(lower), float(upper)
 
@@ -184,10 +219,10 @@ def preprocess(
 
     References
     ----------
-    Jang 2022, Methods: clipping to two standard deviations before the Z-transform (``zclip``).
+    Jang 2022, "Training details" (``two_sigma``).
     """
     if box is not None:
-        pixels = crop(pixels, box, spec.crop_margin)
+        pixels = crop(pixels, part_of(box, spec.region, mirrored=mirror), spec.crop_margin)
     elif spec.keep_aspect:
         pixels = pad_to_square(pixels)
     small = resample(pixels, (spec.size_px, spec.size_px))
@@ -196,7 +231,9 @@ def preprocess(
     if spec.scaling == "zclip":
         mean, deviation = float(out.mean()), float(out.std())
         out = np.clip(out, mean - 2 * deviation, mean + 2 * deviation)
-    if spec.scaling != "unit":
+    if spec.scaling == "two_sigma":
+        out = np.clip((out - out.mean()) / max(2 * float(out.std()), 1e-6), -1.0, 1.0)
+    elif spec.scaling != "unit":
         out = (out - out.mean()) / max(float(out.std()), 1e-6)
     if mirror:
         out = out[:, ::-1]

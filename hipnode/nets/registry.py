@@ -113,6 +113,9 @@ ARGUMENTS: Final[dict[str, type[Arguments]]] = {
 }
 """Every network by name."""
 
+LEAST_PX: Final = {"densenet172": 256}
+"""The smallest image that a network can take, where that is not next to nothing."""
+
 
 def validate(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the complete, checked arguments of a network.

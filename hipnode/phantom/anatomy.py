@@ -44,10 +44,11 @@ class Part:
     thin: Image
     thick: Image
 
-    def cortex(self, times: float) -> Image:
-        """Return the path length in cortex for a thickness of ``times`` the usual."""
-        share = np.float32((times - THIN) / (THICK - THIN))
-        return np.clip(self.thin + share * (self.thick - self.thin), 0, self.whole)
+    def cortex(self, times: float | Image) -> Image:
+        """Return the path length in cortex for a thickness of ``times`` the usual, row by row."""
+        share = np.asarray((times - THIN) / (THICK - THIN), np.float32)
+        found: Image = np.clip(self.thin + share * (self.thick - self.thin), 0, self.whole)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.fractures import Bone, Fracture
 from hipnode.phantom.meshes import Image
 from hipnode.phantom.people import Person
+from hipnode.phantom.skeleton import USUAL, Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def compose(
     rng = np.random.default_rng([seed, 5])
     shape = (camera.rows, camera.columns)
     bone, metal = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    times, share = cortex_times(person.t_score), trabecular_share(person.t_score)
+    times, share = cortex_times(person.cortex_t), trabecular_share(person.trabecular_t)
     to_pelvis = np.linalg.inv(affine.from_pixels(PELVIS_GRID)) @ camera.to_mm
     for part, faint in ((body.pelvis, 0.9), (body.sacrum, 0.8)):
         cortex = part.cortex(times)
@@ -95,7 +96,9 @@ def compose(
     if body.pose == "frontal":
         dense = 0.9 * times
         affine.add(bone, tissue.spine(body.sacrum_top_mm, dense, rng), to_spine)
-    seen = tuple(_hip(body, plan, times, share, camera, bone, metal) for plan in plans)
+    seen = tuple(_hip(body, plan, person, camera, bone, metal) for plan in plans)
+    if person.skeleton:
+        bone *= np.float32(person.skeleton.size)
     return Scene(bone, metal, seen)
 
 
@@ -110,8 +113,7 @@ def to_femur(hip: Hip, plan: HipPlan) -> Array:
 def _hip(
     body: Anatomy,
     plan: HipPlan,
-    times: float,
-    share: float,
+    person: Person,
     camera: Camera,
     bone: Image,
     metal: Image,
@@ -119,8 +121,9 @@ def _hip(
     """Add one femur with all that is the matter with it."""
     hip = body.left if plan.side is Side.LEFT else body.right
     rng = np.random.default_rng([plan.seed, 6])
-    femur = femur_bone(hip, plan, times)
-    stuff = femur_stuff(femur, share, rng)
+    femur = femur_bone(hip, plan, femur_times(hip, person))
+    share = trabecular_share(person.trabecular_t)
+    stuff = femur_stuff(femur, share, rng, person.skeleton.groups if person.skeleton else USUAL)
     if plan.osteoarthritis:
         stuff = stuff + _osteoarthritis(femur, plan.osteoarthritis, rng)
     femur_mm = to_femur(hip, plan)
@@ -137,7 +140,17 @@ def _hip(
     return SeenHip(plan, marks, affine.apply(back, femur.line), p.head_radius)
 
 
-def femur_bone(hip: Hip, plan: HipPlan, times: float) -> Bone:
+def femur_times(hip: Hip, person: Person) -> float | Image:
+    """Return the cortex's thickness against the usual; down the shaft, by the canal's type."""
+    times = cortex_times(person.cortex_t)
+    if person.skeleton is None:
+        return times
+    _, y = affine.mm(FEMUR_GRID)
+    below = np.clip((y[:, :1] - hip.points.lesser_trochanter[1]) / 40, 0, 1)
+    return np.asarray(times * (1 + (person.skeleton.shaft_times - 1) * below), np.float32)
+
+
+def femur_bone(hip: Hip, plan: HipPlan, times: float | Image) -> Bone:
     """Return the femur, broken or not, moved a little where arthrosis narrows the joint."""
     if plan.fracture is not None:
         broken = fractures.break_bone(hip, times, plan.fracture)
@@ -158,8 +171,11 @@ def femur_bone(hip: Hip, plan: HipPlan, times: float) -> Bone:
     return femur
 
 
-def femur_stuff(femur: Bone, share: float, rng: np.random.Generator) -> Image:
+def femur_stuff(
+    femur: Bone, share: float, rng: np.random.Generator, groups: Groups = USUAL
+) -> Image:
     """Return the femur in mm of compact bone: cortex, and a weave that follows the stresses."""
+    base, compressive, tensile, loss = groups
     x, y = affine.mm(FEMUR_GRID)
     p = femur.points
     weave = affine.crop(affine.texture("trabecular"), femur.whole.shape, rng)
@@ -167,11 +183,11 @@ def femur_stuff(femur: Bone, share: float, rng: np.random.Generator) -> Image:
     calcar = p.lesser_trochanter + np.array([6.0, -12.0])
     _, across, _ = affine.along_line(x, y, p.head + np.array([-2.0, -16.0]), calcar)
     above = 1 / (1 + np.exp(np.clip((y - calcar[1]) / 6, -30, 30)))
-    lines = 0.55 * np.exp(-((across / 8) ** 2)) * above
+    lines = compressive * np.exp(-((across / 8) ** 2)) * above
     arc = np.hypot(x - p.lateral[0] + 26, y - p.lateral[1] - 8) - 46
-    lines = lines + 0.3 * np.exp(-((arc / 6) ** 2)) * above
-    ward = 0.35 * np.exp(-(((x - p.neck_base[0] + 3) / 11) ** 2) - ((y - p.neck[1] - 11) / 9) ** 2)
-    inner = (femur.whole - femur.cortex) * hollow * (0.85 + lines - ward) * (1 + 0.12 * weave)
+    lines = lines + tensile * np.exp(-((arc / 6) ** 2)) * above
+    ward = loss * np.exp(-(((x - p.neck_base[0] + 3) / 11) ** 2) - ((y - p.neck[1] - 11) / 9) ** 2)
+    inner = (femur.whole - femur.cortex) * hollow * (base + lines - ward) * (1 + 0.12 * weave)
     out: Image = (femur.cortex + np.float32(share) * inner).astype(np.float32)
     return out
 

@@ -52,7 +52,7 @@ class Bone:
     line: Array  # (n, 2), empty where nothing broke
 
 
-def intact(hip: Hip, cortex_times: float, *, turned: bool = False) -> Bone:
+def intact(hip: Hip, cortex_times: float | Image, *, turned: bool = False) -> Bone:
     """Return the unbroken femur, of a leg that lies straight or ``turned`` outwards."""
     part, points = (hip.turned, hip.turned_points) if turned else (hip.neutral, hip.points)
     return Bone(part.whole, part.cortex(cortex_times), points, np.zeros((0, 2)))
@@ -149,7 +149,7 @@ def soft_step(distance: Image, width_mm: float = 0.35) -> Image:
     return step.astype(np.float32)
 
 
-def break_bone(hip: Hip, cortex_times: float, fracture: Fracture) -> Bone:
+def break_bone(hip: Hip, cortex_times: float | Image, fracture: Fracture) -> Bone:
     """Return the broken femur; the pieces' landmarks move with them."""
     lower_part, lower_points = (
         (hip.turned, hip.turned_points) if fracture.turned else (hip.neutral, hip.points)
@@ -205,7 +205,7 @@ def moved(image: Image, move: Array) -> Image:
 
 
 def _subtle(
-    part: Part, times: float, whole: Image, cortex: Image, fracture: Fracture, far: Image
+    part: Part, times: float | Image, whole: Image, cortex: Image, fracture: Fracture, far: Image
 ) -> tuple[Image, Image]:
     """Let an undisplaced line show through only part of the bone's depth."""
     rng = np.random.default_rng(fracture.seed + 1)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from hipnode.domain import Side
-from hipnode.phantom import affine, anatomy, fractures, people, pieces
+from hipnode.phantom import affine, anatomy, cohorts, fractures, pieces
 from hipnode.phantom.anatomy import Anatomy
 from hipnode.phantom.body import Camera, HipPlan
 from hipnode.phantom.people import Person
@@ -44,7 +44,7 @@ def draw_plan(recipe: Recipe, seed: int, index: int) -> Plan:
     split = _choose(recipe.splits, rng)
     number = int(rng.integers(recipe.anatomies[split]))
     view = _choose(recipe.views, rng)
-    person = people.draw(recipe, rng)
+    person = cohorts.draw(recipe, rng)
     hips = tuple(_draw_hip(recipe, side, person, rng) for side in (Side.RIGHT, Side.LEFT))
     return Plan(
         split,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hipnode.phantom.population import Recipe
+from hipnode.phantom.skeleton import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,18 @@ class Person:
     calcium_mg_dl: float
     alm_bmi: float
     t_score: float
+    skeleton: Skeleton | None = None  # what is drawn; without it, all of T
+    past_fractures: int | None = None
+
+    @property
+    def cortex_t(self) -> float:
+        """The T-score that the cortex shows."""
+        return self.skeleton.cortex_t if self.skeleton else self.t_score
+
+    @property
+    def trabecular_t(self) -> float:
+        """The T-score that the trabeculae show."""
+        return self.skeleton.trabecular_t if self.skeleton else self.t_score
 
     @property
     def weight_kg(self) -> float:

@@ -47,6 +47,9 @@ class Recipe:
     p_marker: float = 0.7
     p_gas: float = 0.75
     p_clutter: float = 0.2  # tubing, clips, zips
+    people: str = ""  # a cohort of a paper (see `cohorts`); "": see `people`
+    readers: bool = False  # what people call each hip stands beside the truth
+    uncalibrated: bool = False  # a scan whose grey levels tell no density, as a radiograph's do
     t_score_mean: float = -1.4
     t_score_sd: float = 1.2
     seed_tag: str = ""
@@ -72,4 +75,6 @@ def load_recipe(name: str | Path) -> Recipe:
         raise SettingsInvalid(f"recipe {name}: unknown keys {', '.join(sorted(unknown))}")
     if "cache_dir" in values:
         values["cache_dir"] = Path(values["cache_dir"])
+    if values.get("people", "") not in ("", "yamamoto", "jang", "falls"):
+        raise SettingsInvalid(f"recipe {name}: people {values['people']!r} are no cohort")
     return Recipe(**{"name": path.stem, **values})

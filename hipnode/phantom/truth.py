@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +35,7 @@ class HipTruth:
     proximal_femur_box: Box | None = None  # roof to lesser trochanter: Jang 2022
     bmd_g_cm2: float | None = None  # DXA only: total hip
     neck_bmd_g_cm2: float | None = None
+    readers: dict[str, str] = field(default_factory=dict)  # what each calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,14 @@ class Truth:
     osteoporosis: bool
     hips: tuple[HipTruth, ...]
     marker_box: Box | None = None
+    past_fractures: int | None = None
+    t_true: float | None = None  # the latents of a cohort's bones; see `skeleton`
+    cortex_t: float | None = None
+    trabecular_t: float | None = None
+    singh: int | None = None
+    dorr: str = ""
+    size: float | None = None
+    readers: tuple[str, ...] = ()  # who read the image
 
     def hip(self, side: Side) -> HipTruth | None:
         """Return the hip of this side where the image shows it."""
@@ -73,22 +82,30 @@ class Truth:
 
     @property
     def risk(self) -> str:
-        """Fracture risk, an invented rule: a step up at T -1, at -2.5, and for a past fracture."""
+        """Fracture risk: of a cohort that fell, by none, one or more earlier fractures (DXA 2023).
+
+        Of others by an invented rule: a step up at T -1, at -2.5, and for a past fracture.
+        """
+        if self.past_fractures is not None:
+            return RISKS[self.past_fractures]
         steps = (self.t_score <= -1) + (self.t_score <= -2.5) + self.hip_fracture_history
         return RISKS[min(steps, len(RISKS) - 1)]
 
     def row(self) -> dict[str, str]:
         """Return one flat row of the manifest."""
-        skip = {"hips", "marker_box"}
+        skip = {"hips", "marker_box", "readers"}
         row = {f.name: _text(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
         row["risk"] = self.risk
         row["marker_box"] = _text(self.marker_box)
         for side in Side:
             hip = self.hip(side)
-            for field in fields(HipTruth):
-                if field.name != "side":
-                    value = getattr(hip, field.name) if hip else None
-                    row[f"{side.word.lower()}_{field.name}"] = _text(value)
+            prefix = side.word.lower()
+            for part in fields(HipTruth):
+                if part.name not in {"side", "readers"}:
+                    row[f"{prefix}_{part.name}"] = _text(getattr(hip, part.name) if hip else None)
+            for name in self.readers:
+                said = hip.readers.get(name, "") if hip else ""
+                row[f"{prefix}_reader_{name}"] = said
         return row
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from hipnode.phantom.anatomy import SOURCE_MM
 from hipnode.phantom.body import SeenHip
 from hipnode.phantom.bones import Array
 from hipnode.phantom.lots import Plan
+from hipnode.phantom.people import Person
 from hipnode.phantom.population import Recipe
+from hipnode.phantom.readers import READERS, read
 from hipnode.phantom.truth import HipTruth, Truth
 
 DETECTOR_MM: Final = 1150.0  # from the focus
@@ -53,9 +56,28 @@ def make_truth(
         alm_bmi=who.alm_bmi,
         t_score=who.t_score,
         osteoporosis=who.osteoporosis,
-        hips=hips,
+        hips=tuple(_as_read(hip, name, plan) for hip in hips) if recipe.readers else hips,
         marker_box=marker,
+        past_fractures=who.past_fractures,
+        readers=READERS if recipe.readers else (),
+        **_latents(who),
     )
+
+
+def _as_read(hip: HipTruth, name: tuple[int, int], plan: Plan) -> HipTruth:
+    """Return a hip with what people call it; nobody classifies one with an implant."""
+    if hip.implant:
+        return hip
+    return replace(hip, readers=read(hip, name, low_quality=plan.low_quality))
+
+
+def _latents(who: Person) -> dict[str, Any]:
+    """Return what is drawn of a cohort's bones, by the truth's names."""
+    bones = who.skeleton
+    if bones is None:
+        return {}
+    names = ("t_true", "cortex_t", "trabecular_t", "singh", "dorr", "size")
+    return {one: getattr(bones, one) for one in names}
 
 
 def hip_box_mm(hip: SeenHip) -> Array:

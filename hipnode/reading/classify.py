@@ -18,7 +18,7 @@ from hipnode.domain import (
     HipROI,
     Saliency,
 )
-from hipnode.imaging import PreprocessSpec, preprocess, resample, square_around
+from hipnode.imaging import PreprocessSpec, part_of, preprocess, resample, square_around
 from hipnode.nets import BundleSpec, LoadedModel
 
 _TASK_OF: Final = {row.role: task for task, row in TASKS.items()}
@@ -45,12 +45,14 @@ class Scores:
 
 def preprocessing(spec: BundleSpec) -> PreprocessSpec:
     """Return how the model's input is prepared."""
-    scaling: Literal["unit", "zscore", "zclip"]
+    scaling: Literal["unit", "zscore", "zclip", "two_sigma"]
     match spec.preprocessing.get("scaling", "zscore"):
         case "unit":
             scaling = "unit"
         case "zclip":
             scaling = "zclip"
+        case "two_sigma":
+            scaling = "two_sigma"
         case _:
             scaling = "zscore"
     numbers = {k: v for k, v in spec.preprocessing.items() if k != "scaling"}
@@ -262,11 +264,19 @@ def _saliency(places: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
     places
         (h, w) in [0, 1] over the square crop that the network saw.
     """
-    evidence = places
-    if how.mirrors(roi.looks_like or roi.side):
-        evidence = evidence[:, ::-1]
-    fine = resample(np.ascontiguousarray(evidence, dtype=np.float32), (_MAP_PX, _MAP_PX))
+    mirrored = how.mirrors(roi.looks_like or roi.side)
+    evidence = np.ascontiguousarray(places[:, ::-1] if mirrored else places, dtype=np.float32)
     x0, y0, side_px = square_around(roi.box, how.crop_margin)
+    part = part_of(roi.box, how.region, mirrored=mirrored)
+    if part == roi.box:
+        fine = resample(evidence, (_MAP_PX, _MAP_PX))
+    else:  # the network saw a part of the box: of the rest it says nothing
+        fine = np.zeros((_MAP_PX, _MAP_PX), np.float32)
+        px0, py0, part_px = square_around(part, how.crop_margin)
+        left, right = _span(px0 - x0, px0 - x0 + part_px, side_px)
+        top, bottom = _span(py0 - y0, py0 - y0 + part_px, side_px)
+        seen = fine[top:bottom, left:right]
+        seen[:] = resample(evidence, seen.shape)
     left, right = _span(roi.box.x0 - x0, roi.box.x1 - x0, side_px)
     top, bottom = _span(roi.box.y0 - y0, roi.box.y1 - y0, side_px)
     cut = np.clip(fine[top:bottom:2, left:right:2], 0, 1)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from hipnode.domain import Box, Side
 from hipnode.errors import ManifestInvalid, SettingsInvalid
+from hipnode.imaging import part_of
 from hipnode.phantom import (
     Made,
     Recipe,
@@ -34,6 +35,12 @@ from hipnode.phantom.manifest import parse_box
 from hipnode.phantom.meshes import Grid, project
 
 pytestmark = pytest.mark.slow
+
+
+def jaccard(a: Box, b: Box) -> float:
+    width = max(0, min(a.x1, b.x1) - max(a.x0, b.x0))
+    shared = width * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
+    return shared / (a.width_px * a.height_px + b.width_px * b.height_px - shared)
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +267,8 @@ def test_box_of_the_proximal_femur_lies_between_socket_and_lesser_trochanter(
             assert box.x0 < hip.landmarks["neck"][0] < box.x1
             outer = box.x0 if hip.side is Side.RIGHT else box.x1
             assert abs(outer - hip.landmarks["lateral"][0]) < 0.1 * box.width_px
+            cut = part_of(hip.box, "proximal_femur", mirrored=hip.side is Side.LEFT)
+            assert jaccard(cut, box) > 0.8  # the networks' crop is a fixed part of Murphy's box
     assert seen == {Side.RIGHT, Side.LEFT}
 
 

@@ -22,10 +22,11 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.learn.speed import NOTE, settled
+from hipnode.training.learn.weights import start_from
 from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.recipe import Recipe, read_recipe
 from hipnode.training.runs.leaveout import LeftOut, calibration, divide, leave_out, threshold
-from hipnode.training.runs.train import start_from, train
+from hipnode.training.runs.train import train
 from hipnode.training.samples.batches import Samples
 from hipnode.training.samples.gather import gather
 from hipnode.training.samples.items import items
@@ -206,12 +207,12 @@ def test_older_weights_are_taken_by_label(manifest: Path, tmp_path: Path) -> Non
     torch.manual_seed(1)
     net = build("googlenet", {"classes": 4, "width": 0.125})
     fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    taken = start_from(net, tmp_path / "older", LABELS)
-    heads = [name for name in taken if name.startswith("score.")]
+    taken = start_from(net, "googlenet", tmp_path / "older", LABELS)
+    heads = [name for name in taken.names if name.startswith("score.")]
     assert len(heads) == 2
     torch.manual_seed(1)
     three = build("googlenet", {"classes": 3, "width": 0.125})
-    start_from(three, tmp_path / "older", older.labels)
+    start_from(three, "googlenet", tmp_path / "older", older.labels)
     for name in heads:
         ours, theirs = net.state_dict()[name], three.state_dict()[name]
         assert torch.equal(ours[:3], theirs[[0, 2, 1]])
@@ -230,7 +231,7 @@ def test_what_is_frozen_stays_as_it_was(manifest: Path, tmp_path: Path) -> None:
     nets = []
     for name in ("first", "second"):
         net = build("googlenet", {"classes": 4, "width": 0.125})
-        start_from(net, tmp_path / name)
+        start_from(net, "googlenet", tmp_path / name)
         nets.append(net.state_dict())
     same = {name for name in nets[0] if torch.equal(nets[0][name], nets[1][name])}
     assert {name for name in nets[0] if name.startswith(("stem.", "blocks.3"))} <= same

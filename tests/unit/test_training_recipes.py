@@ -127,7 +127,7 @@ def test_cnn1_is_trained_on_unfractured_hips_and_then_on_fractured_ones(
     small = ["network.arguments={features=[4,4,4,4,4,4]}"]
     first = hips("murphy2022-cnn1-unfractured", small)
     second = hips("murphy2022-cnn1-fractured", small)
-    with pytest.raises(RecipeInvalid, match="goes on from another bundle"):
+    with pytest.raises(RecipeInvalid, match="goes on from other weights"):
         train(second, manifests[0], tmp_path / "alone")
     rows = read_manifest(manifests[0])
     seen = {recipe.name: gather(recipe, rows, "train", tmp_path) for recipe in (first, second)}

@@ -79,7 +79,7 @@ class VGG16(nn.Module):
         self.score = Head(channels, classes, covariates=covariates, hidden=hidden, dropout=0.5)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        """Return ``logits``, ``embedding`` and, where the head is linear, ``cam``; see `Head`."""
+        """Return ``logits``, ``embedding`` and ``cam``; see `Head`."""
         return self.score.outputs(self.features(x), covariates)
 
 
@@ -117,9 +117,17 @@ class ViTSmall(nn.Module):
         self.score = Head(384, classes, covariates=covariates, hidden=hidden, clinical=32)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        """Return ``logits`` (n, classes) and ``embedding`` (n, 384), the class token's."""
-        embedding = self.tokens(x)[:, 0]
-        return {"logits": self.score(embedding, covariates), "embedding": embedding}
+        """Return ``logits`` (n, classes), ``embedding`` (n, 384), the class token's, and ``cam``
+        (n, classes, s/16, s/16): what the head says of the token of each patch.
+        """
+        tokens = self.tokens(x)
+        embedding, side = tokens[:, 0], x.shape[-1] // 16
+        patches = tokens[:, 1:].transpose(1, 2).reshape(x.shape[0], 384, side, side)
+        return {
+            "logits": self.score(embedding, covariates),
+            "embedding": embedding,
+            "cam": self.score.places(patches, covariates),
+        }
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return the last layer's (n, 1 + patches, 384), the class token first.

@@ -102,15 +102,25 @@ class Head(nn.Module):
     def outputs(self, found: Tensor, covariates: Tensor | None) -> dict[str, Tensor]:
         """Return the outputs over a feature map (n, width, h, w).
 
-        ``logits`` (n, classes); ``embedding`` (n, width); and, where the head is linear, ``cam``
-        (n, classes, h, w), whose mean over the image is the image's part of the logit.
+        ``logits`` (n, classes); ``embedding`` (n, width); and ``cam`` (n, classes, h, w). Where the
+        head is linear, the mean of ``cam`` is the image's part of the logit (Zhou 2016). Where it
+        has a hidden layer, ``cam`` is what the head would say if the whole image looked as each
+        place does, with the patient's own covariates.
         """
         embedding = found.mean((2, 3))
-        outputs = {"logits": self(embedding, covariates), "embedding": embedding}
+        logits = self(embedding, covariates)
+        return {"logits": logits, "embedding": embedding, "cam": self.places(found, covariates)}
+
+    def places(self, found: Tensor, covariates: Tensor | None) -> Tensor:
+        """Return ``cam`` of a feature map; see `outputs`."""
         if self.hidden is None:
-            weight = self.weight[:, : self.width, None, None]
-            outputs["cam"] = functional.conv2d(found, weight)
-        return outputs
+            return functional.conv2d(found, self.weight[:, : self.width, None, None])
+        at = found.permute(0, 2, 3, 1)  # (n, h, w, width)
+        if self.clinical is not None and covariates is not None:
+            known = self.clinical(covariates)[:, None, None]
+            at = torch.cat([at, known.expand(-1, found.shape[2], found.shape[3], -1)], 3)
+        scores: Tensor = functional.linear(self.hidden(at), self.weight, self.bias)
+        return scores.permute(0, 3, 1, 2)
 
 
 class ClinicalOnly(nn.Module):

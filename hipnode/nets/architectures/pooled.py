@@ -8,6 +8,7 @@ clinical covariates); DXA 2023, "Integration of clinical data"; Gale 2017, 3.1 (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ class PooledClassifier(nn.Module):
         self.score = Head(width, classes, covariates=covariates, hidden=hidden, dropout=dropout)
 
     def forward(self, x: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
-        """Return ``logits``, ``embedding`` and, where the head is linear, ``cam``; see `Head`."""
+        """Return ``logits``, ``embedding`` and ``cam``; see `Head`."""
         return self.score.outputs(self.features(x), covariates)
 
 
@@ -156,17 +157,57 @@ class DenseNet172(nn.Module):
 
         ``logits`` (n, 2): no fracture, fracture, whose softmax is the sigmoid of the network's
         first output; ``location`` (n, 3): no fracture, intracapsular, extracapsular;
-        ``cam`` (n, 2, h', w'); ``embedding`` (n, features).
+        ``cam`` (n, 2, h/64, w/64), in serving alone; ``embedding`` (n, features).
         """
-        found = functional.leaky_relu(self.net.features(x), 0.5)
+        features, parts = self.net.features, list(self.net.features.named_children())
+        last = [name for name, _ in parts].index("transition5")  # the last but one
+        fine = features[:last](x)
+        found = functional.leaky_relu(features[last:](fine), 0.5)
         embedding = found.mean((2, 3))
         head = self.net.class_layers.get_submodule("out")
-        weight: Tensor = head.get_parameter("weight")
         scores = head(embedding)
-        fracture = functional.conv2d(found, weight[:1, :, None, None])
-        return {
+        outputs = {
             "logits": torch.cat([torch.zeros_like(scores[:, :1]), scores[:, :1]], 1),
             "location": scores[:, 1:],
-            "cam": torch.cat([torch.zeros_like(fracture), fracture], 1),
             "embedding": embedding,
         }
+        if not self.training:
+            weight: Tensor = head.get_parameter("weight")
+            wide = functional.leaky_relu(self._unpooled(fine, parts[last:]), 0.5)
+            fracture = functional.conv2d(wide, weight[:1, :, None, None])
+            outputs["cam"] = torch.cat([torch.zeros_like(fracture), fracture], 1)
+        return outputs
+
+    def _unpooled(self, x: Tensor, parts: Sequence[tuple[str, nn.Module]]) -> Tensor:
+        """Return the rest of the network at four times as many places a side.
+
+        Each halving is left out, and what follows looks as much wider apart: at every fourth place
+        it is what the network itself finds, and between them what it would find of the image
+        shifted (Long 2015, 3.2, the filter rarefaction). The last map alone has 4 x 4 places.
+        """
+        apart = 1
+        for name, part in parts:
+            if name.startswith("denseblock"):
+                for layer in part.children():
+                    x = torch.cat([x, _spread(layer.get_submodule("layers"), x, apart)], 1)
+            elif name.startswith("transition"):
+                x = part.get_submodule("conv")(
+                    part.get_submodule("relu")(part.get_submodule("norm")(x))
+                )
+                wide = functional.pad(x, (0, apart, 0, apart), mode="replicate")
+                rows = wide[:, :, :-apart] + wide[:, :, apart:]
+                x = (rows[..., :-apart] + rows[..., apart:]) / 4
+                apart *= 2
+            else:
+                x = part(x)
+        return x
+
+
+def _spread(layers: nn.Module, x: Tensor, apart: int) -> Tensor:
+    """Return a dense layer's features, its 3 x 3 convolution with steps of ``apart``."""
+    for layer in layers.children():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            x = functional.conv2d(x, layer.weight, layer.bias, padding=apart, dilation=apart)
+        else:
+            x = layer(x)
+    return x

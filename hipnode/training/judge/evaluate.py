@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
 from hipnode.reading.classify import Scores
-from hipnode.training.judge.figures import Answers, Figure, figures
+from hipnode.training.judge.figures import Answers, Figure, by_group, figures
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
+from hipnode.training.samples.drawn.fractures import HipPoints
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
@@ -50,6 +52,7 @@ def evaluate(
     split: str = "test",
     external: Path | None = None,
     views: Sequence[str] = ("frontal",),
+    by: Sequence[str] = (),
     maps: int = 0,
     threads: int = 0,
     tell: Tell = lambda _done, _all: None,
@@ -71,6 +74,9 @@ def evaluate(
     views
         Of which views hips are judged; a fracture of any class counts, and one that the model has
         no class for as the one nearest to it.
+    by
+        Columns of the manifest (of a hip: without its side): each value is a group that is judged
+        by itself.
     maps
         So many examples of what the network looked at, in ``out/maps``.
     threads
@@ -86,10 +92,10 @@ def evaluate(
         If a row cannot be used, or none is of this split.
     """
     model = load_bundle(bundle, threads=threads)
-    found, chosen = _one(model, manifest, split, out, tell, views)
+    found, chosen = _one(model, manifest, split, out, tell, views, by)
     other = None
     if external:
-        other, _ = _one(model, external, "all", out / "external", tell, views)
+        other, _ = _one(model, external, "all", out / "external", tell, views, by)
     write_report(
         model.spec,
         found.figures,
@@ -112,6 +118,7 @@ def _one(
     out: Path,
     tell: Tell,
     views: Sequence[str],
+    by: Sequence[str] = (),
 ) -> tuple[Evaluation, list[Item]]:
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, left_out = items(model.spec, rows, views, every=True)
@@ -120,42 +127,68 @@ def _one(
             f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    measure = _localiser if model.spec.role is Role.LOCALISER else _classifier
-    measured = measure(model, chosen, out, tell)
+    if model.spec.role is Role.LOCALISER:
+        measured = _localiser(model, chosen, out, tell)
+    else:
+        measured = _classifier(model, chosen, out, tell, by)
     patients = len({item.row.patient for item in chosen})
     return Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients), chosen
 
 
 def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
-    lines, overlaps, broken = [], [], []
+    lines, overlaps, broken, adequate, whose = [], [], [], [], []
     rows = {item.row.file: item.row for item in chosen}
     for index, row in enumerate(rows.values()):
         seen = read_image(row)
         found = [one.box for one in candidates(seen.pixels, model)]
         for hip in row.hips:
-            best = max((jaccard(seen.hip(hip).box, box) for box in found), default=0.0)
+            own = seen.hip(hip)
+            box = max(found, key=partial(jaccard, own.box), default=None)
+            best = jaccard(own.box, box) if box else 0.0
             overlaps.append(best)
             broken.append(hip.label not in {"", "no_fracture"})
+            whose.append(row.patient)
+            adequate.append(own.points and (box is not None and holds(box, own.points)))
             lines.append([row.file.name, row.patient, hip.side.value, f"{best:.4f}"])
         tell(index + 1, len(rows))
     _csv(out / "predictions.csv", ["file", "patient_id", "side", "jaccard"], lines)
-    j, fractured = np.array(overlaps), np.array(broken)
+    j, fractured, patients = np.array(overlaps), np.array(broken), np.array(whose)
     curves.overlaps(j, fractured, out / "jaccard.png")
+    known = np.array([one is not None for one in adequate])
+    seen_well = est.rate(np.array([one is True for one in adequate]), known, whose)
     return [
-        *_overlap(j, ""),
-        *(_overlap(j[~fractured], ", unfractured") if (~fractured).any() else []),
-        *(_overlap(j[fractured], ", fractured") if fractured.any() else []),
+        *_overlap(j, patients, ""),
+        *(
+            _overlap(j[~fractured], patients[~fractured], ", unfractured")
+            if (~fractured).any()
+            else []
+        ),
+        *(_overlap(j[fractured], patients[fractured], ", fractured") if fractured.any() else []),
+        *([Figure.of("adequate boxes", seen_well)] if known.any() else []),
     ]
 
 
-def _overlap(j: NDArray[np.float64], which: str) -> list[Figure]:
+def _overlap(j: NDArray[np.float64], whose: NDArray[np.str_], which: str) -> list[Figure]:
     """Return Murphy's Figure 2 in figures."""
+    every, patients = np.ones(len(j), bool), whose.tolist()
     return [
         Figure(f"mean Jaccard{which}", float(j.mean())),
         Figure(f"SD of Jaccard{which}", float(j.std(ddof=1)) if len(j) > 1 else float("nan")),
-        Figure.of(f"Jaccard above 0.5{which}", est.proportion(int((j > 0.5).sum()), len(j))),
-        Figure.of(f"Jaccard above 0.7{which}", est.proportion(int((j > 0.7).sum()), len(j))),
+        Figure.of(f"Jaccard above 0.5{which}", est.rate(j > 0.5, every, patients)),
+        Figure.of(f"Jaccard above 0.7{which}", est.rate(j > 0.7, every, patients)),
     ]
+
+
+def holds(box: Box, points: HipPoints) -> bool:
+    """Tell whether a box shows the head's middle and the tips of both trochanters.
+
+    References
+    ----------
+    Gale 2017, 2.3: adequacy was "coverage including the femoral head, and the greater and lesser
+    trochanters".
+    """
+    at = (points.head, points.greater, points.lesser)
+    return all(box.x0 <= x < box.x1 and box.y0 <= y < box.y1 for x, y in at)
 
 
 def jaccard(a: Box, b: Box) -> float:
@@ -180,7 +213,9 @@ def scores(model: LoadedModel, item: Item) -> Scores:
     return run(model, seen.pixels, [roi], known)
 
 
-def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:
+def _classifier(
+    model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell, by: Sequence[str]
+) -> list[Figure]:
     spec = model.spec
     p = np.zeros((len(chosen), len(spec.labels)))
     for index, item in enumerate(chosen):
@@ -210,7 +245,26 @@ def _classifier(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tel
     curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
     curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
-    return figures(spec, Answers(actual, p, patients, reader_answers(chosen, spec.labels)))
+    answers = Answers(actual, p, patients, reader_answers(chosen, spec.labels))
+    found = figures(spec, answers)
+    for column in by:
+        found += by_group(spec, answers, column, [group_of(item, column) for item in chosen])
+    return found
+
+
+def group_of(item: Item, column: str) -> str:
+    """Return what a column says of an item: of its hip, else of its image; "" for nothing.
+
+    Raises
+    ------
+    ManifestInvalid
+        If the manifest has no such column.
+    """
+    side = f"{item.hip.side.word.lower()}_{column}" if item.hip else column
+    for name in (side, column):
+        if name in item.row.cells:
+            return item.row.cells[name]
+    raise ManifestInvalid(f"{item.row.manifest} has no column {column}")
 
 
 def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:

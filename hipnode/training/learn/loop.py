@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from hipnode.training.learn.state import History, State, agreed
-from hipnode.training.recipe.plan import Plan, learning_rate
+from hipnode.training.recipe.plan import Plan, learning_rate, weight_decay
 from hipnode.training.samples.batches import Batch, Samples, draw, load
 
 Lesson = Callable[[nn.Module, Batch, Generator, torch.device], Tensor]
@@ -104,10 +104,7 @@ def _epoch(
     indices = draw(samples, plan, epoch)
     total = plan.epochs * len(indices)
     state.model.train()
-    if plan.fixed_norm:
-        for module in state.model.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.eval()
+    keep_still(state.net, plan)
     losses = []
     for step, chosen in enumerate(indices):
         done = epoch * len(indices) + step
@@ -117,13 +114,30 @@ def _epoch(
         batch = load(samples, chosen[state.rank :: state.world], plan)
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(done, total, plan)
+            if group["weight_decay"]:
+                group["weight_decay"] = weight_decay(done, total, plan)
         loss = lesson(state.model, batch, generator, state.device)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(state.net.parameters(), plan.clip_norm)
+        if plan.clip_norm:
+            nn.utils.clip_grad_norm_(state.net.parameters(), plan.clip_norm)
         state.optimiser.step()
         if after_step:
             after_step(state.net, (done + 1) / total)
         state.follow(done)
         losses.append(loss.item())
     return float(np.mean(losses))
+
+
+def keep_still(net: nn.Module, plan: Plan) -> None:
+    """Let nothing move in what is not learned: no statistics, no dropout.
+
+    A part of whose parameters none is learned is run as in serving. Batch normalisation that was
+    left in training would go on following the images, and the backbone with it. A method whose
+    parts follow one another (``follow``) has no frozen ones.
+    """
+    for module in net.modules() if not hasattr(net, "follow") else ():
+        learned = [parameter.requires_grad for parameter in module.parameters()]
+        norm = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        if (learned and not any(learned)) or (plan.fixed_norm and norm):
+            module.eval()

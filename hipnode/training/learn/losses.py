@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from hipnode.training.learn.loop import Lesson
 from hipnode.training.recipe.recipe import Recipe
-from hipnode.training.samples.augment import augment, rewindow
+from hipnode.training.samples.augment import augment, window
 from hipnode.training.samples.batches import Batch, Samples, centre
 from hipnode.training.samples.transforms import Preprocess
 
@@ -36,10 +36,10 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
     def teach(model: nn.Module, batch: Batch, generator: Generator, device: torch.device) -> Tensor:
         targets = batch.targets
         masks = targets if targets.ndim == 4 else None
-        images, masks = augment(batch.images, masks, how, generator)
-        images = prepare(centre(images, plan))
-        images = rewindow(images, how.window, generator)
-        images = images.to(device, memory_format=torch.channels_last)
+        masks = None if masks is None else masks.to(device)
+        images, masks = augment(batch.images.to(device), masks, how, generator)
+        images = prepare(centre(images, plan), window(len(images), how.window, generator))
+        images = images.contiguous(memory_format=torch.channels_last)
         targets = (targets if masks is None else centre(masks, plan)).to(device)
         known = () if batch.covariates is None else (batch.covariates.to(device),)
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16 is True):

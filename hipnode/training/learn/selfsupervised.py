@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -29,12 +30,13 @@ Views = list[Tensor]
 class Embedder(nn.Module):
     """A backbone of the registry and a projection; the backbone's own head is left unused."""
 
-    def __init__(self, backbone: nn.Module, width: int, hidden: int, outputs: int) -> None:
+    def __init__(self, backbone: nn.Module, *widths: int) -> None:
         super().__init__()
         self.backbone: nn.Module = backbone
-        self.project = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs)
-        )
+        layers: list[nn.Module] = []
+        for one, following in pairwise(widths):
+            layers += [nn.Linear(one, following), nn.GELU()]
+        self.project = nn.Sequential(*layers[:-1])
         for parameter in backbone.get_submodule("score").parameters():
             parameter.requires_grad_(False)
 
@@ -51,15 +53,17 @@ class Dino(nn.Module):
     """
 
     centre: Tensor
+    done: Tensor
 
     def __init__(self, backbone: nn.Module, width: int, how: SelfSupervision) -> None:
         super().__init__()
         self.how = how
-        self.student = Embedder(backbone, width, 512, 256)
+        self.student = Embedder(backbone, width, how.hidden, how.hidden, 256)
         self.prototypes = nn.Linear(256, how.prototypes, bias=False)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher_prototypes = copy.deepcopy(self.prototypes).requires_grad_(False)
         self.register_buffer("centre", torch.zeros(how.prototypes))
+        self.register_buffer("done", torch.zeros(1))
 
     def forward(self, views: Views) -> Tensor:
         """Return the loss over all pairs of a large view and another one."""
@@ -81,16 +85,21 @@ class Dino(nn.Module):
             self.centre.lerp_(mean, 1 - self.how.centre_momentum)
         return torch.stack(losses).mean()
 
-    @staticmethod
-    def _score(embedder: Embedder, prototypes: nn.Linear, view: Tensor) -> Tensor:
+    def _score(self, embedder: Embedder, prototypes: nn.Linear, view: Tensor) -> Tensor:
+        fixed = prototypes.weight.detach()
+        moves = (self.done >= self.how.still).float()
+        weight = fixed + (prototypes.weight - fixed) * moves
         answer = functional.linear(
-            functional.normalize(embedder(view), dim=1),
-            functional.normalize(prototypes.weight, dim=1),
+            functional.normalize(embedder(view), dim=1), functional.normalize(weight, dim=1)
         )
         return answer.float()
 
     def follow(self, done: float) -> None:
-        """Move the teacher; ever more slowly towards the end (``done`` from 0 to 1)."""
+        """Move the teacher; ever more slowly towards the end (``done`` from 0 to 1).
+
+        The prototypes stay as they are at first, so that the answers do not collapse onto a few.
+        """
+        self.done.fill_(done)
         momentum = 1 - (1 - self.how.momentum) * (math.cos(math.pi * done) + 1) / 2
         blend(self.teacher, self.student, momentum)
         blend(self.teacher_prototypes, self.prototypes, momentum)

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Plan(BaseModel):
-    """How a network is optimised."""
+    """How a network is optimised. What a recipe does not name is off."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,12 +20,13 @@ class Plan(BaseModel):
     batch: int = Field(default=32, ge=2)
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant"] = "constant"
     learning_rate: float = Field(default=1e-3, gt=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)  # share of all steps
-    weight_decay: float = Field(default=1e-4, ge=0)
-    clip_norm: float = Field(default=5.0, gt=0)
-    ema: float = Field(default=0.99, ge=0, lt=1)  # decay of the averaged weights per step
+    warmup: float = Field(default=0, ge=0, lt=1)  # share of all steps
+    weight_decay: float = Field(default=0, ge=0)
+    weight_decay_to: float = Field(default=0, ge=0)  # at the end, along a cosine; 0: the same
+    clip_norm: float = Field(default=0, ge=0)  # of the gradient; 0: not clipped
+    ema: float = Field(default=0, ge=0, lt=1)  # decay of the averaged weights per step
     bf16: bool | Literal["auto"] = "auto"  # auto: whichever of one step each is faster
     fixed_norm: bool = False  # batch normalisation keeps the statistics that it started with
     size_px: int = Field(default=0, ge=0)  # what the network sees; 0: the samples' own side
@@ -43,6 +44,14 @@ def learning_rate(step: int, steps: int, plan: Plan) -> float:
         return plan.learning_rate
     done = (step - rise) / max(1, steps - rise)
     return plan.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def weight_decay(step: int, steps: int, plan: Plan) -> float:
+    """Return the weight decay at a step: constant, or half a cosine to ``weight_decay_to``."""
+    if not plan.weight_decay_to:
+        return plan.weight_decay
+    half = 0.5 * (1 - math.cos(math.pi * step / max(1, steps)))
+    return plan.weight_decay + (plan.weight_decay_to - plan.weight_decay) * half
 
 
 def optimiser(net: nn.Module, plan: Plan) -> torch.optim.Optimizer:

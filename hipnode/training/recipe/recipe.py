@@ -1,7 +1,9 @@
 """Recipes: short TOML files named after paper and system, with the paper's own settings.
 
-A recipe says what is learned and how; the manifest says from what. Where a setting stands in the
-paper, or why it differs, is in the recipe's table ``where``.
+A recipe says what is learned and how; the manifest says from what. What it leaves out is off: no
+augmentation, averaging, decay or balancing that a recipe does not name. A recipe may go out from
+another one (``like = "..."``) and say only what differs. Its table ``where`` says of each setting,
+or of the whole table that it stands in, whether the paper prints it (see `MARKS`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,12 @@ from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.selfsupervision import SelfSupervision
 
 SHIPPED: Final = Path(__file__).resolve().parent / "recipes"
+_PARTS: Final = SHIPPED / "like"
+"""What several shipped recipes share; no recipe by itself."""
+_DEEPEST: Final = 4
+MARKS: Final = ("printed", "not printed", "differs because")
+"""How each line of ``where`` begins: as in the paper; not to be found there, so whose choice it is;
+found there and done otherwise, with the reason."""
 
 
 class RecipeInvalid(InputRefused):
@@ -72,13 +80,13 @@ class Recipe(_Part):
     plan: Plan = Plan()
     augmentation: Augmentation = Augmentation()
     operating_point: Points = Points()
-    balance: bool = True  # draw every class equally often
+    balance: bool = False  # draw every class equally often
     domain_shares: dict[Label, Annotated[float, Field(ge=0, le=1)]] = {}  # else all alike
     hips: Literal["all", "unfractured", "fractured"] = "all"  # which images are learned from
     views: tuple[Label, ...] = ("frontal",)  # of which hips are learned from; the gate: all
     needs_weights: bool = False  # goes on from a network that was trained before
     reweight: bool = False  # weigh each class in the loss by how rare it is
-    location_loss: float = Field(default=1.0, ge=0)  # weight of the loss on the fracture's place
+    location_loss: float = Field(default=0, ge=0)  # weight of the loss on the fracture's place
     freeze_backbone: bool = False  # where weights are given: learn the head alone
     frozen: tuple[str, ...] = ()  # where weights are given: names that begin so are not learned
     keep: Literal["loss", "accuracy", "last"] = "loss"  # what decides on the epoch
@@ -88,7 +96,9 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         registry.validate(self.network.name, self.network.arguments)
-        _ = self.preprocess
+        size_px, least = self.preprocess.size_px, registry.LEAST_PX.get(self.network.name, 8)
+        if size_px < least:
+            raise ValueError(f"{self.network.name} takes images of {least} px or more")
         taken = self.network.arguments.get("covariates", 0)
         if taken != len(self.covariates):
             raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
@@ -150,19 +160,13 @@ def read_recipe(reference: str | Path, changes: Sequence[str] = ()) -> Recipe | 
     RecipeInvalid
         With the key and what is wrong with it.
     """
-    shipped = SHIPPED / f"{reference}.toml"
-    path = shipped if shipped.is_file() else Path(reference)
+    document = read_document(reference)
+    path = _path_of(reference, Path())
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
         for change in changes:
             _change(document, change)
         kind = Pretraining if "method" in document else Recipe
         return kind.model_validate(document)
-    except OSError as error:
-        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
-        raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeInvalid(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(step) for step in item['loc']) or 'recipe'}: {item['msg']}"
@@ -171,6 +175,54 @@ def read_recipe(reference: str | Path, changes: Sequence[str] = ()) -> Recipe | 
         raise RecipeInvalid("\n".join([f"{path} is not usable:", *lines])) from None
     except TypeError as error:
         raise RecipeInvalid(f"{path}, preprocessing: {error}") from None
+
+
+def read_document(reference: str | Path) -> dict[str, Any]:
+    """Return a recipe as it is written, with all that it takes from those that it is ``like``.
+
+    Raises
+    ------
+    RecipeInvalid
+        If a file cannot be read, is no TOML, or they go in a circle.
+    """
+    return _document(reference, Path(), 0)
+
+
+def _path_of(reference: str | Path, beside: Path) -> Path:
+    """Return where a recipe lies: shipped, a shipped part, or a file beside the one that asks."""
+    shipped = (SHIPPED / f"{reference}.toml", _PARTS / f"{reference}.toml")
+    return next((path for path in shipped if path.is_file()), beside / reference)
+
+
+def _document(reference: str | Path, beside: Path, depth: int) -> dict[str, Any]:
+    path = _path_of(reference, beside)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+        raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeInvalid(f"{path} is not valid TOML: {error}") from None
+    like = document.pop("like", None)
+    if like is None:
+        return document
+    if depth == _DEEPEST:
+        raise RecipeInvalid(f"{path} is like a recipe that is like another, {_DEEPEST} times over")
+    return _over(_document(str(like), path.parent, depth + 1), document)
+
+
+def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``own`` laid over it, table by table; another network takes no arguments
+    of the first."""
+    merged = dict(base)
+    for key, value in own.items():
+        before = merged.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            other = key == "network" and value.get("name", before["name"]) != before["name"]
+            merged[key] = value if other else _over(before, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _change(document: dict[str, Any], change: str) -> None:

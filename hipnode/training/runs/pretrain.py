@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
@@ -122,25 +124,20 @@ def images(
 
 
 def lesson(recipe: Pretraining) -> Lesson:
-    """Return what is done with a batch: views of it, each changed by itself."""
-    plan, how = recipe.plan, recipe.augmentation
-    prepare = Preprocess(recipe.preprocess)
+    """Return what is done with a batch: views of it, each cut out and changed by itself."""
+    plan, how, settings = recipe.plan, recipe.augmentation, recipe.settings
     side = recipe.preprocess.size_px
-    small = max(16, round(side * recipe.settings.local_share / 16) * 16)
-    locals_ = recipe.settings.local_views if recipe.method == "dino" else 0
+    kinds = [(side, settings.global_area)] * 2
+    if recipe.method == "dino":
+        kinds += [(min(side, settings.local_px), settings.local_area)] * settings.local_views
 
     def teach(model: nn.Module, batch: Batch, generator: Generator, device: torch.device) -> Tensor:
         views = []
-        for index in range(2 + locals_):
-            view, _ = augment(batch.images, None, how, generator)
-            view = centre(view, plan)
-            view = view if view.shape[-1] == side else resize(view, side)
-            if index >= 2:
-                view = _somewhere(view, small, generator)
-                spec = recipe.preprocess_of(small)
-                views.append(Preprocess(spec)(view).to(device))
-            else:
-                views.append(prepare(view).to(device))
+        images = batch.images.to(device)
+        for px, area in kinds:
+            view, _ = augment(images, None, how, generator)
+            view = pieces(centre(view, plan), px, area, generator)
+            views.append(Preprocess(recipe.preprocess_of(px))(view))
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16 is True):
             loss: Tensor = model(views)
         return loss.float()
@@ -148,11 +145,31 @@ def lesson(recipe: Pretraining) -> Lesson:
     return teach
 
 
-def _somewhere(images: Tensor, side: int, generator: Generator) -> Tensor:
-    """Return a square out of all images, (n, 1, side, side), at a random place."""
-    room = images.shape[-1] - side + 1
-    top, left = (int(torch.randint(0, room, (1,), generator=generator)) for _ in range(2))
-    return images[..., top : top + side, left : left + side]
+def pieces(images: Tensor, side: int, area: tuple[float, float], generator: Generator) -> Tensor:
+    """Return a piece of each image at a random place, (n, 1, side, side).
+
+    Parameters
+    ----------
+    images
+        (n, 1, s, s).
+    side
+        In pixels.
+    area
+        The least and the largest share of an image that is shown, drawn for each one; a piece may
+        be up to a third longer one way than the other.
+    generator
+        Where the randomness comes from.
+    """
+    n = len(images)
+    share = area[0] + (area[1] - area[0]) * torch.rand(n, generator=generator)
+    ratio = torch.exp((2 * torch.rand(n, generator=generator) - 1) * math.log(4 / 3))
+    spans = [(share * ratio).sqrt().clamp(max=1), (share / ratio).sqrt().clamp(max=1)]
+    grid = torch.zeros(n, 2, 3)
+    for axis, span in enumerate(spans):
+        grid[:, axis, axis] = span
+        grid[:, axis, 2] = (1 - span) * (2 * torch.rand(n, generator=generator) - 1)
+    field = functional.affine_grid(grid.to(images.device), [n, 1, side, side], align_corners=False)
+    return functional.grid_sample(images, field, padding_mode="border", align_corners=False)
 
 
 def follow(model: nn.Module, done: float) -> None:

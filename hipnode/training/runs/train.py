@@ -9,20 +9,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
 from hipnode.nets.architectures.heads import Clinical
-from hipnode.nets.bundle.contents import WEIGHTS
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
 from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
 from hipnode.training.learn.validate import measure
+from hipnode.training.learn.weights import freeze, start_from
 from hipnode.training.pack.bundling import bundle
 from hipnode.training.recipe.recipe import Recipe, RecipeInvalid
 from hipnode.training.samples.batches import Samples
@@ -38,6 +36,7 @@ class Telling:
     decoded: Callable[[str, int, int], None] = lambda _split, _done, _all: None
     left_out: Callable[[str, dict[str, int]], None] = lambda _split, _why: None
     epoch: Callable[[dict[str, float]], None] = lambda _row: None
+    taken: Callable[[str], None] = lambda _line: None  # what of the given weights was taken
 
 
 def train(
@@ -68,7 +67,7 @@ def train(
     resume
         Go on from the last checkpoint, to the same bits as without the break.
     weights
-        A safetensors file or a bundle to start from; tensors that fit are taken.
+        A safetensors file or a bundle to start from; see `hipnode.training.learn.weights`.
     version
         Of the bundle.
     telling
@@ -81,7 +80,7 @@ def train(
     ManifestInvalid
         If a row cannot be used, or a split is empty.
     RecipeInvalid
-        If none of the given weights fit.
+        If the given weights hardly fit.
     """
     telling = telling or Telling()
     run = out.with_name(out.name + ".run")
@@ -89,7 +88,7 @@ def train(
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
         splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
-    net = start(recipe, splits["train"].samples, weights)
+    net = start(recipe, splits["train"].samples, weights, telling.taken)
     plan = settled(
         recipe.plan,
         lambda plan: lesson(recipe.model_copy(update={"plan": plan}), splits["train"].samples),
@@ -134,68 +133,37 @@ def gather_splits(
     return splits
 
 
-def start(recipe: Recipe, samples: Samples, weights: Path | None) -> nn.Module:
+def start(
+    recipe: Recipe,
+    samples: Samples,
+    weights: Path | None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> nn.Module:
     """Return the network before its first step.
+
+    Parameters
+    ----------
+    recipe, samples
+        What is learned, from what.
+    weights
+        Where from; None for random weights.
+    tell
+        Is given the line that says what was taken.
 
     Raises
     ------
     RecipeInvalid
-        If none of the given weights fit, or the recipe needs some and there are none.
+        If the given weights hardly fit, or the recipe needs some and there are none.
     """
     if recipe.needs_weights and not weights:
-        raise RecipeInvalid(f"{recipe.name} goes on from another bundle: name it with --weights")
+        raise RecipeInvalid(f"{recipe.name} goes on from other weights: name them with --weights")
     torch.manual_seed(recipe.plan.seed)
     net = build(recipe.network.name, dict(recipe.network.arguments))
-    if weights and not start_from(net, weights, recipe.labels):
-        raise RecipeInvalid(f"{weights} holds no tensor that {recipe.network.name} has")
+    taken = start_from(net, recipe.network.name, weights, recipe.labels) if weights else None
+    if taken:
+        tell(str(taken))
     for module in net.modules():
         if isinstance(module, Clinical) and samples.covariates is not None:
             module.learn_scale(torch.from_numpy(samples.covariates))
-    for name, parameter in net.named_parameters() if weights else ():
-        still = name.startswith(recipe.frozen) or (
-            recipe.freeze_backbone and not name.startswith("score.")
-        )
-        parameter.requires_grad_(not still)
+    freeze(net, taken, backbone=recipe.freeze_backbone, named=recipe.frozen)
     return net
-
-
-def start_from(net: nn.Module, weights: Path, labels: Sequence[str] = ()) -> list[str]:
-    """Take from a file or a bundle every tensor whose name and shape fit; return their names.
-
-    Where a bundle has other ``labels``, the rows of its last layer are taken by label, and a label
-    that it lacks is learned from scratch.
-
-    Raises
-    ------
-    RecipeInvalid
-        If the file cannot be read.
-    """
-    own = net.state_dict()
-    try:
-        given = load_file(weights / WEIGHTS if weights.is_dir() else weights)
-    except (OSError, SafetensorError) as error:
-        raise RecipeInvalid(f"{weights} cannot be read as safetensors: {error}") from None
-    if labels and weights.is_dir():
-        given = _by_label(given, own, load_bundle(weights, threads=1).spec.labels, labels)
-    taken = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    net.load_state_dict(own | taken)
-    return sorted(taken)
-
-
-def _by_label(
-    given: dict[str, Tensor], own: dict[str, Tensor], before: Sequence[str], labels: Sequence[str]
-) -> dict[str, Tensor]:
-    """Return the tensors with the rows of the last layer in the order of ``labels``."""
-    rows = [(labels.index(label), old) for old, label in enumerate(before) if label in labels]
-    if tuple(before) == tuple(labels) or not rows:
-        return given
-    moved = dict(given)
-    for name, tensor in given.items():
-        ours, wanted = own.get(name), (len(labels), *tensor.shape[1:])
-        if ours is None or not name.startswith("score.") or len(tensor) != len(before):
-            continue
-        if tuple(ours.shape) == wanted:
-            moved[name] = ours.clone()
-            for new, old in rows:
-                moved[name][new] = tensor[old]
-    return moved

@@ -39,7 +39,8 @@ def augment(
     """
     n = len(images)
     images = _coarsen(images, how.coarse, generator)
-    grid = _geometry(n, how, generator)
+    kind = torch.randint(0, 5, (n,), generator=generator) if how.one_of else None
+    grid = _geometry(n, how, generator, kind)
     still = torch.eye(2, 3).expand(n, 2, 3)
     changed = _chance(n, how.often, generator)
     grid = torch.where(changed[..., 0], grid, still).to(images.device)
@@ -52,38 +53,27 @@ def augment(
     place = moved
     if how.histogram:
         moved = _match(moved, how.histogram, generator)
-    moved = _curve(moved, how.curve, generator)
-    moved = _shade(moved, how.shading, generator)
-    moved = _focus(moved, how, generator)
-    moved = _noise(moved, how.noise, generator)
-    moved = _shutter(moved, how.shutter, generator)
-    moved = _erase(moved, how.erase, generator)
+    moved = _tone(moved, how, generator)
+    moved = _curve(moved, how.curve, generator) if how.curve else moved
+    moved = _shade(moved, how.shading, generator) if how.shading else moved
+    moved = _focus(moved, how, generator, kind)
+    moved = _noise(moved, how.noise, generator) if how.noise else moved
+    moved = _shutter(moved, how.shutter, generator) if how.shutter else moved
+    moved = _erase(moved, how.erase, generator) if how.erase else moved
     inverted = _chance(n, how.invert, generator).to(moved.device)
     moved = torch.where(inverted, 1 - moved, moved)
     return torch.where(changed.to(moved.device), moved, place).clamp(0, 1), masks
 
 
-def rewindow(images: Tensor, epsilon: float, generator: Generator) -> Tensor:
-    """Vary the divisor of the Z-transform, as another windowing would.
-
-    Parameters
-    ----------
-    images
-        (n, 1, s, s), clipped to 2 sigma and standardised (`PreprocessSpec.scaling` ``zclip``).
-    epsilon
-        The divisor becomes 2 sigma + e sigma, with e from -epsilon to epsilon.
-    generator
-        Where the randomness comes from.
+def window(n: int, epsilon: float, generator: Generator) -> Tensor | None:
+    """Return by how many sigma each image's window is wider than 2 sigma, (n,); None: not at all.
 
     References
     ----------
-    Jang 2022, "Training details": z = (x - mu) / (2 sigma +- epsilon sigma), clipped at -1 and 1.
+    Jang 2022, "Training details": z = (x - mu) / (2 sigma +- epsilon sigma), clipped at -1 and 1,
+    epsilon drawn anew for each image.
     """
-    if epsilon == 0:
-        return images
-    e = _uniform(len(images), -epsilon, epsilon, generator).view(-1, 1, 1, 1)
-    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    return torch.clamp(images * (2 / (2 + e)), low, high)
+    return _uniform(n, -epsilon, epsilon, generator) if epsilon else None
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
@@ -108,12 +98,17 @@ def _coarsen(images: Tensor, probability: float, generator: Generator) -> Tensor
     return torch.stack(found)
 
 
-def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:
-    """Return (n, 2, 3) affine maps from output to input, in the grid's coordinates."""
+def _geometry(n: int, how: Augmentation, generator: Generator, kind: Tensor | None) -> Tensor:
+    """Return (n, 2, 3) affine maps from output to input, in the grid's coordinates.
+
+    ``kind`` (n,): where each image is changed in one way alone, 3 is shear and 4 is rotation.
+    """
     angle = _uniform(n, -how.rotate_deg, how.rotate_deg, generator) * math.pi / 180
     zoom = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.scale))
     stretch = torch.exp(_uniform(n, -1, 1, generator) * math.log1p(how.aspect))
     shear = _uniform(n, -how.shear, how.shear, generator)
+    if kind is not None:
+        angle, shear = angle * (kind == 4), shear * (kind == 3)
     mirror = 1 - 2 * (torch.rand(n, generator=generator) < how.flip).float()
     upside = torch.ones(n)
     if how.flip_vertical:
@@ -132,6 +127,17 @@ def _geometry(n: int, how: Augmentation, generator: Generator) -> Tensor:
         1,
     )
     return matrix.view(n, 2, 3)
+
+
+def _tone(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
+    """Change brightness and contrast, each by up to its share (Yamamoto 2020, 2.6)."""
+    if not how.brightness and not how.contrast:
+        return images
+    n = len(images)
+    added = _uniform(n, -how.brightness, how.brightness, generator).view(n, 1, 1, 1)
+    times = 1 + _uniform(n, -how.contrast, how.contrast, generator).view(n, 1, 1, 1)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    return middle + (images - middle) * times.to(images.device) + added.to(images.device)
 
 
 def _curve(images: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -174,8 +180,11 @@ def _shade(images: Tensor, strength: float, generator: Generator) -> Tensor:
     return images + field * images.clamp(0, 1)
 
 
-def _focus(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
-    """Blur some images, sharpen others (radiographs come out of their maker's edge filter)."""
+def _focus(images: Tensor, how: Augmentation, generator: Generator, kind: Tensor | None) -> Tensor:
+    """Blur some images, sharpen others (radiographs come out of their maker's edge filter).
+
+    ``kind`` (n,): where each image is changed in one way alone, 1 is blurred and 2 sharpened.
+    """
     if how.blur_px == 0 and how.sharpen == 0:
         return images
     n = len(images)
@@ -188,19 +197,30 @@ def _focus(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
     soft = functional.conv2d(soft, kernel.view(n, 1, 1, 9), padding=(0, 4), groups=n)
     soft = soft.transpose(0, 1)
     weight = _uniform(n, -1, how.sharpen, generator)  # below 0: towards the blurred image
-    weight = torch.where(torch.rand(n, generator=generator) < 0.4, torch.zeros(n), weight)
+    if kind is None:
+        weight = torch.where(torch.rand(n, generator=generator) < 0.4, torch.zeros(n), weight)
+    else:
+        weight = torch.where(kind == 1, -torch.ones(n), weight.abs()) * ((kind == 1) | (kind == 2))
     return images + weight.view(n, 1, 1, 1).to(images.device) * (images - soft)
 
 
 def _noise(images: Tensor, strength: float, generator: Generator) -> Tensor:
     n, _, rows, columns = images.shape
+    where = images.device
     level = _uniform(n, 0, strength, generator) * torch.rand(n, generator=generator)
-    fine = torch.randn(n, 1, rows, columns, generator=generator)
-    grain = torch.randn(n, 1, rows // 2, columns // 2, generator=generator)
+    fine = _normal((n, 1, rows, columns), generator, where)
+    grain = _normal((n, 1, rows // 2, columns // 2), generator, where)
     grain = functional.interpolate(grain, (rows, columns), mode="bilinear", align_corners=False)
-    mix = torch.rand(n, 1, 1, 1, generator=generator)
-    added = level.view(n, 1, 1, 1) * (mix * fine + (1 - mix) * 1.5 * grain)
-    return images + added.to(images.device)
+    mix = torch.rand(n, 1, 1, 1, generator=generator).to(where)
+    return images + level.view(n, 1, 1, 1).to(where) * (mix * fine + (1 - mix) * 1.5 * grain)
+
+
+def _normal(shape: tuple[int, ...], generator: Generator, where: torch.device) -> Tensor:
+    """Return normal noise, drawn on the device that takes it: it is as much as there are pixels."""
+    if where.type == "cpu":
+        return torch.randn(shape, generator=generator)
+    seed = int(torch.randint(0, 1 << 31, (1,), generator=generator))
+    return torch.randn(shape, generator=Generator(where).manual_seed(seed), device=where)
 
 
 def _shutter(images: Tensor, probability: float, generator: Generator) -> Tensor:
@@ -210,31 +230,36 @@ def _shutter(images: Tensor, probability: float, generator: Generator) -> Tensor
     edge = torch.randint(0, 4, (n,), generator=generator)
     reach = _uniform(n, 0, 0.16, generator)
     level = (torch.rand(n, generator=generator) < 0.25).float().view(n, 1, 1, 1)
-    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
-    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
-    reach = torch.where(used, reach, torch.full((n,), -1.0)).view(n, 1, 1, 1)
-    edge = edge.view(n, 1, 1, 1)
+    down, along = _rulers(images)
+    reach = torch.where(used, reach, torch.full((n,), -1.0)).view(n, 1, 1, 1).to(images.device)
+    edge = edge.view(n, 1, 1, 1).to(images.device)
     distance = torch.where(
         edge < 2,
         torch.where(edge == 0, down, 1 - down).expand(n, 1, rows, columns),
         torch.where(edge == 2, along, 1 - along).expand(n, 1, rows, columns),
     )
-    covered = (distance < reach).to(images.device)
+    covered = distance < reach
     return torch.where(covered, level.to(images.device).expand_as(images), images)
+
+
+def _rulers(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where rows and columns lie, from 0 to 1, on the images' device."""
+    rows, columns = images.shape[2:]
+    down = torch.linspace(0, 1, rows, device=images.device).view(1, 1, rows, 1)
+    return down, torch.linspace(0, 1, columns, device=images.device).view(1, 1, 1, columns)
 
 
 def _erase(images: Tensor, probability: float, generator: Generator) -> Tensor:
     """Lay a marker or a piece of tubing (a bright or dark rectangle) over some images."""
-    n, _, rows, columns = images.shape
+    n = len(images)
     used = torch.rand(n, generator=generator) < probability
     top, left = (_uniform(n, 0, 0.95, generator) for _ in range(2))
     height, width = (_uniform(n, 0.01, 0.14, generator) for _ in range(2))
     height = torch.where(used, height, torch.zeros(n))
     level = torch.rand(n, generator=generator)
-    down = torch.linspace(0, 1, rows).view(1, 1, rows, 1)
-    along = torch.linspace(0, 1, columns).view(1, 1, 1, columns)
+    down, along = _rulers(images)
     top, left, height, width, level = (
-        value.view(n, 1, 1, 1) for value in (top, left, height, width, level)
+        value.view(n, 1, 1, 1).to(images.device) for value in (top, left, height, width, level)
     )
     covered = (down >= top) & (down < top + height) & (along >= left) & (along < left + width)
-    return torch.where(covered.to(images.device), level.to(images.device).expand_as(images), images)
+    return torch.where(covered, level.expand_as(images), images)

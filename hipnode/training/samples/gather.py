@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hipnode.domain import Box
-from hipnode.imaging import PreprocessSpec, square_around
+from hipnode.imaging import PreprocessSpec, part_of, square_around
 from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
@@ -186,8 +186,9 @@ def _decode(
         box, mirror = hip.box if hip else None, False
         if box and halves:
             box, mirror = half_around(box, seen.pixels.shape)
-        elif hip is not None:
+        elif box and hip is not None:
             mirror = spec.mirrors(hip.side)
+            box = part_of(box, spec.region, mirrored=mirror)
         shown = seen.pixels
         if item.drawn and hip is None:
             boxes = [seen.hip(one).box for one in item.row.hips]

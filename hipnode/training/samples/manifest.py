@@ -47,7 +47,7 @@ POINTS: Final = ("head", "neck_base", "greater_trochanter", "lesser_trochanter",
 class HipRow:
     """What a manifest says about one hip. ``label`` is "" where it says nothing.
 
-    ``points`` are known where something is to be drawn, in the image's pixels.
+    ``points`` are known where the manifest has landmarks, in the image's pixels.
     """
 
     side: Side
@@ -204,11 +204,11 @@ def _hip(path: Path, line: int, text: Mapping[str, str], side: Side, drawn: bool
         raise ManifestInvalid(
             f"{path}, line {line}: {prefix}_box is {cell!r}, not `x0 y0 x1 y1` of a box"
         ) from None
-    points = None
-    if drawn:
-        try:
-            points = _points(text.get(f"{prefix}_landmarks", ""))
-        except (KeyError, ValueError):
+    try:
+        points = _points(text.get(f"{prefix}_landmarks", ""))
+    except (KeyError, ValueError):
+        points = None
+        if drawn:
             raise ManifestInvalid(
                 f"{path}, line {line}: to draw, {prefix}_landmarks must have `name:x,y` of "
                 + ", ".join(POINTS)

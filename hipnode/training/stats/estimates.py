@@ -8,7 +8,7 @@ Murphy 2022, "Performance assessment" (Clopper-Pearson, bootstrap of the AUC); W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -86,6 +86,71 @@ def share(hits: Sequence[bool], patients: Sequence[str], *, resamples: int = 200
     drawn = rng.multinomial(owners, np.full(owners, 1 / owners), size=resamples)
     low, high = np.quantile((drawn @ hit) / (drawn @ weight), [0.025, 0.975])
     return Share(count, total, Estimate(count / total, float(low), float(high)), by_patient=True)
+
+
+def rate(hits: NDArray[Any], among: NDArray[Any], patients: Sequence[str]) -> Estimate:
+    """Return the share of ``hits`` in what is ``among``, with an interval by patient.
+
+    Parameters
+    ----------
+    hits, among
+        (n,) bool.
+    patients
+        (n,) whose it is.
+
+    Notes
+    -----
+    Where no patient is there twice, the papers' exact interval; else patients are drawn: two hips
+    of one person are no two experiments.
+    """
+    kept = np.flatnonzero(among)
+    names = [patients[int(index)] for index in kept]
+    right = np.asarray(hits, bool)[kept]
+    if len(set(names)) == len(names):
+        return proportion(int(right.sum()), len(right))
+    return share(right.tolist(), names).estimate
+
+
+def over_patients(
+    counts: NDArray[Any],
+    patients: Sequence[str],
+    figure: Callable[[NDArray[Any]], NDArray[Any]],
+    *,
+    resamples: int = 1000,
+) -> Estimate:
+    """Return a figure of sums over samples; the interval draws patients.
+
+    Parameters
+    ----------
+    counts
+        (n, k) what each sample adds to k sums.
+    patients
+        (n,) whose it is.
+    figure
+        Sums (m, k) to (m,) values.
+    resamples
+        Bootstrap samples.
+    """
+    _, owner = np.unique(np.asarray(patients, str), return_inverse=True)
+    owners = int(owner.max()) + 1
+    own = np.zeros((owners, counts.shape[1]))
+    np.add.at(own, owner, counts)
+    drawn = np.random.default_rng(_SEED).multinomial(
+        owners, np.full(owners, 1 / owners), size=resamples
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value, spread = float(figure(own.sum(0, keepdims=True))[0]), figure(drawn @ own)
+    if not np.isfinite(spread).any():
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.nanquantile(spread, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
+def f1(said: NDArray[Any], positive: NDArray[Any], patients: Sequence[str]) -> Estimate:
+    """Return twice the hits over what was said and what was so; the interval draws patients."""
+    said, positive = np.asarray(said, bool), np.asarray(positive, bool)
+    counts = np.stack([said & positive, said, positive], 1).astype(float)
+    return over_patients(counts, patients, lambda sums: 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2]))
 
 
 def area(positive: NDArray[Any], score: NDArray[Any]) -> float:

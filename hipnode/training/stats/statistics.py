@@ -18,7 +18,9 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from hipnode.training.stats.estimates import Estimate, proportion
+from hipnode.training.stats.estimates import Estimate, f1, over_patients, rate
+
+Ints = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ClassFigures:
     precision: Estimate
     recall: Estimate
     specificity: Estimate
-    f1: float
+    f1: Estimate
     support: int
 
 
@@ -42,32 +44,48 @@ def confusion(
     return table
 
 
-def accuracy(table: NDArray[np.int64]) -> Estimate:
-    """Return the share on the diagonal, with its exact interval."""
-    return proportion(int(np.trace(table)), int(table.sum()))
+def accuracy(actual: Ints, named: Ints, patients: Sequence[str]) -> Estimate:
+    """Return the share that was named right, with an interval by patient."""
+    return rate(np.asarray(actual) == named, np.ones(len(named), bool), patients)
 
 
-def kappa(table: NDArray[np.int64]) -> Estimate:
-    """Return Cohen's kappa of a square table of counts, with its asymptotic interval."""
+def kappa(one: Ints, other: Ints, classes: int, patients: Sequence[str]) -> Estimate:
+    """Return Cohen's kappa of two lists of classes.
+
+    The interval is the asymptotic one where each patient is there once, else patients are drawn.
+    """
+    table = confusion(one, other, classes)
     result = cohens_kappa(table)
-    return Estimate(float(result.kappa), float(result.kappa_low), float(result.kappa_upp))
+    if len(set(patients)) == len(patients):
+        return Estimate(float(result.kappa), float(result.kappa_low), float(result.kappa_upp))
+    cells = np.zeros((len(one), classes * classes))
+    cells[np.arange(len(one)), np.asarray(one) * classes + np.asarray(other)] = 1
+
+    def of(sums: NDArray[Any]) -> NDArray[Any]:
+        shares = sums.reshape(-1, classes, classes) / sums.sum(1)[:, None, None]
+        chance = (shares.sum(1) * shares.sum(2)).sum(1)
+        agreed = np.trace(shares, axis1=1, axis2=2)
+        value: NDArray[Any] = (agreed - chance) / (1 - chance)
+        return value
+
+    return over_patients(cells, patients, of)
 
 
-def per_class(table: NDArray[np.int64], labels: Sequence[str]) -> list[ClassFigures]:
-    """Return precision, recall, specificity and F1 of every class of (actual, predicted) counts."""
+def per_class(
+    actual: Ints, named: Ints, labels: Sequence[str], patients: Sequence[str]
+) -> list[ClassFigures]:
+    """Return precision, recall, specificity and F1 of every class, with intervals by patient."""
     figures = []
     for index, label in enumerate(labels):
-        hit = int(table[index, index])
-        found, real, total = table[:, index].sum(), table[index].sum(), table.sum()
-        rejected = int(total - found - real + hit)
+        is_it, said = np.asarray(actual) == index, np.asarray(named) == index
         figures.append(
             ClassFigures(
                 label=label,
-                precision=proportion(hit, int(found)),
-                recall=proportion(hit, int(real)),
-                specificity=proportion(rejected, int(total - real)),
-                f1=2 * hit / float(found + real) if found + real else np.nan,
-                support=int(real),
+                precision=rate(is_it, said, patients),
+                recall=rate(said, is_it, patients),
+                specificity=rate(~said, ~is_it, patients),
+                f1=f1(said, is_it, patients),
+                support=int(is_it.sum()),
             )
         )
     return figures

@@ -1,0 +1,1 @@
+"""Every system of the papers trained and judged alike, in one table."""

@@ -1,0 +1,180 @@
+"""How large a league is: images, sizes and steps, by profile.
+
+The papers' systems are the rows; a profile says what differs from their recipes for all of them.
+Only ``paper`` changes nothing, and needs the papers' machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class System:
+    """A row: its recipe, the recipe without labels that it goes on from, and what is left out."""
+
+    recipe: str
+    start: str = ""
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked, of which phantoms, and the rows by name."""
+
+    name: str
+    phantom: str
+    systems: dict[str, System]
+
+
+_YAMAMOTO: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
+_PRETRAINED: Final = (
+    ("vgg16", "moco"), ("resnet50", "moco"), ("resnet50", "dino"), ("vit-s", "moco"),
+    ("vit-s", "dino"),
+)  # fmt: skip
+OSTEOPOROSIS: Final = Task(
+    "osteoporosis",
+    "hips",
+    {
+        f"yamamoto2020-{name}{more}": System(f"yamamoto2020-{name}{more}")
+        for name in _YAMAMOTO
+        for more in ("", "-clinical")
+    }
+    | {
+        "jang2022-vgg16": System("jang2022-vgg16"),
+        "jang2022-vgg16-without-non-local": System(
+            "jang2022-vgg16", changes=("network.arguments.non_local=false",)
+        ),
+    },
+)
+RISK: Final = Task(
+    "risk",
+    "falls",
+    {
+        "dxa2023-clinical": System("dxa2023-clinical"),
+        "dxa2023-resnet50-from-scratch": System("dxa2023-resnet50"),
+        "dxa2023-vit-s-from-scratch": System("dxa2023-vit-s"),
+        "dxa2023-vit-s-dino-clinical": System("dxa2023-vit-s-dino-clinical", "dxa2023-dino-vit-s"),
+    }
+    | {
+        f"dxa2023-{name}-{how}{more}": System(
+            f"dxa2023-{name}-{how}{more}", f"dxa2023-{how}-{name}"
+        )
+        for name, how in _PRETRAINED
+        for more in ("", "-unbalanced")
+    },
+)
+FRACTURE: Final = Task(
+    "fracture",
+    "broken",
+    {
+        "gale2017-densenet172": System("gale2017-densenet172"),
+        "gale2017-densenet172-without-second-loss": System(
+            "gale2017-densenet172", changes=("location_loss=0",)
+        ),
+        "gale2017-densenet172-without-histograms": System(
+            "gale2017-densenet172", changes=("augmentation.histogram=0",)
+        ),
+        "gale2017-fcn": System("gale2017-fcn"),
+        "murphy2022-cnn2": System("murphy2022-cnn2"),
+    },
+)
+TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a league takes: people of each split, and changes to every recipe, as for ``--set``.
+
+    ``own`` are changes of a recipe whose name begins so, after all others.
+    """
+
+    name: str
+    people: dict[str, int]  # train, val, test
+    changes: tuple[str, ...] = ()
+    pretraining: tuple[str, ...] = ()
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bodies: dict[str, int] | None = None  # of each split; None: as many as the phantom has
+
+    def for_recipe(self, recipe: str, *, labels: bool) -> list[str]:
+        """Return the changes of one recipe; ``labels``: it is no pre-training."""
+        own = [one for start, more in self.own if recipe.startswith(start) for one in more]
+        return [*(self.changes if labels else self.pretraining), *own]
+
+
+_SMALL: Final = (
+    'plan.optimiser="adamw"', 'plan.schedule="cosine"', "plan.warmup=0.1", "plan.patience=0",
+    "plan.ema=0.98", "plan.clip_norm=5", "plan.view=0.9", "plan.bf16=false",
+    'preprocessing.region="hip"', 'views=["one_hip"]',
+)  # fmt: skip
+_CALM: Final = (
+    "augmentation={rotate_deg=6, shift=0.03, scale=0.05, brightness=0.05, contrast=0.05}",
+)
+_GALE: Final = (
+    "preprocessing.size_px=256",
+    "augmentation={rotate_deg=6, shift=0.03, shear=0.06, histogram=0.5}",
+)
+_FCN: Final = ("network.arguments={depth=7, width=64, head_px=2, outputs=2}",)
+
+
+def _sized(px: int, images: int, epochs: int, rate: float, *more: str) -> tuple[str, ...]:
+    steps = (
+        f"preprocessing.size_px={px}", f"plan.epochs={epochs}", f"plan.epoch_images={images}",
+        f"plan.learning_rate={rate}", "plan.weight_decay=0.02",
+    )  # fmt: skip
+    return (*_SMALL, *_CALM, *steps, *more)
+
+
+def _unlabelled(px: int, images: int, epochs: int, *more: str) -> tuple[str, ...]:
+    return (
+        f"preprocessing.size_px={px}", f"plan.epochs={epochs}", f"plan.epoch_images={images}",
+        "plan.bf16=false", "settings.prototypes=1024", "settings.hidden=512",
+        "settings.local_views=2", "settings.local_px=32", *more,
+    )  # fmt: skip
+
+
+def _vit(px: int, depth: int) -> tuple[str, ...]:
+    return (f"network.arguments.size_px={px}", f"network.arguments.depth={depth}")
+
+
+PROFILES: Final = {
+    "smoke": Profile(
+        "smoke",
+        {"train": 48, "val": 16, "test": 24},
+        _sized(32, 32, 2, 2e-3, "plan.batch=16"),
+        _unlabelled(32, 32, 1, "plan.batch=16", "settings.queue=64"),
+        (
+            ("yamamoto2020-googlenet", ("network.arguments.width=0.125",)),
+            ("yamamoto2020-resnet", ("network.arguments.width=0.125",)),
+            ("dxa2023-vit-s", _vit(32, 1)),
+            ("dxa2023-dino-vit-s", _vit(32, 1)),
+            ("dxa2023-moco-vit-s", _vit(32, 1)),
+            ("murphy2022", ("network.arguments.width=0.125",)),
+            ("gale2017", _GALE),
+            ("gale2017-fcn", _FCN),
+        ),
+        {"train": 2, "val": 1, "test": 1},
+    ),
+    "cpu": Profile(
+        "cpu",
+        {"train": 1000, "val": 150, "test": 600},
+        _sized(64, 800, 6, 1.5e-3),
+        _unlabelled(64, 800, 6),
+        (
+            ("yamamoto2020-googlenet", ("network.arguments.width=0.5",)),
+            ("dxa2023-vit-s", _vit(64, 12)),
+            ("dxa2023-dino-vit-s", _vit(64, 12)),
+            ("dxa2023-moco-vit-s", _vit(64, 12)),
+            ("murphy2022", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
+            ("gale2017", _GALE),
+            ("gale2017-fcn", _FCN),
+        ),
+    ),
+    "gpu": Profile(
+        "gpu", {"train": 3000, "val": 600, "test": 1000},
+        ("plan.patience=0", 'views=["one_hip"]'),
+    ),
+    "paper": Profile("paper", {"train": 3000, "val": 600, "test": 1000}, ('views=["one_hip"]',)),
+}  # fmt: skip
+"""By name: ``smoke`` shows that all of it works, ``cpu`` takes minutes a row on one core."""

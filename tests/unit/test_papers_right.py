@@ -1,0 +1,426 @@
+"""What a recipe of a paper promises: complete, marked, weights that fit, still where frozen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("monai")
+pytest.importorskip("sklearn")
+
+import torch
+from safetensors.torch import save_file
+
+from hipnode.domain import Box
+from hipnode.imaging import PreprocessSpec, part_of, preprocess
+from hipnode.nets.architectures import build
+from hipnode.training.judge.evaluate import holds
+from hipnode.training.learn.loop import fit
+from hipnode.training.learn.losses import lesson
+from hipnode.training.learn.selfsupervised import Dino
+from hipnode.training.learn.weights import start_from
+from hipnode.training.recipe.augmentation import Augmentation
+from hipnode.training.recipe.plan import Plan, weight_decay
+from hipnode.training.recipe.published import PUBLISHED
+from hipnode.training.recipe.recipe import (
+    MARKS,
+    SHIPPED,
+    Pretraining,
+    Recipe,
+    RecipeInvalid,
+    read_document,
+    read_recipe,
+)
+from hipnode.training.recipe.selfsupervision import SelfSupervision
+from hipnode.training.runs.pretrain import pieces
+from hipnode.training.runs.train import start
+from hipnode.training.samples.augment import augment, window
+from hipnode.training.samples.batches import Samples
+from hipnode.training.samples.drawn.fractures import HipPoints
+from hipnode.training.samples.transforms import Preprocess
+
+NAMES = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+WHO = {"name", "paper", "system", "role", "card", "positive_labels", "where"}
+"""What a recipe is called; all else is a setting."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_says_whether_the_paper_prints_it(name: str) -> None:
+    document = read_document(name)
+    where: dict[str, str] = document["where"]
+    assert all(text.startswith(MARKS) for text in where.values()), where
+    for key, value in document.items():
+        if key in WHO or key in where or key in {"labels", "outputs"}:
+            continue
+        assert isinstance(value, dict), f"{key} = {value!r} has no mark"
+        unmarked = [one for one in value if one not in where and one not in {"name", "arguments"}]
+        assert not unmarked, f"{key}: {unmarked} have no mark"
+    settings = {key for key, value in document.items() if not isinstance(value, dict)}
+    tables = {one for value in document.values() if isinstance(value, dict) for one in value}
+    stray = where.keys() - settings - tables - document.keys() - {"weights"}
+    assert not stray, f"marks of what the recipe does not set: {stray}"
+
+
+def test_what_a_recipe_leaves_out_is_off() -> None:
+    images = torch.rand(4, 1, 32, 32)
+    same, _ = augment(images, None, Augmentation(), torch.Generator().manual_seed(0))
+    assert torch.allclose(same, images, atol=1e-5)
+    plan = Plan()
+    assert (plan.ema, plan.warmup, plan.weight_decay, plan.clip_norm) == (0, 0, 0, 0)
+    assert plan.schedule == "constant"
+    assert not any(
+        Recipe.model_fields[name].default
+        for name in ("balance", "reweight", "location_loss", "label_smoothing", "freeze_backbone")
+    )
+
+
+def test_a_recipe_is_like_another(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('like = "yamamoto2020-resnet18-clinical"\nname = "mine"\n[plan]\nbatch = 8\n')
+    mine = read_recipe(path)
+    assert isinstance(mine, Recipe)
+    assert (mine.name, mine.plan.batch, mine.plan.momentum) == ("mine", 8, 0.9)
+    assert mine.network.arguments == {"depth": 18, "classes": 2, "covariates": 4}
+    path.write_text('like = "yamamoto2020-resnet18"\n[network]\nname = "googlenet"\n')
+    other = read_recipe(path)
+    assert isinstance(other, Recipe)
+    assert not other.network.arguments, "another network takes no arguments of the first"
+    path.write_text('like = "mine.toml"\n')
+    with pytest.raises(RecipeInvalid, match="is like a recipe that is like another"):
+        read_recipe(path)
+    path.write_text('like = "no-such-recipe"\n')
+    with pytest.raises(RecipeInvalid, match=r"no-such-recipe: .*shipped recipes: dxa2023"):
+        read_recipe(path)
+
+
+def test_a_network_that_is_too_large_for_its_image_is_refused_as_a_recipe() -> None:
+    with pytest.raises(RecipeInvalid, match="densenet172 takes images of 256 px or more"):
+        read_recipe("gale2017-densenet172", ["preprocessing.size_px=192"])
+
+
+def test_all_sixteen_cells_of_the_dxa_table_stand_beside_their_own_weights() -> None:
+    cells = [name for name in PUBLISHED if name.startswith("dxa2023-")]
+    assert len(cells) == 16
+    assert set(cells) <= set(NAMES)
+    assert PUBLISHED["dxa2023-vgg16-imagenet"]["AUC, average"] == "0.649"
+    assert PUBLISHED["dxa2023-resnet50-dino-unbalanced"]["F1, micro"] == "0.152"
+    for name in cells:
+        recipe = read_recipe(name)
+        assert isinstance(recipe, Recipe)
+        assert recipe.reweight is not name.endswith("-unbalanced")
+        assert recipe.needs_weights is (name.removesuffix("-unbalanced") != "dxa2023-clinical")
+
+
+# ------------------------------------------------------------------ weights of other libraries
+
+
+def torchvision_resnet18() -> dict[str, torch.Tensor]:
+    named = {"conv1.weight": torch.randn(64, 3, 7, 7), "fc.weight": torch.randn(1000, 512)}
+
+    def norm(at: str, width: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            named[f"{at}.{part}"] = torch.rand(width)
+
+    norm("bn1", 64)
+    before = 64
+    for stage, width in enumerate((64, 128, 256, 512), 1):
+        for block in range(2):
+            at, inputs = f"layer{stage}.{block}", before if block == 0 else width
+            named[f"{at}.conv1.weight"] = torch.randn(width, inputs, 3, 3)
+            named[f"{at}.conv2.weight"] = torch.randn(width, width, 3, 3)
+            norm(f"{at}.bn1", width)
+            norm(f"{at}.bn2", width)
+            if inputs != width:
+                named[f"{at}.downsample.0.weight"] = torch.randn(width, inputs, 1, 1)
+                norm(f"{at}.downsample.1", width)
+        before = width
+    return named
+
+
+def caffe_googlenet() -> dict[str, torch.Tensor]:
+    ours = build("googlenet", {}).state_dict()
+    kinds = {
+        "one.0": "1x1", "three.0.0": "3x3_reduce", "three.1.0": "3x3", "five.0.0": "5x5_reduce",
+        "five.1.0": "5x5", "pool.1.0": "pool_proj",
+    }  # fmt: skip
+    first = {"stem.0.0": "conv1/7x7_s2", "stem.2.0": "conv2/3x3_reduce", "stem.3.0": "conv2/3x3"}
+    named = {}
+    for name, tensor in ours.items():
+        if name.startswith("aux") or tensor.ndim != 4:
+            continue
+        at = re.match(r"blocks\.(\w\w)\.(.*)\.weight", name)
+        layer = f"inception_{at[1]}/{kinds[at[2]]}" if at else first[name.removesuffix(".weight")]
+        inputs = 3 if layer == "conv1/7x7_s2" else tensor.shape[1]
+        named[f"{layer}.weight"] = torch.randn(len(tensor), inputs, *tensor.shape[2:])
+        named[f"{layer}.bias"] = torch.randn(len(tensor))
+    return named
+
+
+def timm_vit() -> dict[str, torch.Tensor]:
+    named = {
+        "cls_token": torch.randn(1, 1, 384), "pos_embed": torch.randn(1, 197, 384),
+        "patch_embed.proj.weight": torch.randn(384, 3, 16, 16),
+        "patch_embed.proj.bias": torch.randn(384),
+        "norm.weight": torch.randn(384), "norm.bias": torch.randn(384),
+    }  # fmt: skip
+    for block in range(12):
+        for layer, shape in (
+            ("norm1", (384,)), ("attn.qkv", (1152, 384)), ("attn.proj", (384, 384)),
+            ("norm2", (384,)), ("mlp.fc1", (1536, 384)), ("mlp.fc2", (384, 1536)),
+        ):  # fmt: skip
+            named[f"blocks.{block}.{layer}.weight"] = torch.zeros(shape)
+            named[f"blocks.{block}.{layer}.bias"] = torch.zeros(shape[0])
+    return named
+
+
+def vgg16(*, norms: bool) -> dict[str, torch.Tensor]:
+    named, place, before = {}, 0, 3
+    for count, width in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
+        for _ in range(count):
+            named[f"features.{place}.weight"] = torch.zeros(width, before, 3, 3)
+            named[f"features.{place}.bias"] = torch.full((width,), 0.25)
+            for part in ("weight", "bias", "running_mean", "running_var") if norms else ():
+                named[f"features.{place + 1}.{part}"] = torch.ones(width)
+            if norms:  # a counter, as torchvision's files have it
+                named[f"features.{place + 1}.num_batches_tracked"] = torch.tensor(0)
+            place, before = place + (3 if norms else 2), width
+        place += 1
+    return named
+
+
+@pytest.mark.parametrize(
+    ("made", "network", "arguments", "layout"),
+    [
+        (torchvision_resnet18(), "resnet", {"depth": 18}, "torchvision"),
+        (vgg16(norms=True), "vgg16", {"non_local": False, "hidden": 8}, "torchvision"),
+        (vgg16(norms=False), "vgg16", {"non_local": True}, "torchvision"),
+        (caffe_googlenet(), "googlenet", {"classes": 4}, "Caffe"),
+        (timm_vit(), "vit_small", {"size_px": 64}, "timm"),
+    ],
+    ids=["resnet18", "vgg16-bn", "vgg16-jang", "bvlc-googlenet", "vit-s"],
+)
+def test_weights_of_other_libraries_are_taken_whole(
+    made: dict[str, torch.Tensor], network: str, arguments: dict[str, Any], layout: str,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    save_file(made, tmp_path / "w.safetensors")
+    net = build(network, arguments)
+    taken = start_from(net, network, tmp_path / "w.safetensors")
+    assert taken.missing == ()
+    assert str(taken) == (
+        f"w.safetensors: {taken.of} of {taken.of} tensors of the backbone taken, "
+        f"named as in {layout}"
+    )
+
+
+def test_three_channels_become_one_and_a_bias_becomes_a_norm(tmp_path: Path) -> None:
+    made = caffe_googlenet()
+    save_file(made, tmp_path / "w.safetensors")
+    net = build("googlenet", {}).eval()
+    start_from(net, "googlenet", tmp_path / "w.safetensors")
+    grey = torch.rand(1, 1, 32, 32)
+    weight, bias = made["conv1/7x7_s2.weight"], made["conv1/7x7_s2.bias"]
+    theirs = torch.nn.functional.conv2d(grey.expand(1, 3, 32, 32), weight, bias, 2, 3).relu()
+    with torch.inference_mode():
+        ours = net.get_submodule("stem.0")(grey)
+    assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_that_hardly_fit_are_refused(tmp_path: Path) -> None:
+    save_file({"features.28.bias": torch.randn(512)}, tmp_path / "w.safetensors")
+    net = build("vgg16", {"non_local": False, "hidden": 8})
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(RecipeInvalid, match=r"of 65 tensors .*not: features.0.weight, .*90% of"):
+        start_from(net, "vgg16", tmp_path / "w.safetensors")
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+# ------------------------------------------------------------------ what is frozen
+
+
+@pytest.mark.slow
+def test_a_frozen_backbone_does_not_move_and_nothing_random_is_frozen(tmp_path: Path) -> None:
+    """A network with batch normalisation, its first layers not in the file."""
+    recipe = read_recipe(
+        "dxa2023-resnet50",
+        [
+            "preprocessing.size_px=32", "plan.batch=4", "plan.epochs=2", "plan.bf16=false",
+            "network.arguments={depth=18, width=0.125, classes=3, hidden=8}",
+        ],
+    )  # fmt: skip
+    assert isinstance(recipe, Recipe)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 65535, (8, 32, 32), dtype=np.uint16)
+    samples = Samples(images, rng.integers(0, 3, 8), np.ones(8))
+    first = build("resnet", dict(recipe.network.arguments)).state_dict()
+    kept = {k: v.clone() for k, v in first.items() if not k.startswith(("score.", "features.stem"))}
+    save_file(kept, tmp_path / "w.safetensors")
+    said: list[str] = []
+    net = start(recipe, samples, tmp_path / "w.safetensors", said.append)
+    line = "w.safetensors: 95 of 100 tensors of the backbone taken, named as in hipnode; not: "
+    line += "features.stem.0.weight, features.stem.1.weight, features.stem.1.bias, "
+    assert said == [line + "features.stem.1.running_mean, ..."]
+    learned = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert {name.split(".")[1] for name in learned if name.startswith("features")} == {"stem"}
+    net, _ = fit(
+        net, samples, lesson(recipe, samples), lambda _net: {"score": 0.0}, recipe.plan,
+        folder=tmp_path,
+    )  # fmt: skip
+    after = net.state_dict()
+    moved = [name for name, tensor in kept.items() if not torch.equal(after[name], tensor)]
+    assert moved == []
+
+
+def test_prototypes_stay_and_the_decay_rises_as_in_the_release() -> None:
+    how = SelfSupervision(prototypes=8, hidden=8, still=0.5)
+    method = Dino(build("vit_small", {"size_px": 32, "depth": 1}), 384, how)
+    views = [torch.rand(2, 1, 32, 32) for _ in range(2)]
+    for done, moves in ((0.0, False), (0.6, True)):
+        method.follow(done)
+        method.zero_grad()
+        method(views).backward()
+        gradient = method.prototypes.weight.grad
+        assert gradient is not None
+        assert bool(gradient.abs().sum() > 0) is moves
+    plan = Plan(weight_decay=0.04, weight_decay_to=0.4)
+    rates = [weight_decay(step, 100, plan) for step in range(101)]
+    assert rates == sorted(rates)
+    assert (rates[0], rates[-1]) == pytest.approx((0.04, 0.4))
+
+
+def test_pretraining_has_the_settings_of_the_methods_own_releases() -> None:
+    """Where a recipe has other ones, its ``where`` says why."""
+    for name in (one for one in NAMES if re.match("dxa2023-(dino|moco)-", one)):
+        recipe = read_recipe(name)
+        assert isinstance(recipe, Pretraining)
+        released = SelfSupervision().model_dump()
+        if recipe.method == "moco":
+            released |= {"momentum": 0.999, "temperature": 0.2, "global_area": (0.2, 1.0)}
+        differs = {k for k, v in recipe.settings.model_dump().items() if v != released[k]}
+        assert all(recipe.where[key].startswith("differs because") for key in differs)
+        base = 5e-4 if recipe.method == "dino" else 0.03
+        assert recipe.plan.learning_rate == pytest.approx(base * recipe.plan.batch / 256)
+
+
+def test_pieces_show_the_share_of_the_image_that_is_asked_for() -> None:
+    ramp = torch.linspace(0, 1, 64).expand(64, 64)[None, None].expand(200, 1, 64, 64)
+    found = pieces(ramp, 16, (0.05, 0.4), torch.Generator().manual_seed(0))
+    assert found.shape == (200, 1, 16, 16)
+    widths = (found[..., -1] - found[..., 0]).mean((1, 2)) * 16 / 15
+    assert 0.05**0.5 * 0.86 < widths.min() < widths.max() < 0.4**0.5 * 1.17
+
+
+# ------------------------------------------------------------------ Jang, Yamamoto, Gale
+
+
+def test_jangs_window_is_the_printed_formula() -> None:
+    """z = (x - mu) / (2 sigma + e sigma), clipped at -1 and 1, e drawn for each image."""
+    spec = PreprocessSpec(32, clip_low_percent=0, clip_high_percent=100, scaling="two_sigma")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 1, 32, 32) ** 3
+    wider = window(3, 1.0, generator)
+    assert wider is not None
+    found = Preprocess(spec)(images, wider)
+    for image, e, z in zip(images, wider, found, strict=True):
+        x = (image - image.min()) / (image.max() - image.min())
+        printed = ((x - x.mean()) / ((2 + e) * x.std(correction=0))).clamp(-1, 1)
+        assert torch.allclose(z, printed, atol=1e-5)
+    assert len(set(wider.tolist())) == 3
+    assert window(3, 0.0, generator) is None
+
+
+def test_jang_changes_an_image_in_one_way_of_five() -> None:
+    recipe = read_recipe("jang2022-vgg16")
+    assert isinstance(recipe, Recipe)
+    assert recipe.plan.epoch_images == 4000
+    how = recipe.augmentation
+    image = torch.rand(1, 1, 48, 48)
+    many = image.expand(400, 1, 48, 48)
+    found, _ = augment(many, None, how, torch.Generator().manual_seed(1))
+    change = (found - image).abs().mean((1, 2, 3))
+    assert 0.12 < (change < 1e-5).float().mean() < 0.28  # a fifth stays as it is
+    spread = found.std((1, 2, 3)) / image.std()
+    assert (spread < 0.9).any()  # blurred
+    assert (spread > 1.01).any()  # sharpened
+    with pytest.raises(ValueError, match="it leaves no noise"):
+        Augmentation.model_validate({"one_of": True, "noise": 0.1})
+
+
+def test_a_batch_is_prepared_as_serving_prepares_each_image() -> None:
+    rng = np.random.default_rng(0)
+    batch = rng.random((3, 1, 300, 300), dtype=np.float32) ** 2
+    for scaling in ("unit", "zscore", "zclip", "two_sigma"):
+        spec = PreprocessSpec(300, scaling=scaling)
+        found = Preprocess(spec)(torch.from_numpy(batch))
+        served = np.stack([preprocess(one[0], spec) for one in batch])
+        assert np.allclose(found.numpy(), served, atol=2e-5), scaling
+
+
+def test_brightness_and_contrast_change_by_the_printed_share() -> None:
+    """Yamamoto 2020, 2.6."""
+    how = Augmentation(brightness=0.05, contrast=0.05)
+    image = 0.3 + 0.4 * torch.rand(1, 1, 32, 32)
+    found, _ = augment(image.expand(300, 1, 32, 32), None, how, torch.Generator().manual_seed(0))
+    shifts = found.mean((1, 2, 3)) - image.mean()
+    ratios = found.std((1, 2, 3)) / image.std()
+    assert 0.045 < shifts.abs().max() <= 0.0501
+    assert 0.045 < (ratios - 1).abs().max() <= 0.0501
+
+
+def test_the_proximal_femur_is_a_part_of_the_box_on_both_sides() -> None:
+    box = Box(100, 200, 300, 400)
+    right, left = part_of(box, "proximal_femur"), part_of(box, "proximal_femur", mirrored=True)
+    assert (right.x0, right.y0, right.x1, right.y1) == (132, 214, 276, 354)
+    assert (left.x0 - box.x0, box.x1 - left.x1) == (box.x1 - right.x1, right.x0 - box.x0)
+    assert part_of(box, "hip") == box
+
+
+def test_a_box_is_adequate_when_it_shows_head_and_both_trochanters() -> None:
+    """Gale 2017, 2.3."""
+    points = HipPoints((50, 40), (60, 60), (90, 50), (70, 90), (75, 120))
+    assert holds(Box(40, 30, 100, 100), points)
+    for cut in (Box(55, 30, 100, 100), Box(40, 30, 85, 100), Box(40, 30, 100, 85)):
+        assert not holds(cut, points)
+
+
+# ------------------------------------------------------------------ heat maps
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "px", "grid"),
+    [
+        ("densenet172", {}, 256, 4),
+        ("resnet", {"depth": 18, "width": 0.125, "hidden": 8, "covariates": 2}, 128, 4),
+        ("vit_small", {"size_px": 128, "depth": 1}, 128, 8),
+        ("googlenet", {"width": 0.125}, 128, 4),
+    ],
+)
+def test_every_network_that_is_served_has_a_map(
+    network: str, arguments: dict[str, Any], px: int, grid: int
+) -> None:
+    net = build(network, arguments).eval()
+    known = (torch.rand(2, 2),) if arguments.get("covariates") else ()
+    with torch.inference_mode():
+        found = net(torch.rand(2, 1, px, px), *known)
+    assert found["cam"].shape[2:] == (grid, grid)
+    assert found["cam"].flatten(2).std(2).max() > 0
+
+
+@pytest.mark.slow
+def test_densenets_fine_map_is_its_own_map_between_the_places() -> None:
+    """At every fourth place it is what the network itself finds there."""
+    torch.manual_seed(0)
+    net = build("densenet172", {}).eval()
+    image = torch.rand(1, 1, 512, 512)
+    with torch.inference_mode():
+        found = net(image)
+        coarse = torch.nn.functional.leaky_relu(net.get_submodule("net.features")(image), 0.5)
+        weight = net.get_submodule("net.class_layers.out").get_parameter("weight")
+        own = torch.nn.functional.conv2d(coarse, weight[:1, :, None, None])
+    assert own.shape[2:] == (2, 2)
+    assert torch.allclose(found["cam"][:, 1:, ::4, ::4], own, atol=1e-4)
