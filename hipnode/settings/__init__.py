@@ -1,6 +1,6 @@
 """The settings: one TOML file, ``HIPNODE_…`` overrides, secrets from files; frozen once read.
 
-Unknown keys are refused and no value is ever corrected silently. ``config/hipnode.toml`` explains
+Unknown keys are refused and no value is ever corrected silently. ``config/reference.toml`` explains
 every key; a test holds the two together.
 """
 
@@ -111,7 +111,7 @@ __all__ = [
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. See ``config/hipnode.toml``."""
+    """Everything that can be set. See ``config/reference.toml``."""
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, env_prefix="HIPNODE_", env_nested_delimiter="__"

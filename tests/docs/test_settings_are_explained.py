@@ -1,4 +1,7 @@
-"""``config/hipnode.toml`` is the settings' manual: complete, loadable, and true about defaults."""
+"""``config/reference.toml`` is the settings' manual: complete, loadable, and true about defaults.
+
+``config/hipnode.toml`` is what a hospital edits: short, and saying the same.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from pydantic import BaseModel
 from hipnode.settings import Settings, load
 from tests.peers import ROOT
 
-FILE = ROOT / "config" / "hipnode.toml"
+FILE = ROOT / "config" / "reference.toml"
+SHORT = ROOT / "config" / "hipnode.toml"
 TEXT = FILE.read_text(encoding="utf-8")
 _EXAMPLE = re.compile(r"^# (\[+[\w.]+\]+|\w+ = \S.*)$", re.MULTILINE)
 
@@ -41,21 +45,29 @@ def _keys(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tupl
 def _live_lines() -> Iterator[tuple[str, str, str]]:
     """Yield table, key and line of every setting that is not commented out."""
     table = ""
-    for line in TEXT.splitlines():
+    for line in (TEXT + SHORT.read_text(encoding="utf-8")).splitlines():
         if header := re.match(r"\[+([\w.]+)\]+", line):
             table = header[1]
         elif key := re.match(r"(\w+) *=", line):
             yield table, key[1], line
 
 
-def test_the_file_holds_the_defaults_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", [FILE, SHORT], ids=lambda file: file.name)
+def test_a_file_holds_the_defaults_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
     monkeypatch.delenv("HIPNODE_CONFIG", raising=False)
-    assert load(FILE) == Settings()
+    assert load(file) == Settings()
 
 
-def test_its_examples_load_too(tmp_path: Path) -> None:
+def test_what_a_hospital_edits_is_short() -> None:
+    assert len(SHORT.read_text(encoding="utf-8").splitlines()) <= 70
+
+
+@pytest.mark.parametrize("file", [FILE, SHORT], ids=lambda file: file.name)
+def test_its_examples_load_too(tmp_path: Path, file: Path) -> None:
     path = tmp_path / "examples.toml"
-    path.write_text(_EXAMPLE.sub(r"\1", TEXT), encoding="utf-8")
+    path.write_text(_EXAMPLE.sub(r"\1", file.read_text(encoding="utf-8")), encoding="utf-8")
     loaded = load(path)
     assert loaded.destinations
     assert loaded.listener.callers
@@ -71,7 +83,7 @@ def test_every_setting_is_in_the_file(key: tuple[str, ...]) -> None:
         tables = [t for f in found for t in (f if isinstance(f, list) else [f])]
     in_prose = re.search(rf"^# .*`{key[-1]}`", TEXT, re.MULTILINE)
     explained = any(key[-1] in table for table in tables) or in_prose
-    assert explained, f"config/hipnode.toml does not explain {'.'.join(key)}"
+    assert explained, f"{FILE.name} does not explain {'.'.join(key)}"
 
 
 @pytest.mark.parametrize(
