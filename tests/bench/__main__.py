@@ -20,7 +20,9 @@ from pathlib import Path
 from tests.bench.harness import Run, Table, keep, machine, say
 from tests.peers import ROOT
 
-PARTS = ("start", "ingest", "read", "study", "decode", "throughput", "queue", "audit", "memory")
+PARTS = (
+    "start", "ingest", "read", "study", "decode", "throughput", "queue", "audit", "desk", "memory",
+)  # fmt: skip
 
 
 def main() -> None:

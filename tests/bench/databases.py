@@ -17,7 +17,7 @@ from hipnode.storage.upkeep.clock import utc_now
 from tests import postgres
 
 ENGINES: Final = ("SQLite", "PostgreSQL")
-_NUMBERS: Final = {
+NUMBERS: Final = {
     "sqlite": "(WITH RECURSIVE g(n) AS (SELECT {0} UNION ALL SELECT n + 1 FROM g WHERE n < {1}) "
     "SELECT n FROM g)",
     "postgresql": "(SELECT n FROM generate_series({0}, {1}) AS s(n))",
@@ -59,7 +59,7 @@ def insert(opened: Store, statements: Sequence[str], first: int, last: int) -> N
     now = to_us(utc_now())
     for start in range(first, last + 1, _STEP):
         stop = min(last, start + _STEP - 1)
-        numbers = _NUMBERS[dialect].format(start, stop)
+        numbers = NUMBERS[dialect].format(start, stop)
         for statement in statements:
             text = statement.format(numbers=numbers, now=now)
             with opened.database.engine.begin() as connection:

@@ -30,7 +30,6 @@ from sqlalchemy import (
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 """The due time of a report that still waits for a reading."""
-
 PRIORITIES: Final = range(10, -11, -1)
 """Every priority there is, the most urgent first (`hipnode.settings.RuleSettings`)."""
 
@@ -351,6 +350,7 @@ seal = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),  # 0: before schema 0021
     Column("size", BigInteger, nullable=False, server_default="0"),  # of the epoch's tree
     Index("uq_audit_seal_previous", "previous", unique=True),
+    Index("ix_audit_seal_last_id", "last_id"),  # a head is looked for at each look at the state
     sqlite_autoincrement=True,
 )
 

@@ -138,13 +138,14 @@ def _lines(connection: Connection, rows: Sequence[Any]) -> list[StudyLine]:
     counted = select(of, func.count()).where(of.in_(uids)).group_by(of)
     images = {row[0]: row[1] for row in connection.execute(counted)}
     said: dict[str, list[AuditEntry]] = {uid: [] for uid in uids}
-    # By study alone: with the event, or an order, named too, SQLite takes the way by the event.
+    # By study: with the event, or an order, named as it is, SQLite takes the way by the event.
     statement = select(audit).where(
-        audit.c.study_instance_uid.in_(uids), audit.c.study_instance_uid != ""
+        audit.c.study_instance_uid.in_(uids),
+        audit.c.study_instance_uid != "",
+        (audit.c.event + "").in_(_SAID),
     )
     for row in sorted(connection.execute(statement), key=lambda row: (row.at_utc, row.id)):
-        if row.event in _SAID:
-            said[row.study_instance_uid].append(as_entry(row))
+        said[row.study_instance_uid].append(as_entry(row))
     work = select(job.c.study_instance_uid, job.c.kind, job.c.state, job.c.model_set).where(
         job.c.study_instance_uid.in_(uids)
     )

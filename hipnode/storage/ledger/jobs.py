@@ -261,7 +261,8 @@ def _record(row: Row[Any], audited: Audited) -> AuditRecord:
 # A partial index serves only a query that says its condition in so many words: no parameters here.
 IS_QUEUED: Final = job.c.state == literal_column("'queued'")
 IS_CLAIMED: Final = job.c.state == literal_column("'claimed'")
-_IS_DELIVER: Final = job.c.kind == literal_column("'deliver'")
+IS_QUARANTINED: Final = job.c.state == literal_column("'quarantined'")
+IS_DELIVER: Final = job.c.kind == literal_column("'deliver'")
 _NOW: Final = bindparam("now", type_=Moment)
 _AGEING_US: Final = bindparam("ageing_us", type_=BigInteger)
 
@@ -291,11 +292,11 @@ _FIRST: Final = (
     .with_for_update(skip_locked=True)
 )
 _UNDER_WAY: Final = (
-    select(job.c.id).where(IS_CLAIMED, _IS_DELIVER, job.c.destination == bindparam("name")).limit(1)
+    select(job.c.id).where(IS_CLAIMED, IS_DELIVER, job.c.destination == bindparam("name")).limit(1)
 )
 _OUTBOX_HEAD: Final = (
     select(job)
-    .where(IS_QUEUED, _IS_DELIVER, job.c.destination == bindparam("name"))
+    .where(IS_QUEUED, IS_DELIVER, job.c.destination == bindparam("name"))
     .order_by(job.c.position_us, job.c.id)
     .limit(1)
 )

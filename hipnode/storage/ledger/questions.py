@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, text
 
 from hipnode.domain import (
     AuditEvent,
@@ -28,7 +30,7 @@ from hipnode.storage.database.schema import (
     result,
     study,
 )
-from hipnode.storage.ledger.jobs import to_job
+from hipnode.storage.ledger.jobs import IS_CLAIMED, IS_DELIVER, IS_QUARANTINED, IS_QUEUED, to_job
 from hipnode.storage.ledger.readings import Readings, to_instance
 
 
@@ -84,6 +86,9 @@ class Account:
     recorded: int  # reported to the audit log alone, or to no destination
 
 
+_LONG_S: Final = 0.05
+_FOR_S: Final = 60.0
+"""What takes so long to count is counted once in so many seconds."""
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
@@ -201,8 +206,21 @@ class Lookups(Readings):
     # --- at a glance --------------------------------------------------------------------------
 
     def overview(self) -> Overview:
-        """Return counts by kind and state, the oldest waiting job, and each destination's state."""
-        return self._database.read(_overview)
+        """Return counts by kind and state, the oldest waiting job, and each destination's state.
+
+        Where it takes long to count what is finished, those counts are up to a minute old.
+        """
+        return self._database.read(lambda c: _overview(c, self._counted(c)))
+
+    def _counted(self, connection: Connection) -> _Finished:
+        known: tuple[float, _Finished] | None = getattr(self, "_known", None)
+        begun_s = time.monotonic()
+        if known is not None and begun_s < known[0]:
+            return known[1]
+        found = _finished(connection)
+        took_s = time.monotonic() - begun_s
+        self._known = (begun_s + (_FOR_S if took_s > _LONG_S else 0.0), found)
+        return found
 
     def account(self) -> Account:
         """Return where every received image has got to. It reads every row: not for hot paths."""
@@ -223,43 +241,34 @@ def _to_result(row: Row[Any]) -> Result:
     )
 
 
-def _overview(connection: Connection) -> Overview:
-    counts = connection.execute(
-        select(job.c.kind, job.c.state, func.count()).group_by(job.c.kind, job.c.state)
-    ).all()
+def _overview(connection: Connection, finished: _Finished) -> Overview:
+    counts = dict(finished.jobs)
+    for open_ in (IS_QUEUED, IS_CLAIMED, IS_QUARANTINED):  # each by its partial index
+        grouped = select(job.c.kind, job.c.state, func.count()).where(open_)
+        for kind, state, count in connection.execute(grouped.group_by(job.c.kind, job.c.state)):
+            counts[JobKind(kind), JobState(state)] = count
     oldest = connection.execute(
-        select(job.c.kind, func.min(job.c.created_utc))
-        .where(job.c.state == JobState.QUEUED)
-        .group_by(job.c.kind)
+        select(job.c.kind, func.min(job.c.created_utc)).where(IS_QUEUED).group_by(job.c.kind)
     ).all()
-    waiting = connection.execute(
-        select(
-            job.c.destination,
-            func.count().label("waiting"),
-            func.min(job.c.created_utc).label("oldest"),
+    lengths: Counter[str] = Counter()
+    oldest_of: dict[str, datetime] = {}
+    for open_ in (IS_QUEUED, IS_CLAIMED):
+        waiting = select(job.c.destination, func.count(), func.min(job.c.created_utc)).where(
+            open_, IS_DELIVER
         )
-        .where(
-            job.c.kind == JobKind.DELIVER,
-            job.c.state.in_((JobState.QUEUED, JobState.CLAIMED)),
-        )
-        .group_by(job.c.destination)
-    ).all()
-    lengths = {row.destination: row.waiting for row in waiting}
-    oldest_of = {row.destination: row.oldest for row in waiting}
-    promises = connection.execute(
-        select(commitment.c.destination, commitment.c.state, func.count()).group_by(
-            commitment.c.destination, commitment.c.state
-        )
-    ).all()
-    promised = {(name, state): count for name, state, count in promises}
+        for name, count, first in connection.execute(waiting.group_by(job.c.destination)):
+            lengths[name] += count
+            oldest_of[name] = min(first, oldest_of.get(name, first))
+    promises = connection.execute(_by_destination.where(_IS_OPEN)).all()
+    promised = dict(finished.promises) | {(name, state): n for name, state, n in promises}
     places = connection.execute(select(destination).order_by(destination.c.name)).all()
     return Overview(
-        jobs={(JobKind(kind), JobState(state)): count for kind, state, count in counts},
+        jobs=counts,
         oldest_queued_utc={JobKind(kind): moment for kind, moment in oldest},
         destinations=tuple(
             DestinationState(
                 row.name,
-                lengths.get(row.name, 0),
+                lengths[row.name],
                 row.last_delivery_utc,
                 row.away_since_utc,
                 row.paused_until_utc,
@@ -271,8 +280,37 @@ def _overview(connection: Connection) -> Overview:
             )
             for row in places
         ),
-        instances=connection.execute(select(func.count()).select_from(instance)).scalar() or 0,
+        instances=finished.instances,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """How much there is of what does not wait: to count it, all of it is walked through."""
+
+    jobs: Mapping[tuple[JobKind, JobState], int]
+    promises: Mapping[tuple[str, str], int]
+    instances: int
+
+
+def _finished(connection: Connection) -> _Finished:
+    grouped = select(job.c.kind, job.c.state, func.count()).where(
+        job.c.state.in_((JobState.DONE, JobState.SUPERSEDED))
+    )
+    jobs = connection.execute(grouped.group_by(job.c.kind, job.c.state))
+    promises = connection.execute(_by_destination.where(commitment.c.state.not_in(_OPEN)))
+    return _Finished(
+        {(JobKind(kind), JobState(state)): count for kind, state, count in jobs},
+        {(name, state): count for name, state, count in promises},
+        connection.execute(select(func.count()).select_from(instance)).scalar() or 0,
+    )
+
+
+_OPEN: Final = (CommitmentState.WANTED, CommitmentState.ASKED)
+_IS_OPEN: Final = text("state IN ('wanted', 'asked')")  # in so many words: its partial index
+_by_destination: Final = select(
+    commitment.c.destination, commitment.c.state, func.count()
+).group_by(commitment.c.destination, commitment.c.state)
 
 
 def _account(connection: Connection) -> Account:

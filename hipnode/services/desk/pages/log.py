@@ -23,7 +23,6 @@ from hipnode.services.desk.visit import Answer, NotHere, Seen, Visit
 from hipnode.storage import Asked, Store
 
 _DAYS: Final = 30
-_GROUPED: Final = 10_000
 _VERIFYING: Final = threading.Lock()
 
 QUESTIONS: Final[tuple[tuple[str, str], ...]] = (
@@ -69,14 +68,8 @@ def audit(visit: Visit) -> Answer:
     wanted = asked.of_log(visit)
     records = visit.store.desk.records
     by = visit.query.get("by", "")
-    groups: list[tuple[str, int]] = []
-    if by in _BY:
-        found = records.page(wanted, limit=_GROUPED)
-        counted = Counter(str(e.record.detail.get(by, "")) for e in found.entries)
-        groups = counted.most_common(50)
-        found = type(found)(found.entries[:50], None, found.next[0] if found.next else None)
-    else:
-        found = records.page(wanted, asked.numbered(visit.query.get("before", "")))
+    groups = records.counted(wanted, by) if by in _BY else []
+    found = records.page(wanted, asked.numbered(visit.query.get("before", "")))
     counts: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for counted_day in records.days(visit.now, _DAYS):
@@ -93,7 +86,7 @@ def audit(visit: Visit) -> Answer:
         "events": [event.value for event in AuditEvent],
         "outcomes": [outcome.value for outcome in Outcome],
         "questions": QUESTIONS,
-        "by": by,
+        "by": by if by in _BY else "",
         "groups": groups,
         "chart": [(day, counts[day]) for day in dates],
         "wrong": [wrong[day] for day in dates],

@@ -18,8 +18,9 @@ from hipnode.services.desk.pages import asked
 from hipnode.services.desk.visit import STUDY_OPEN, Answer, NotAllowed, NotHere, Seen, Visit
 from hipnode.storage import AuditEntry, Made, StudyFilter, StudyLine
 
-_PAGES: Final = 10
-"""So many pages are looked through for one of a filter that no index helps with."""
+_PAGES: Final = 2
+_SEARCHED: Final = 250
+"""So many studies, twice, are looked through for a page of a filter that no index helps with."""
 _PAGE: Final = 50
 _STORY: Final = 3000
 """So many records of a study are shown, the newest; the page says where there are more."""
@@ -70,11 +71,16 @@ def _found(
     visit: Visit, wanted: StudyFilter, word: str
 ) -> tuple[list[StudyLine], tuple[Any, str] | None]:
     before = asked.place(visit.query.get("before", ""))
+    if not word:
+        return visit.store.desk.studies.page(wanted, before, _PAGE)
     found: list[StudyLine] = []
-    for _ in range(_PAGES if word else 1):
-        lines, before = visit.store.desk.studies.page(wanted, before, _PAGE)
-        found += [line for line in lines if not word or word in _words(line)]
-        if before is None or len(found) >= _PAGE:
+    for _ in range(_PAGES):
+        lines, before = visit.store.desk.studies.page(wanted, before, _SEARCHED)
+        found += [line for line in lines if word in _words(line)]
+        if len(found) > _PAGE:
+            last = found[_PAGE - 1].facts
+            return found[:_PAGE], (last.last_received_utc, last.study_instance_uid)
+        if before is None or len(found) == _PAGE:
             break
     return found, before
 
