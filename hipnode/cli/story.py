@@ -47,8 +47,11 @@ def story(
         studies = _studies(store, accession)
         for uid, entries in studies.items():
             (_as_json if as_json else _told)(uid, entries, everything)
+        older = [made.file for made in store.audit.archived()]
     if not studies:
         typer.echo(f"hipnode: there is nothing on the audit log of {plain(accession)}", err=True)
+        if older:
+            typer.echo(f"hipnode: older records are in {', '.join(older)}", err=True)
         raise typer.Exit(1)
 
 

@@ -300,6 +300,7 @@ def test_the_commands(bench: Bench, tmp_path: Path) -> None:
     verified = typed("audit", "verify", path)
     assert "unbroken" in verified
     assert f"{path.name}: " in verified
+    assert path.name in typed("audit", "story", "A-404", status=1)
     assert "ARCHIVED archive 1: " in typed("audit", "verify", "--report")
     path.chmod(0o600)
     with path.open("r+b") as file:
