@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from hipnode.domain import AuditEvent, Side
 from hipnode.domain.opinions import Feedback
 from tests import factory
 from tests.db.conftest import Bench
+from tests.db.test_final_reports import message
 from tests.desk import study
+from tests.peers import free_port
 from tests.protocol.conftest import Service
 from tests.senders import storescu
 
@@ -196,3 +199,17 @@ def test_an_sr_that_is_too_large_to_be_looked_into_is_still_taken(
     send(node, tmp_path, sr)
     assert given(node, uid) == []
     assert len(node.audited(AuditEvent.INSTANCE_DISCARDED)) == 1
+
+
+def test_the_listener_takes_final_reports_where_the_settings_say_so(service: Make) -> None:
+    port = free_port()
+    node = service(feedback={"port": port, "senders": ["127.0.0.1"]}).listen()
+    uid = reported(node)
+    patient = str(factory.header("1").PatientID)
+    text = message(patient=patient, text="No fracture of the right hip.")
+    with socket.create_connection(("127.0.0.1", port), 20) as ris:
+        ris.sendall(b"\x0b" + text.encode() + b"\x1c\r")
+        assert b"MSA|AA|42\r" in ris.recv(65536)
+        assert [(each.side, each.truth) for each in given(node, uid)] == [("R", "absent")]
+        node.stop()  # although the RIS is still connected
+    assert node.audited(AuditEvent.FEEDBACK_GIVEN)
