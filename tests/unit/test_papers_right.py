@@ -15,6 +15,7 @@ pytest.importorskip("sklearn")
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from hipnode.domain import Box
 from hipnode.imaging import PreprocessSpec, part_of, preprocess
@@ -40,7 +41,7 @@ from hipnode.training.recipe.selfsupervision import SelfSupervision
 from hipnode.training.runs.pretrain import pieces
 from hipnode.training.runs.train import start
 from hipnode.training.samples.augment import augment, window
-from hipnode.training.samples.batches import Samples
+from hipnode.training.samples.batches import Batch, Samples
 from hipnode.training.samples.drawn.fractures import HipPoints
 from hipnode.training.samples.transforms import Preprocess
 
@@ -274,6 +275,39 @@ def test_a_frozen_backbone_does_not_move_and_nothing_random_is_frozen(tmp_path: 
     after = net.state_dict()
     moved = [name for name, tensor in kept.items() if not torch.equal(after[name], tensor)]
     assert moved == []
+
+
+def test_a_run_that_was_killed_within_an_epoch_ends_with_the_same_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 65535, (16, 16, 16), dtype=np.uint16)
+    samples = Samples(images, rng.integers(0, 2, 16), np.ones(16))
+    plan = Plan(epochs=2, batch=4, learning_rate=0.01, bf16=False, ema=0.9, save_s=0)
+
+    def run(name: str, last: int) -> dict[str, torch.Tensor]:
+        steps = iter(range(last))
+
+        def teach(model: nn.Module, batch: Batch, *_: object) -> torch.Tensor:
+            next(steps)
+            logits = model(batch.images)["logits"]
+            return torch.nn.functional.cross_entropy(logits, batch.targets)
+
+        torch.manual_seed(0)
+        net = build("gale_template", {"depth": 3, "width": 4, "head_px": 2, "outputs": 2})
+        (tmp_path / name).mkdir(exist_ok=True)
+        learned, history = fit(
+            net, samples, teach, lambda _net: {"score": 0.0}, plan, folder=tmp_path / name,
+            resume=True,
+        )  # fmt: skip
+        told.append([row["loss"] for row in history.rows])
+        return learned.state_dict()
+
+    told: list[list[float]] = []
+    whole = run("whole", 99)
+    with pytest.raises(StopIteration):
+        run("killed", 6)  # in the second epoch
+    resumed = run("killed", 99)
+    assert told[0] == told[1]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_prototypes_stay_and_the_decay_rises_as_in_the_release() -> None:
