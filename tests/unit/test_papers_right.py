@@ -15,11 +15,13 @@ pytest.importorskip("sklearn")
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from hipnode.domain import Box
-from hipnode.imaging import PreprocessSpec, part_of, preprocess
+from hipnode.domain import Box, Role
+from hipnode.imaging import Canonical, PreprocessSpec, part_of, preprocess
 from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import holds
+from hipnode.training.judge.heat import hits, peak
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
 from hipnode.training.learn.selfsupervised import Dino
@@ -40,8 +42,10 @@ from hipnode.training.recipe.selfsupervision import SelfSupervision
 from hipnode.training.runs.pretrain import pieces
 from hipnode.training.runs.train import start
 from hipnode.training.samples.augment import augment, window
-from hipnode.training.samples.batches import Samples
+from hipnode.training.samples.batches import Batch, Samples
 from hipnode.training.samples.drawn.fractures import HipPoints
+from hipnode.training.samples.items import Item
+from hipnode.training.samples.manifest import Seen, _row
 from hipnode.training.samples.transforms import Preprocess
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.toml"))
@@ -276,6 +280,39 @@ def test_a_frozen_backbone_does_not_move_and_nothing_random_is_frozen(tmp_path: 
     assert moved == []
 
 
+def test_a_run_that_was_killed_within_an_epoch_ends_with_the_same_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 65535, (16, 16, 16), dtype=np.uint16)
+    samples = Samples(images, rng.integers(0, 2, 16), np.ones(16))
+    plan = Plan(epochs=2, batch=4, learning_rate=0.01, bf16=False, ema=0.9, save_s=0)
+
+    def run(name: str, last: int) -> dict[str, torch.Tensor]:
+        steps = iter(range(last))
+
+        def teach(model: nn.Module, batch: Batch, *_: object) -> torch.Tensor:
+            next(steps)
+            logits = model(batch.images)["logits"]
+            return torch.nn.functional.cross_entropy(logits, batch.targets)
+
+        torch.manual_seed(0)
+        net = build("gale_template", {"depth": 3, "width": 4, "head_px": 2, "outputs": 2})
+        (tmp_path / name).mkdir(exist_ok=True)
+        learned, history = fit(
+            net, samples, teach, lambda _net: {"score": 0.0}, plan, folder=tmp_path / name,
+            resume=True,
+        )  # fmt: skip
+        told.append([row["loss"] for row in history.rows])
+        return learned.state_dict()
+
+    told: list[list[float]] = []
+    whole = run("whole", 99)
+    with pytest.raises(StopIteration):
+        run("killed", 6)  # in the second epoch
+    resumed = run("killed", 99)
+    assert told[0] == told[1]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_prototypes_stay_and_the_decay_rises_as_in_the_release() -> None:
     how = SelfSupervision(prototypes=8, hidden=8, still=0.5)
     method = Dino(build("vit_small", {"size_px": 32, "depth": 1}), 384, how)
@@ -409,6 +446,40 @@ def test_every_network_that_is_served_has_a_map(
         found = net(torch.rand(2, 1, px, px), *known)
     assert found["cam"].shape[2:] == (grid, grid)
     assert found["cam"].flatten(2).std(2).max() > 0
+
+
+def test_the_hottest_place_of_a_map_is_found_in_the_picture() -> None:
+    """A dot in the picture, as each network sees it, taken for its map: on both sides and crops."""
+    rng = np.random.default_rng(0)
+    box = Box(60, 40, 160, 150)
+    for region in ("hip", "proximal_femur"):
+        how = PreprocessSpec(64, crop_margin=0.05, flip_left_to_right=True, region=region)
+        for mirrored in (False, True):
+            part = part_of(box, region, mirrored=mirrored)
+            x, y = rng.integers(part.x0 + 5, part.x1 - 5), rng.integers(part.y0 + 5, part.y1 - 5)
+            picture = np.zeros((200, 220), np.float32)
+            picture[y - 1 : y + 2, x - 1 : x + 2] = 1
+            found = peak(
+                preprocess(picture, how, box, mirror=mirrored)[0], box, how, mirrored=mirrored
+            )
+            assert np.hypot(found[0] - x - 0.5, found[1] - y - 0.5) < 4  # two places of the map
+
+
+def test_heat_hits_the_fracture_or_it_does_not() -> None:
+    row = _row(Path("m.csv"), 2, {
+        "file": "a.png", "patient_id": "P", "right_box": "0 0 80 80", "right_label": "trochanteric",
+        "right_fracture_line": "60,60 70,70", "right_proximal_femur_box": "0 0 40 40",
+    }, 0)  # fmt: skip
+    item, how = Item(row, row.hips[0], 1), PreprocessSpec(64)
+    seen = Seen(np.zeros((80, 80), np.float32), Canonical((80, 80), 0, False, 1.0))
+    near, far = np.zeros((2, 8, 8), np.float32)
+    near[6, 5], far[1, 1] = 1, 1
+    assert hits(Role.FRACTURE, item, seen, near, how) is True
+    assert hits(Role.FRACTURE, item, seen, far, how) is False
+    assert hits(Role.OSTEOPOROSIS, item, seen, far, how) is True
+    assert hits(Role.OSTEOPOROSIS, item, seen, near, how) is False
+    assert hits(Role.FRACTURE, item, seen, np.zeros((8, 8), np.float32), how) is False
+    assert hits(Role.RISK, item, seen, near, how) is None
 
 
 @pytest.mark.slow

@@ -18,13 +18,14 @@ from hipnode.domain import Box, HipROI, Role
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
-from hipnode.reading.classify import Scores
+from hipnode.reading.classify import Scores, preprocessing
 from hipnode.training.judge.figures import Answers, Figure, by_group, figures
+from hipnode.training.judge.heat import NAMES, hits
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
 from hipnode.training.samples.drawn.fractures import HipPoints
 from hipnode.training.samples.items import Item, items
-from hipnode.training.samples.manifest import Manifests, name_of, read_image, read_manifest
+from hipnode.training.samples.manifest import Manifests, Seen, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
 from hipnode.training.stats import estimates as est
 from hipnode.training.stats import statistics as st
@@ -207,7 +208,10 @@ def predict(model: LoadedModel, item: Item) -> NDArray[np.float32]:
 
 def scores(model: LoadedModel, item: Item) -> Scores:
     """Return all that a classifier gives for an item, as the worker would have it."""
-    seen = read_image(item.row)
+    return _scores(model, item, read_image(item.row))
+
+
+def _scores(model: LoadedModel, item: Item, seen: Seen) -> Scores:
     roi = HipROI(item.hip.side, seen.hip(item.hip).box, 1.0) if item.hip else None
     known = [item.row.number(name) for name in model.spec.covariates]
     return run(model, seen.pixels, [roi], known)
@@ -217,9 +221,13 @@ def _classifier(
     model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell, by: Sequence[str]
 ) -> list[Figure]:
     spec = model.spec
-    p = np.zeros((len(chosen), len(spec.labels)))
+    p, heat, how = np.zeros((len(chosen), len(spec.labels))), [], preprocessing(spec)
     for index, item in enumerate(chosen):
-        p[index] = predict(model, item)
+        seen = read_image(item.row)
+        found = _scores(model, item, seen)
+        p[index] = found.probabilities[0]
+        if found.places is not None and item.target in spec.positive_indices:
+            heat.append((item.row.patient, hits(spec.role, item, seen, found.places[0], how)))
         tell(index + 1, len(chosen))
     actual = np.array([item.target for item in chosen])
     lines = [
@@ -246,10 +254,20 @@ def _classifier(
     curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
     answers = Answers(actual, p, patients, reader_answers(chosen, spec.labels))
-    found = figures(spec, answers)
+    measured = [*figures(spec, answers), *_heat(spec.role, heat)]
     for column in by:
-        found += by_group(spec, answers, column, [group_of(item, column) for item in chosen])
-    return found
+        measured += by_group(spec, answers, column, [group_of(item, column) for item in chosen])
+    return measured
+
+
+def _heat(role: Role, heat: Sequence[tuple[str, bool | None]]) -> list[Figure]:
+    """Return how often the map was hottest at the right place, where that is known."""
+    known = [(patient, hit) for patient, hit in heat if hit is not None]
+    if not known:
+        return []
+    right = np.array([hit for _, hit in known])
+    whose = [patient for patient, _ in known]
+    return [Figure.of(NAMES[role], est.rate(right, np.ones(len(right), bool), whose))]
 
 
 def group_of(item: Item, column: str) -> str:

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hipnode import DISCLAIMER
 from hipnode.phantom import read_manifest
+from hipnode.training.judge.heat import NAMES
 from hipnode.training.league.cells import Cell, predictions
 from hipnode.training.league.findings import outcomes
 from hipnode.training.recipe.published import PUBLISHED
@@ -35,12 +36,14 @@ _HEAD: Final = """\
 **{disclaimer}.** All of it is of phantoms, which show no person.
 
 Profile `{profile}`. AUC (of three classes: their mean) over seeds, with the interval over test
-patients (DeLong); the deviation is over seeds. Seconds are of one core. The papers' figures are of
-other images, often few: they stand here for the order."""
+patients (DeLong); the deviation is over seeds, and where there is one seed, its luck is in no
+interval. Seconds are of one core. Heat: of hips with the finding, the share whose map is hottest on
+the proximal femur, or within a quarter of the box of the fracture. The papers' figures are of other
+images, often few: they stand here for the order."""
 
 _ROW: Final = (
     "system", "seeds", "parameters", "px", "images", "s", "ms a hip", "AUC", "SD", "accuracy",
-    "calibration error", "the paper: AUC, accuracy",
+    "calibration error", "heat", "the paper: AUC, accuracy",
 )  # fmt: skip
 _FINDING: Final = ("paper", "claim", "difference of AUC there", "here", "p (Holm)", "outcome")
 
@@ -121,6 +124,9 @@ def _row(name: str, area: Area, seeds: Sequence[Area], results: Results) -> dict
         "seed_sd": round(float(np.std(values, ddof=1)), 3) if len(values) > 1 else None,
         "accuracy": over_seeds("accuracy"),
         "calibration_error": over_seeds("calibration error"),
+        "heat": next(
+            (over_seeds(name) for name in NAMES.values() if name in first["figures"]), None
+        ),
         "beyond_chance": found.low > 0.5,
         "printed_auc": printed.get("AUC, positive", printed.get("AUC, average", "")),
         "printed_accuracy": printed.get("accuracy", printed.get("F1, micro", "")),
@@ -202,7 +208,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
         row["system"], row["seeds"], f"{row['parameters']:,}", row["size_px"], f"{row['images']:,}",
         row["learned_s"], row["served_ms"], _interval(row["auc"]),
         "-" if row["seed_sd"] is None else f"{row['seed_sd']:.3f}", f"{row['accuracy']:.3f}",
-        f"{row['calibration_error']:.3f}", printed or "-",
+        f"{row['calibration_error']:.3f}", "-" if row["heat"] is None else f"{row['heat']:.2f}",
+        printed or "-",
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """The training loop, readable in one sitting: no callbacks, no trainer class.
 
-Everything that is random is a function of (seed, epoch, step), and a checkpoint holds all that
-the next epoch depends on: a run that was killed and resumed ends with the same bits.
+Everything that is random is a function of (seed, epoch, step), and a checkpoint, each minute and
+after each epoch, holds all that the next step depends on: a run that was killed and resumed ends
+with the same bits.
 """
 
 from __future__ import annotations
@@ -73,11 +74,11 @@ def fit(
     if resume and (folder / "last.pt").exists():
         state.load(folder / "last.pt")
     for epoch in range(state.epoch, plan.epochs):
-        loss = _epoch(state, samples, lesson, epoch, after_step)
+        loss = _epoch(state, samples, lesson, epoch, after_step, folder / "last.pt")
         figures = agreed(measure(state.average))
         row = {"epoch": epoch, "loss": loss} | figures
         state.history.rows.append(row)
-        state.epoch = epoch + 1
+        state.epoch, state.step, state.losses = epoch + 1, 0, []
         if figures["score"] >= state.history.best:
             state.history.best, state.history.best_epoch = figures["score"], epoch
             if state.rank == 0:
@@ -99,19 +100,19 @@ def _epoch(
     lesson: Lesson,
     epoch: int,
     after_step: Callable[[nn.Module, float], None] | None,
+    checkpoint: Path,
 ) -> float:
     plan = state.plan
     indices = draw(samples, plan, epoch)
     total = plan.epochs * len(indices)
     state.model.train()
     keep_still(state.net, plan)
-    losses = []
-    for step, chosen in enumerate(indices):
+    for step in range(state.step, len(indices)):
         done = epoch * len(indices) + step
         seed = (plan.seed * 1_000_003 + epoch) * 100_003 + step * 101 + state.rank
         torch.manual_seed(seed)  # dropout
         generator = torch.Generator().manual_seed(seed)
-        batch = load(samples, chosen[state.rank :: state.world], plan)
+        batch = load(samples, indices[step][state.rank :: state.world], plan)
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(done, total, plan)
             if group["weight_decay"]:
@@ -125,8 +126,11 @@ def _epoch(
         if after_step:
             after_step(state.net, (done + 1) / total)
         state.follow(done)
-        losses.append(loss.item())
-    return float(np.mean(losses))
+        state.losses.append(loss.item())
+        state.step = step + 1
+        if state.due:
+            state.save(checkpoint)
+    return float(np.mean(state.losses))
 
 
 def keep_still(net: nn.Module, plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +56,10 @@ class State:
         self.plan = plan
         self.count = count
         self.epoch = 0
+        self.step = 0  # of the epoch, the next one
+        self.losses: list[float] = []  # of the epoch's steps so far
         self.history = History()
+        self._saved_s = time.monotonic()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: first beside, then in place, so that a kill leaves a whole one."""
@@ -64,6 +68,8 @@ class State:
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
             "rows": self.history.rows,
             "best": (self.history.best, self.history.best_epoch),
             "plan": self.plan.model_dump_json(),
@@ -71,6 +77,12 @@ class State:
         }
         torch.save(document, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
+        self._saved_s = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint within an epoch; the first process writes them."""
+        return self.rank == 0 and time.monotonic() - self._saved_s >= self.plan.save_s
 
     def load(self, path: Path) -> None:
         """Take up a checkpoint.
@@ -87,6 +99,7 @@ class State:
         self.average.load_state_dict(document["average"])
         self.optimiser.load_state_dict(document["optimiser"])
         self.epoch = document["epoch"]
+        self.step, self.losses = document["step"], document["losses"]
         self.history = History(document["rows"], *document["best"])
 
     def follow(self, step: int) -> None:

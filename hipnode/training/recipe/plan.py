@@ -32,6 +32,7 @@ class Plan(BaseModel):
     size_px: int = Field(default=0, ge=0)  # what the network sees; 0: the samples' own side
     view: float = Field(default=1.0, gt=0.3, le=1)  # share of the stored side that it sees
     patience: int = Field(default=0, ge=0)  # epochs without a better measure; 0: never stop early
+    save_s: float = Field(default=60, ge=0)  # between checkpoints within an epoch
     seed: int = 0
 
 
