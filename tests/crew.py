@@ -17,12 +17,13 @@ from typing import Any, Final
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
+from hipnode.domain.services import ALWAYS
 from hipnode.faults import Point
 from tests.node import HIPNODE, Node
 from tests.peers import Process, eventually, free_port, other_clock
 from tests.senders import SAMPLES, Sendable, copies, sendable
 
-SERVICES: Final = ("listen", "work", "deliver", "housekeep")
+SERVICES: Final = tuple(service.command for service in ALWAYS)
 
 
 class Crew:

@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hipnode.domain import JobKind, JobState
 from hipnode.domain.selftest import SelfTest, SelfTestState
+from hipnode.domain.services import ALWAYS, SERVICES, Service
 from hipnode.pulse import SILENT_S
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings
     from hipnode.storage import DestinationState, Overview, ServiceState, Vitals
-
-SERVICES: Final = ("listener", "worker", "courier", "housekeeper")
-"""Every node has at least one of each."""
-ALL_SERVICES: Final = (*SERVICES, "desk")
-"""With the one that a node has where `desk.port` says so."""
 
 AWAY: Final = timedelta(minutes=15)
 """A destination that is away for less is no fault: results wait, and nothing is lost."""
@@ -215,13 +211,13 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
-def expected(settings: Settings) -> tuple[str, ...]:
-    """Return which services there should be."""
-    return ALL_SERVICES if settings.desk.port else SERVICES
+def expected(settings: Settings) -> tuple[Service, ...]:
+    """Return which services there should be: the desk where its port is set."""
+    return SERVICES if settings.desk.port else ALWAYS
 
 
 def _of_services(seen: Seen, settings: Settings) -> Iterator[tuple[str, str]]:
-    for name in expected(settings):
+    for name in (service.name for service in expected(settings)):
         those = [state for state in seen.services if state.beat.name == name]
         alive = [state for state in those if state.silent_s <= SILENT_S]
         if not those:

@@ -32,6 +32,7 @@ SupervisedOption = Annotated[
 def serve(config: ConfigOption = None) -> None:
     """Run the whole node: listener, worker, courier, housekeeper; the desk if it has a port."""
     from hipnode import log, settings
+    from hipnode.answers.status import expected
     from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
     from hipnode.storage import Store
@@ -46,8 +47,7 @@ def serve(config: ConfigOption = None) -> None:
         store.close()
     arguments = ("--config", str(config)) if config else ()
     grace_s = effective.worker.job_timeout_s + 10
-    desk = (supervisor.DESK,) if effective.desk.port else ()
-    commands = (*supervisor.SERVICES, *desk)
+    commands = tuple(service.command for service in expected(effective))
     sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s, commands))
 
 

@@ -89,11 +89,13 @@ def health(
 ) -> None:
     """Say whether the services of this host are alive; exit status 1 if one is not."""
     from hipnode import settings
-    from hipnode.answers.status import ALL_SERVICES, unwell
+    from hipnode.answers.status import unwell
+    from hipnode.domain.services import SERVICES
     from hipnode.storage import Store
 
-    if service is not None and service not in ALL_SERVICES:
-        raise typer.BadParameter(f"one of {', '.join(ALL_SERVICES)}")
+    names = [one.name for one in SERVICES]
+    if service is not None and service not in names:
+        raise typer.BadParameter(f"one of {', '.join(names)}")
     store = Store.open(settings.load(config))
     try:
         lines = unwell(store.services.all(), socket.gethostname(), service)

@@ -94,6 +94,9 @@ class TaskRow:
         Whether it is asked of a densitometer's scan, which shows one hip from edge to edge.
     ramp
         The colours of its map, from 0 to 1, as (red, green, blue).
+    heat_at, heat_is
+        Where its map should be hottest: the manifest's column, less the side (a line or a box), and
+        how evaluation calls that.
     words
         By language.
     """
@@ -109,6 +112,8 @@ class TaskRow:
     classes: Mapping[str, Concept]
     ramp: tuple[tuple[int, int, int], ...]
     words: Mapping[Language, TaskWords]
+    heat_at: str = ""
+    heat_is: str = ""
     is_graded: bool = False
     of_scans: bool = False
 
@@ -145,6 +150,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
             "subtrochanteric": codes.SUBTROCHANTERIC,
         },
         ramp=_CIVIDIS,
+        heat_at="fracture_line",
+        heat_is="heat peaks at the fracture",
         words={
             "en": TaskWords(
                 noun="fracture",
@@ -227,6 +234,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         absent=codes.OSTEOPOROSIS_ABSENT,
         classes={"osteoporosis": codes.OSTEOPOROSIS, "osteopenia": codes.OSTEOPENIA},
         ramp=((44, 0, 62), (122, 24, 138), (206, 84, 206), (255, 176, 255)),
+        heat_at="proximal_femur_box",
+        heat_is="heat peaks on the proximal femur",
         words={
             "en": TaskWords(
                 noun="low bone density",

@@ -22,9 +22,6 @@ from hipnode.log import Event, get_logger
 from hipnode.services.life import systemd
 from hipnode.services.life.heart import SUPERVISOR
 
-SERVICES: Final = ("listen", "work", "deliver", "housekeep")
-DESK: Final = "desk"
-"""The fifth, where the settings ask for it."""
 SEALS_LAST: Final = "housekeep"
 """Stopped once the others are, so that their last words on the audit log are sealed."""
 USAGE_ERROR: Final = 2
@@ -95,7 +92,7 @@ def serve(
     arguments: tuple[str, ...],
     stop: threading.Event,
     grace_s: float,
-    commands: tuple[str, ...] = SERVICES,
+    commands: tuple[str, ...],
 ) -> int:
     """Run every service until ``stop`` is set.
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from hipnode.answers.status import SERVICES
 from hipnode.domain import AuditEvent, AuditRecord, Outcome
+from hipnode.domain.services import ALWAYS
 from hipnode.services.life.web import Site
 from hipnode.settings import Settings
 from hipnode.storage import Store
@@ -73,7 +73,7 @@ def test_no_label_comes_from_a_header(bench: Bench) -> None:
 
 def test_probes_tell_starting_ready_and_hanging(open_store: OpenStore) -> None:
     bench = open_store(retention={"disk_low_bytes": 0})
-    for service in SERVICES:
+    for service in (one.name for one in ALWAYS):
         site = Site(service, bench.settings, bench.store)
         bench.store.pulse.ready = False
         assert site.answer("/healthz")[0] == 200

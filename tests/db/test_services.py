@@ -13,11 +13,12 @@ import sqlalchemy as sa
 
 from hipnode.answers import status
 from hipnode.domain import AuditEvent, AuditRecord, JobKind, Outcome
+from hipnode.domain.services import ALWAYS
 from hipnode.services.life import look
 from hipnode.storage import Beat
 from tests.db.conftest import Bench, OpenStore
 
-ALL = status.SERVICES
+ALL = tuple(service.name for service in ALWAYS)
 HERE = Beat("worker", "here", os.getpid(), "1.0", "s", ready=True)
 PACS = {"name": "pacs", "host": "10.0.0.1", "port": 104, "ae_title": "PACS"}
 

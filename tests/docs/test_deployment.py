@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from hipnode.cli import app
 from hipnode.domain import JobKind, JobState
+from hipnode.domain.services import SERVICES
 from hipnode.settings import load
 from tests.peers import ROOT, require, run
 
@@ -113,7 +114,7 @@ def test_compose_starts_each_service_once() -> None:
     commands = [
         service["command"] for service in COMPOSE["services"].values() if "command" in service
     ]
-    assert sorted(commands) == [["deliver"], ["desk"], ["housekeep"], ["listen"], ["work"]]
+    assert sorted(commands) == sorted([service.command] for service in SERVICES)
 
 
 def test_compose_hands_the_databases_url_over_in_a_file(
@@ -136,6 +137,15 @@ def test_compose_hands_the_databases_url_over_in_a_file(
 def test_manifest_is_valid(manifest: dict[str, Any]) -> None:
     if not manifest["apiVersion"].startswith("keda.sh/"):  # a schema that is not Kubernetes' own
         kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+
+
+def test_kubernetes_and_systemd_run_each_service() -> None:
+    documents = [parameter.values[0] for parameter in _manifests()]
+    pods = [m["spec"]["template"]["spec"] for m in documents if m["kind"] == "Deployment"]
+    run_by_pods = [arg for pod in pods for c in pod["containers"] for arg in c["args"][:1]]
+    assert sorted(run_by_pods) == sorted(service.command for service in SERVICES)
+    unit = (DOCKER / "systemd" / "hipnode@.service").read_text(encoding="utf-8")
+    assert [s.command for s in SERVICES if not re.search(rf"\b{s.command}\b", unit)] == []
 
 
 @pytest.mark.parametrize("manifest", _manifests())

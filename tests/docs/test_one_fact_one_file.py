@@ -1,4 +1,4 @@
-"""What is known of a task stands in the table of tasks, and nowhere else."""
+"""What is known of a task, or of a service, stands in its table and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import pytest
 
 from hipnode.domain import TASKS, Role, Task
+from hipnode.domain.services import SERVICES
 from tests.peers import ROOT
 
 PACKAGE = ROOT / "hipnode"
@@ -30,3 +31,13 @@ def test_no_other_file_knows_a_task_by_name(task: Task) -> None:
         p.relative_to(ROOT) for p in PACKAGE.rglob("*.py") if asks.search(p.read_text("utf-8"))
     }
     assert files == {TABLE.relative_to(ROOT)}
+
+
+def test_no_other_file_lists_the_services() -> None:
+    """Three of them named in a row is a list; what one alone does is said where it does it."""
+    name = "(?:" + "|".join({s.name for s in SERVICES} | {s.command for s in SERVICES}) + ")"
+    lists = re.compile(rf'"{name}",\s*"{name}",\s*"{name}"')
+    files = {
+        p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py") if lists.search(p.read_text("utf-8"))
+    }
+    assert files == set()

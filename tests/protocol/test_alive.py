@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hipnode.answers.status import SERVICES
+from hipnode.domain.services import ALWAYS
 from tests.node import Node
 from tests.peers import Process, eventually, free_port, require, start_on_free_ports
 
@@ -58,7 +58,7 @@ def test_no_service_at_all_is_not_well(node: Node) -> None:
     eventually(is_well(node), what="all services beat")
     assert node.cli("health").stdout == ""
     assert node.stop() == 0
-    assert wrong(node) == [f"no {name} is running" for name in SERVICES]
+    assert wrong(node) == [f"no {name} is running" for name in (service.name for service in ALWAYS)]
     assert node.cli("health", check=False).returncode == 1
 
 
@@ -78,7 +78,7 @@ def test_a_service_that_was_killed_is_named(node: Node) -> None:
     node.start("listen")
     assert node.process is not None
     eventually(lambda: all("listener" not in line for line in wrong(node)), what="it beats")
-    assert len(wrong(node)) == len(SERVICES) - 1
+    assert len(wrong(node)) == len(ALWAYS) - 1
     assert node.cli("health").returncode == 0
     node.kill()
     named(node, "no listener is alive")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from hipnode.answers.status import ALL_SERVICES
+from hipnode.domain.services import SERVICES
 from hipnode.errors import HipnodeError, SettingsInvalid
 from hipnode.services.life.figures import exposition
 from hipnode.settings import Settings
@@ -129,7 +129,7 @@ def answering(name: str, settings: Settings, store: Store) -> Iterator[None]:
         If the port cannot be bound.
     """
     health = settings.health
-    address = (health.host, health.port + ALL_SERVICES.index(name))
+    address = (health.host, health.port + [one.name for one in SERVICES].index(name))
     try:
         server = _Server(address, Site(name, settings, store))
     except OSError as error:

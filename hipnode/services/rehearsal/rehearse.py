@@ -126,8 +126,8 @@ def _ports(settings: Settings, runs: set[str]) -> Iterator[Found]:
     wanted = [("listener.port", "listener", listener.host, listener.port)]
     if health.port:
         wanted += [
-            ("health.port", name, health.host, health.port + n)
-            for n, name in enumerate(expected(settings))
+            ("health.port", service.name, health.host, health.port + n)
+            for n, service in enumerate(expected(settings))
         ]
     if settings.desk.port:
         wanted.append(("desk.port", "desk", settings.desk.host, settings.desk.port))

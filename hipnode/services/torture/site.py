@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from hipnode import settings
 from hipnode.answers import status
 from hipnode.domain import JobKind, JobState
+from hipnode.domain.services import ALWAYS
 from hipnode.errors import HipnodeError
 from hipnode.services.life import look
 from hipnode.services.torture.peers import HOST, Archive
@@ -23,8 +24,8 @@ from hipnode.storage import Store
 
 T = TypeVar("T")
 
-SERVICES: Final = ("listen", "work", "deliver", "housekeep")
-NAMES: Final = dict(zip(SERVICES, status.SERVICES, strict=True))
+NAMES: Final = {service.command: service.name for service in ALWAYS}
+SERVICES: Final = tuple(NAMES)
 """What each command's service is called."""
 _OPEN: Final = (JobState.QUEUED, JobState.CLAIMED)
 _START_S: Final = 120.0

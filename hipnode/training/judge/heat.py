@@ -13,18 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hipnode.domain import Box, Role
+from hipnode.domain import TASKS, Box, Role
 from hipnode.imaging import PreprocessSpec, part_of, square_around
 from hipnode.training.samples.items import Item
 from hipnode.training.samples.manifest import Seen
 
 NEAR: Final = 0.25
 """Of the box's width: how far from the fracture's line the hottest place may lie."""
-NAMES: Final = {
-    Role.FRACTURE: "heat peaks at the fracture",
-    Role.OSTEOPOROSIS: "heat peaks on the proximal femur",
-}
+NAMES: Final = {row.role: row.heat_is for row in TASKS.values() if row.heat_at}
 """What is asked of a map, by role: of hips that have the finding."""
+_COLUMNS: Final = {row.role: row.heat_at for row in TASKS.values()}
 
 
 def peak(
@@ -69,15 +67,14 @@ def hits(
     if item.hip is None or role not in NAMES:
         return None
     prefix = item.hip.side.word.lower()
-    column = "fracture_line" if role is Role.FRACTURE else "proximal_femur_box"
-    cell = item.row.cells.get(f"{prefix}_{column}", "")
+    cell = item.row.cells.get(f"{prefix}_{_COLUMNS[role]}", "")
     if not cell:
         return None
     if not places.any():
         return False
     box = seen.hip(item.hip).box
     x, y = peak(places, box, how, mirrored=how.mirrors(item.hip.side))
-    if role is Role.OSTEOPOROSIS:
+    if _COLUMNS[role].endswith("_box"):
         target = seen.canonical.box(Box(*(int(part) for part in cell.split())))
         return bool(target.x0 <= x < target.x1 and target.y0 <= y < target.y1)
     line = np.array([seen.canonical.place(*map(float, point.split(","))) for point in cell.split()])
