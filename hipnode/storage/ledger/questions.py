@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, func, select
 from hipnode.domain import (
     AuditEvent,
     CommitmentState,
+    Header,
     Instance,
     Job,
     JobKind,
@@ -28,6 +29,7 @@ from hipnode.storage.database.schema import (
     result,
     study,
 )
+from hipnode.storage.ledger.arrivals import header_adapter
 from hipnode.storage.ledger.jobs import to_job
 from hipnode.storage.ledger.readings import Readings, to_instance
 
@@ -84,6 +86,8 @@ class Account:
     recorded: int  # reported to the audit log alone, or to no destination
 
 
+_AT_ONCE: Final = 500
+"""Values in one statement: engines have limits."""
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
@@ -100,6 +104,17 @@ class Lookups(Readings):
         """
         row = self._one(select(instance).where(instance.c.id == instance_id))
         return to_instance(row)
+
+    def headers(self, sop_instance_uids: Sequence[str]) -> dict[str, Header]:
+        """Return the headers of images, by SOP Instance UID; of several contents the newest."""
+        found: dict[str, Header] = {}
+        for start in range(0, len(sop_instance_uids), _AT_ONCE):
+            some = sop_instance_uids[start : start + _AT_ONCE]
+            columns = instance.c.sop_instance_uid, instance.c.header
+            wanted = select(*columns).where(instance.c.sop_instance_uid.in_(some))
+            for row in self._all(wanted.order_by(instance.c.id)):
+                found[row.sop_instance_uid] = header_adapter().validate_json(row.header)
+        return found
 
     def instances(self, study_uid: str) -> list[Instance]:
         """Return the images of a study, in the order in which they came."""
