@@ -43,7 +43,7 @@ _BINS: Final = 10
 _NUMBERS: Final = ("P(fracture)", "age", "brightness", "contrast", "pixel spacing")
 _WORDS: Final = ("station", "sex")
 FEATURES: Final = (*_NUMBERS, *_WORDS)
-_AGES: Final = (18, 50, 65, 80, 200)
+_AGES: Final = (18, 50, 65, 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,12 @@ class Shift:
     def is_alarm(self) -> bool:
         """Whether it is no noise, and matters."""
         return self.p < P and self.psi > PSI
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether ``now`` lies outside the control limits, by more than rounding."""
+        tolerance = 1e-6 * max(abs(self.usual), 1e-6)
+        return not self.low - tolerance <= self.now <= self.high + tolerance
 
 
 def seen(entry: AuditEntry, header: Header | None) -> list[Seen]:
@@ -214,5 +220,8 @@ def _groups(header: Header | None, model: str) -> list[tuple[str, str]]:
 
 
 def _age_group(age: float) -> str:
-    upper = next((n for n, edge in enumerate(_AGES) if age < edge), len(_AGES) - 1)
-    return f"under {_AGES[0]}" if upper == 0 else f"{_AGES[upper - 1]} to {_AGES[upper] - 1}"
+    upper = next((n for n, edge in enumerate(_AGES) if age < edge), len(_AGES))
+    if upper == 0:
+        return f"under {_AGES[0]}"
+    low = _AGES[upper - 1]
+    return f"{low} and over" if upper == len(_AGES) else f"{low} to {_AGES[upper] - 1}"

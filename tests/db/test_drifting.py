@@ -59,7 +59,7 @@ def test_a_brighter_scanner_is_a_fault_that_ends_with_it(bench: Bench) -> None:
     assert "contrast" not in fault
     found = drifting.watched(bench.store, bench.clock.now).shifts["brightness"]
     assert found is not None
-    assert not found.low <= found.now <= found.high
+    assert found.is_outside
     page = Guest(bench.store, bench.settings, Role.SCIENTIST).get("/quality").text
     assert page.count("✕ alarm") == 1
     days(bench, 8, 0.40, generator)

@@ -36,7 +36,7 @@ _LONG_S: Final = {
     "watch_drift": inf,
 }
 _LOOK_S: Final = 1.0
-_DRIFT_S: Final = 6 * 3600.0
+_DRIFT_S: Final = 3600.0
 _GRACE_S: Final = 300.0
 """What the courier gets beyond a self-test's time to end it by itself."""
 _SET_S: Final = 2.0

@@ -174,7 +174,7 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
             continue
         decoding_s += time.perf_counter() - frame_s
         views.append(None if spec.views is None else _view(radiograph))
-        measured.append(_measured(radiograph))
+        measured.append(imaging.measured(radiograph))
         made.append(reading.read(header, radiograph, models, spec.policy))
     result = reading.of_object(made, frames)
     view = views[(result.frame or 1) - 1]
@@ -188,15 +188,6 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
     of_picture = measured[(result.frame or 1) - 1]
     shown = _in_shadow(result) if spec.shadow else result
     return replace(shown, timings_ms=timings, measured=of_picture)
-
-
-def _measured(radiograph: Radiograph) -> dict[str, float]:
-    """Return what the picture is like as a whole: a scanner that changes shows in it."""
-    pixels = radiograph.pixels
-    found = {"brightness": float(pixels.mean()), "contrast": float(pixels.std())}
-    if radiograph.spacing_mm is not None:
-        found["pixel_spacing"] = float(radiograph.spacing_mm[0])
-    return {name: round(value, 5) for name, value in found.items()}
 
 
 def picture_digest(spec: ReaderSpec, path: Path) -> str:
