@@ -19,6 +19,7 @@ _ADVICE: Final = {
     "audit:unverified": "Start the housekeeper, or verify the log from the page Verify.",
     "certificate": "Have a new certificate made, and put it in its place.",
     "further:self-test": "The page Self-test says which step was missed; ask who runs the PACS.",
+    "further:quality": "The page Quality says what: a scanner, a protocol, the patients?",
     "further:audit log": "Keep the machine as it is, and tell the security department.",
 }
 OTHERWISE: Final = "docs/operations.md says what it means and what to do."

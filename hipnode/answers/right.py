@@ -76,6 +76,14 @@ def truth_of(decision: str, opinion: Opinion) -> str:
     return "present" if raised == (opinion is Opinion.AGREE) else "absent"
 
 
+def missed(given: Feedback) -> str:
+    """Return how the node was wrong: false positive, false negative, or "" where it was not."""
+    raised = given.said in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    if not given.truth or raised == (given.truth == "present"):
+        return ""
+    return "false positive" if raised else "false negative"
+
+
 # --- a file of the RIS ----------------------------------------------------------------------------
 
 

@@ -40,6 +40,33 @@ def import_(
     typer.echo(f"{taken} taken in")
 
 
+@app.command("misses")
+def misses(
+    config: ConfigOption = None,
+    since: Annotated[datetime | None, typer.Option(help="From this moment on (UTC).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; default: standard output.")
+    ] = None,
+) -> None:
+    """Write what the node got wrong as labels that `validate --from-node` takes."""
+    from hipnode.answers.right import missed
+
+    moment = since.replace(tzinfo=UTC) if since else datetime(1970, 1, 1, tzinfo=UTC)
+    with opened(config) as store, output(out) as file:
+        writer = csv.writer(file)
+        writer.writerow(("sop_instance_uid", "side", "label", "kind", "comment"))
+        tests = store.self_tests.studies()
+        for each in store.desk.opinions.since(moment):
+            kind = missed(each)
+            if not kind or each.task != "hip_fracture" or each.study_instance_uid in tests:
+                continue
+            label = "fracture" if each.truth == "present" else "no fracture"
+            for image in store.ledger.instances(each.study_instance_uid):
+                uid = image.header.sop_instance_uid
+                row = (uid, each.side, label, kind, each.comment)
+                writer.writerow([spreadsheet(value) for value in row])
+
+
 @app.command("export")
 def export(
     config: ConfigOption = None,

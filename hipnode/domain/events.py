@@ -99,6 +99,7 @@ _IMAGE_READ: Final[Keys] = _OF_JOB | {
     "attention": str,
     "view": str | None,
     "timings_ms": dict,
+    "measured": dict,
     "frame": int,
     "frames": int,
     "abstained": str,

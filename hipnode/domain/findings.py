@@ -253,6 +253,9 @@ class Reading:
     abstention: Abstention | None = None
     notes: tuple[str, ...] = ()  # plain English, shown in the report
     timings_ms: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, float] = field(
+        default_factory=dict
+    )  # of the picture, for who looks for drift
     view: View | None = None  # as the gate tells it; None for a scan, or where no gate was asked
     missing: Side | None = None  # the side of a pelvis on which no hip was found
     frame: int | None = None  # where there are several: the one that the boxes are in, from 1
@@ -282,6 +285,7 @@ class Reading:
             "attention": self.attention,
             "view": self.view,
             "timings_ms": self.timings_ms,
+            "measured": self.measured,
         }
         if self.frames > 1:
             facts |= {"frame": self.frame, "frames": self.frames}

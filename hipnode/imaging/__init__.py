@@ -4,7 +4,15 @@ numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
 from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
-from hipnode.imaging.decode import MAX_PIXELS, ImageFile, decode, load, open_image, picture_digest
+from hipnode.imaging.decode import (
+    MAX_PIXELS,
+    ImageFile,
+    decode,
+    load,
+    measured,
+    open_image,
+    picture_digest,
+)
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -33,6 +41,7 @@ __all__ = [
     "is_lateral",
     "load",
     "load_picture",
+    "measured",
     "open_image",
     "pad_to_square",
     "part_of",

@@ -140,6 +140,27 @@ def picture_digest(path: Path, *, max_pixels: int = MAX_PIXELS) -> str:
     return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
+def measured(radiograph: Radiograph) -> dict[str, float]:
+    """Return what a picture is like as a whole: a scanner that changes shows in it.
+
+    Parameters
+    ----------
+    radiograph
+        The picture.
+
+    Returns
+    -------
+    dict
+        ``brightness`` and ``contrast``, the mean and the standard deviation of its pixels in
+        [0, 1]; ``pixel_spacing`` between its rows in mm, where known.
+    """
+    pixels = radiograph.pixels
+    found = {"brightness": float(pixels.mean()), "contrast": float(pixels.std())}
+    if radiograph.spacing_mm is not None:
+        found["pixel_spacing"] = float(radiograph.spacing_mm[0])
+    return {name: round(value, 5) for name, value in found.items()}
+
+
 def decode(dataset: Dataset, *, max_pixels: int = MAX_PIXELS) -> Radiograph:
     """Decode the pixel data of a data set; of several frames, the first.
 

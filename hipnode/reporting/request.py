@@ -259,6 +259,7 @@ def source_fingerprint(source: SourceImage) -> bytes:
         reading = source.reading
         untimed = Reading.from_json(reading.to_json())
         untimed.timings_ms.clear()
+        untimed.measured.clear()
         digest.update(untimed.to_json())
     if source.pixels is not None:
         digest.update(repr(source.pixels.shape).encode() + source.pixels.tobytes())

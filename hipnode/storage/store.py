@@ -363,6 +363,10 @@ class Store:
         found += faults.of_log(self.audit.state(), self.now(), limit_s)
         return found + self.database.read(faults.every)
 
+    def note_fault(self, name: str, why: str) -> None:
+        """Note what a person must see to, or that it is mended, where ``why`` is empty."""
+        self.database.write(lambda c: faults.note(c, self.now(), name, why))
+
     def known_files(self) -> tuple[int, int]:
         """Return how many of some files here the database knows, and how many those are."""
         some = _holders(self.settings)[0].some()

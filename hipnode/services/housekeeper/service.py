@@ -18,6 +18,7 @@ from hipnode.errors import DatabaseDamaged, HipnodeError
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.pulse import ROUND_S
+from hipnode.services import drifting
 from hipnode.services.housekeeper.anchors import Anchors
 from hipnode.settings import Settings
 from hipnode.storage import Store
@@ -32,8 +33,10 @@ _LONG_S: Final = {
     "scrub": inf,
     "check": inf,
     "check_thoroughly": inf,
+    "watch_drift": inf,
 }
 _LOOK_S: Final = 1.0
+_DRIFT_S: Final = 3600.0
 _GRACE_S: Final = 300.0
 """What the courier gets beyond a self-test's time to end it by itself."""
 _SET_S: Final = 2.0
@@ -154,6 +157,12 @@ class Housekeeper:
         matter = matter_of(day).word
         self._store.self_tests.ask(day, matter, actor="housekeeper", by_clock=True)
 
+    def watch_drift(self) -> None:
+        """Look whether what is read, or what it looks like, has shifted; a person is told if so."""
+        alarms = drifting.watched(self._store, self._store.now()).alarms
+        why = f"shifted against the reference month: {', '.join(alarms)}" if alarms else ""
+        self._store.note_fault("quality", why)
+
     def publish(self) -> None:
         """Send the newest head of the audit log to where the database's owner cannot write."""
         if (head := self._store.audit.head()) is not None:
@@ -209,6 +218,7 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
         (keeper.publish, settings.audit.head_every_s),
         (keeper.retire, max(3600.0, keep.sweep_s)),
         (keeper.scrub, 3600.0),
+        (keeper.watch_drift, _DRIFT_S),
     ):
         scheduler.add_job(keeper.guarded(task, every_s), "interval", seconds=every_s)
     scheduler.add_job(

@@ -156,6 +156,7 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
     decoding_s = 0.0
     made: list[Reading] = []
     views: list[NDArray[np.uint8] | None] = []
+    measured: list[dict[str, float]] = []
     try:
         header, frames, decoded = _frames(spec, path)
     except PixelsUnreadable as error:
@@ -169,9 +170,11 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         except PixelsUnreadable as error:
             made.append(_undecodable(header, models, error))
             views.append(None)
+            measured.append({})
             continue
         decoding_s += time.perf_counter() - frame_s
         views.append(None if spec.views is None else _view(radiograph))
+        measured.append(imaging.measured(radiograph))
         made.append(reading.read(header, radiograph, models, spec.policy))
     result = reading.of_object(made, frames)
     view = views[(result.frame or 1) - 1]
@@ -182,7 +185,9 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
     }
     reach(Point.READING_MADE)
-    return replace(_in_shadow(result) if spec.shadow else result, timings_ms=timings)
+    of_picture = measured[(result.frame or 1) - 1]
+    shown = _in_shadow(result) if spec.shadow else result
+    return replace(shown, timings_ms=timings, measured=of_picture)
 
 
 def picture_digest(spec: ReaderSpec, path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, func, select, text
 from hipnode.domain import (
     AuditEvent,
     CommitmentState,
+    Header,
     Instance,
     Job,
     JobKind,
@@ -30,6 +31,7 @@ from hipnode.storage.database.schema import (
     result,
     study,
 )
+from hipnode.storage.ledger.arrivals import header_adapter
 from hipnode.storage.ledger.jobs import IS_CLAIMED, IS_DELIVER, IS_QUARANTINED, IS_QUEUED, to_job
 from hipnode.storage.ledger.readings import Readings, to_instance
 
@@ -89,6 +91,8 @@ class Account:
 _LONG_S: Final = 0.05
 _FOR_S: Final = 60.0
 """What takes so long to count is counted once in so many seconds."""
+_AT_ONCE: Final = 500
+"""Values in one statement: engines have limits."""
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
@@ -105,6 +109,17 @@ class Lookups(Readings):
         """
         row = self._one(select(instance).where(instance.c.id == instance_id))
         return to_instance(row)
+
+    def headers(self, sop_instance_uids: Sequence[str]) -> dict[str, Header]:
+        """Return the headers of images, by SOP Instance UID; of several contents the newest."""
+        found: dict[str, Header] = {}
+        for start in range(0, len(sop_instance_uids), _AT_ONCE):
+            some = sop_instance_uids[start : start + _AT_ONCE]
+            columns = instance.c.sop_instance_uid, instance.c.header
+            wanted = select(*columns).where(instance.c.sop_instance_uid.in_(some))
+            for row in self._all(wanted.order_by(instance.c.id)):
+                found[row.sop_instance_uid] = header_adapter().validate_json(row.header)
+        return found
 
     def instances(self, study_uid: str) -> list[Instance]:
         """Return the images of a study, in the order in which they came."""

@@ -6,21 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from hipnode.answers import drift, right
+from hipnode.answers import right, shift
 from hipnode.domain import AuditEvent
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.domain.people import Role
 from hipnode.errors import InputRefused
+from hipnode.services import drifting
 from hipnode.services.desk.pages import asked
 from hipnode.services.desk.pages.studies import opened
 from hipnode.services.desk.visit import Answer, Seen, Visit
-from hipnode.storage import Asked, AuditFilter, Store, StudyLine
+from hipnode.storage import Store, StudyLine
 
-_READINGS: Final = 5000
-"""So many of the newest readings are counted."""
-_DAYS: Final = 90
-_REFERENCE: Final = 30
-"""So many of those days, the first, say what is usual."""
 _FRESH: Final = timedelta(minutes=10)
 """Figures are made anew after so long: all readings of three months are gone through for them."""
 _MADE: Final[WeakKeyDictionary[Store, tuple[datetime, dict[str, Any]]]] = WeakKeyDictionary()
@@ -103,10 +99,10 @@ def _row(each: Feedback, line: StudyLine | None) -> dict[str, Any]:
 
 def quality(visit: Visit) -> Answer:
     """Show figures without patients: how much was read, and how often it was right."""
-    since = visit.now - timedelta(days=_DAYS)
+    since = visit.now - timedelta(days=drifting.DAYS)
     at, counted = _MADE.get(visit.store, (since, {}))
     if not counted or visit.now - at > _FRESH:
-        at, counted = visit.now, _counted(visit.store, since)
+        at, counted = visit.now, _counted(visit.store, visit.now)
         _MADE[visit.store] = at, counted
     tests = visit.store.self_tests.studies()
     given = [
@@ -115,8 +111,8 @@ def quality(visit: Visit) -> Answer:
         if each.study_instance_uid not in tests
     ]
     values = {
-        "days": _DAYS,
-        "reference": _REFERENCE,
+        "days": drifting.DAYS,
+        "reference": drifting.REFERENCE,
         "at": at,
         "agreement": right.agreement(given),
         "given": len(given),
@@ -124,25 +120,21 @@ def quality(visit: Visit) -> Answer:
     return Answer("quality.html", counted | values)
 
 
-def _counted(store: Store, since: datetime) -> dict[str, Any]:
-    """Return what follows from the readings since then."""
-    read = [
-        entry
-        for event in (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
-        for entry in store.desk.records.page(
-            Asked(AuditFilter(since_utc=since, event=event)), limit=_READINGS
-        ).entries
-    ]
-    tests = store.self_tests.images()
-    read = [entry for entry in read if entry.record.sop_instance_uid not in tests]
-    first = (since + timedelta(days=_REFERENCE)).date()
-    drifts = {
-        name: drift.judged([d for d in days if d.day >= first], [d for d in days if d.day < first])
-        for name, days in drift.by_day(read).items()
-    }
+def _counted(store: Store, now: datetime) -> dict[str, Any]:
+    """Return what follows from the readings of the last months."""
+    found = drifting.watched(store, now)
+    until = (now - timedelta(days=drifting.DAYS - drifting.REFERENCE)).date()
+    usual = [v for entry in found.usual for v in shift.seen(entry, None)]
+    newest = [v for entry in found.newest for v in shift.seen(entry, None)]
     return {
-        "readings": len(read),
-        "cut": len(read) >= _READINGS,
-        "volume": right.volume(read),
-        "drifts": drifts,
+        "readings": len(found.read),
+        "cut": found.cut,
+        "volume": right.volume(found.read),
+        "drifts": found.drifts,
+        "shifts": found.shifts,
+        "recent": shift.RECENT_DAYS,
+        "until": until,
+        "usual": shift.histogram(usual),
+        "newest": shift.histogram(newest),
+        "groups": shift.groups(found.newest, found.headers),
     }
