@@ -30,11 +30,12 @@ from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.judge.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
 from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
 from hipnode.training.learn.losses import class_weights, extents, objective
+from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.runs.crossval import cross_validate
 from hipnode.training.runs.pretrain import pretrain
 from hipnode.training.runs.train import train
-from hipnode.training.samples.augment import Augmentation, augment
+from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Samples
 
 pytestmark = pytest.mark.slow
