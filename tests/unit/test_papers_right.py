@@ -20,7 +20,7 @@ from torch import nn
 from hipnode.domain import Box, Role
 from hipnode.imaging import Canonical, PreprocessSpec, part_of, preprocess
 from hipnode.nets.architectures import build
-from hipnode.training.judge.evaluate import holds
+from hipnode.training.judge.evaluate import holds, reader_answers
 from hipnode.training.judge.heat import hits, peak
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
@@ -463,6 +463,18 @@ def test_the_hottest_place_of_a_map_is_found_in_the_picture() -> None:
                 preprocess(picture, how, box, mirror=mirrored)[0], box, how, mirrored=mirrored
             )
             assert np.hypot(found[0] - x - 0.5, found[1] - y - 0.5) < 4  # two places of the map
+
+
+def test_a_readers_class_of_fracture_is_a_fracture_to_a_model_that_knows_no_classes() -> None:
+    rows = [
+        _row(Path("m.csv"), 2, {"file": "a.png", "patient_id": "P", "right_box": "0 0 9 9",
+                                "right_label": "trochanteric", "right_reader_x": said}, 0)
+        for said in ("intracapsular", "no_fracture", "")
+    ]  # fmt: skip
+    chosen = [Item(row, row.hips[0], 1) for row in rows]
+    assert reader_answers(chosen, ("no_fracture", "fracture"))["x"].tolist() == [1, 0, -1]
+    three = ("no_fracture", "trochanteric", "intracapsular")
+    assert reader_answers(chosen, three)["x"].tolist() == [2, 0, -1]
 
 
 def test_heat_hits_the_fracture_or_it_does_not() -> None:
