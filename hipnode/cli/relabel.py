@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 def relabel(
@@ -15,6 +19,10 @@ def relabel(
     answers: Annotated[
         Path | None, typer.Option(help="The worklist with its answers: write a new manifest.")
     ] = None,
+    simulate: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Make this share of labels wrong; write what it mends."),
+    ] = 0,
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
     threshold: Annotated[
         float | None, typer.Option(help="On P(fracture); else the bundle's own.")
@@ -24,7 +32,8 @@ def relabel(
     from rich.progress import Progress
 
     from hipnode.nets.bundle.setfile import bundle_folder
-    from hipnode.training.judge.relabel import doubts, take_answers, write_worklist
+    from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
+    from hipnode.training.judge.review import write_curve
 
     if answers:
         changed, confirmed = take_answers(data, answers, out)
@@ -33,13 +42,23 @@ def relabel(
     folder = bundle_folder(bundle)
     with Progress() as progress:
         task = progress.add_task("hips", total=None)
-        found = doubts(
-            folder,
-            data,
-            split=split,
-            threshold=threshold,
-            tell=lambda done, total: progress.update(task, completed=done, total=total),
+        tell = partial(_show, progress, task)
+        if simulate:
+            curve = simulated(folder, data, simulate, split=split, threshold=threshold, tell=tell)
+            write_curve(out, curve)
+        else:
+            found = doubts(folder, data, split=split, threshold=threshold, tell=tell)
+    if simulate:
+        last = curve[-1]
+        typer.echo(
+            f"{out}: labels right {curve[0].right:.1%}, then {last.right:.2%} with "
+            f"{last.looked_at:.1%} of the hips looked at"
         )
+        return
     write_worklist(out, found)
     alarms = sum(one.kind == "false positive" for one in found)
     typer.echo(f"{out}: {alarms} false positives, then {len(found) - alarms} false negatives")
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)

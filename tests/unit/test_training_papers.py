@@ -28,13 +28,14 @@ from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.judge.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
-from hipnode.training.judge.relabel import doubts, take_answers, write_worklist
+from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
 from hipnode.training.learn.losses import class_weights, extents, objective
+from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.runs.crossval import cross_validate
 from hipnode.training.runs.pretrain import pretrain
 from hipnode.training.runs.train import train
-from hipnode.training.samples.augment import Augmentation, augment
+from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Samples
 
 pytestmark = pytest.mark.slow
@@ -150,6 +151,8 @@ def test_relabelling_finds_the_wrong_labels_and_takes_the_answers(
     assert ("false negative", 6) in [(one.kind, one.item.row.line) for one in found]
     kinds = [one.kind for one in found]
     assert kinds == sorted(kinds, key=["false positive", "false negative"].index)
+    curve = simulated(trained, manifest, 0.1, threshold=0.5)
+    assert (curve[0].right, curve[-1].right) == (0.9, 1.0)  # eight of eighty, all found
     write_worklist(tmp_path / "work.csv", found)
     with (tmp_path / "work.csv").open() as file:
         work: list[dict[str, Any]] = list(csv.DictReader(file))

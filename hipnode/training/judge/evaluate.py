@@ -24,7 +24,7 @@ from hipnode.training.judge.heat import NAMES, hits
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
 from hipnode.training.samples.drawn.fractures import HipPoints
-from hipnode.training.samples.items import Item, items
+from hipnode.training.samples.items import PLACE_OF, Item, items
 from hipnode.training.samples.manifest import Manifests, Seen, name_of, read_image, read_manifest
 from hipnode.training.stats import curves
 from hipnode.training.stats import estimates as est
@@ -286,15 +286,20 @@ def group_of(item: Item, column: str) -> str:
 
 
 def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Return what each reader said, from the columns ``right_reader_NAME`` and ``left_...``."""
+    """Return what each reader said, from the columns ``right_reader_NAME`` and ``left_...``.
+
+    Where a model tells fractures from none, a reader's class of fracture counts as one.
+    """
+    any_kind = set(PLACE_OF) - {"no_fracture"} if "fracture" in labels else set()
     found: dict[str, NDArray[np.int64]] = {}
     for index, item in enumerate(chosen):
         prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
         for column, cell in item.row.cells.items():
-            if column.startswith(prefix) and cell in labels:
+            label = "fracture" if cell in any_kind else cell
+            if column.startswith(prefix) and label in labels:
                 name = column.removeprefix(prefix)
                 said = found.setdefault(name, np.full(len(chosen), -1, np.int64))
-                said[index] = labels.index(cell)
+                said[index] = labels.index(label)
     return found
 
 

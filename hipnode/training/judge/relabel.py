@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from hipnode.domain import Role, Side
 from hipnode.errors import ManifestInvalid
-from hipnode.nets import load_bundle
+from hipnode.nets import BundleSpec, load_bundle
 from hipnode.training.judge.evaluate import predict
+from hipnode.training.judge.review import Review, simulate
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import read_manifest
 
@@ -72,25 +75,58 @@ def doubts(
     ManifestInvalid
         If a row cannot be used, or the bundle is no fracture classifier.
     """
+    spec, said = _said(bundle, manifest, split, tell)
+    level = spec.operating_point.present_from if threshold is None else threshold
+    found: list[Doubt] = []
+    for item, p_positive in said:
+        labelled = item.target in spec.positive_indices
+        if labelled != (p_positive >= level):
+            kind: Kind = "false negative" if labelled else "false positive"
+            found.append(Doubt(item, spec.labels[item.target], p_positive, kind))
+    alarms = sorted((d for d in found if d.kind == "false positive"), key=lambda d: -d.p_positive)
+    misses = sorted((d for d in found if d.kind == "false negative"), key=lambda d: d.p_positive)
+    return alarms + misses
+
+
+def _said(
+    bundle: Path, manifest: Path, split: str, tell: Callable[[int, int], None]
+) -> tuple[BundleSpec, list[tuple[Item, float]]]:
+    """Return the model's spec, and P(positive) of each hip that has a label."""
     model = load_bundle(bundle)
     spec = model.spec
     if spec.role is not Role.FRACTURE:
         raise ManifestInvalid(f"{spec.name} is a {spec.role}; only fracture labels are reviewed")
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, _ = items(spec, rows, ("frontal", "one_hip", "lateral"))
-    level = spec.operating_point.present_from if threshold is None else threshold
-    found: list[Doubt] = []
+    said = []
     for index, item in enumerate(chosen):
-        p = predict(model, item)
-        p_positive = float(p[list(spec.positive_indices)].sum())
-        labelled = item.target in spec.positive_indices
-        if labelled != (p_positive >= level):
-            kind: Kind = "false negative" if labelled else "false positive"
-            found.append(Doubt(item, spec.labels[item.target], p_positive, kind))
+        said.append((item, float(predict(model, item)[list(spec.positive_indices)].sum())))
         tell(index + 1, len(chosen))
-    alarms = sorted((d for d in found if d.kind == "false positive"), key=lambda d: -d.p_positive)
-    misses = sorted((d for d in found if d.kind == "false negative"), key=lambda d: d.p_positive)
-    return alarms + misses
+    return spec, said
+
+
+def simulated(
+    bundle: Path,
+    manifest: Path,
+    wrong: float,
+    *,
+    split: str = "all",
+    threshold: float | None = None,
+    tell: Callable[[int, int], None] = lambda _done, _all: None,
+) -> list[Review]:
+    """Return what a review would mend if this share of the labels were wrong; see `review`.
+
+    Parameters
+    ----------
+    bundle, manifest, split, threshold, tell
+        As for `doubts`. The manifest's labels are taken to be right.
+    wrong
+        The share of labels that are made wrong: fractures that nobody recorded.
+    """
+    spec, said = _said(bundle, manifest, split, tell)
+    level = spec.operating_point.present_from if threshold is None else threshold
+    broken = np.array([item.target in spec.positive_indices for item, _ in said])
+    return simulate(broken, np.array([p for _, p in said]), wrong=wrong, level=level)
 
 
 def write_worklist(path: Path, found: list[Doubt]) -> None:

@@ -198,7 +198,8 @@ def page(document: Mapping[str, Any]) -> str:
         )
         for one in document["findings"]
     ]  # fmt: skip
-    lines += ["", "## What the papers found", "", *_table(_FINDING, findings)]
+    if findings:
+        lines += ["", "## What the papers found", "", *_table(_FINDING, findings)]
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -96,11 +95,6 @@ def compare_paired(right_a: NDArray[Any], right_b: NDArray[Any]) -> float:
     a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
     table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
     return float(mcnemar(table, exact=True).pvalue)
-
-
-def compare_proportions(hits_a: int, n_a: int, hits_b: int, n_b: int) -> float:
-    """Return Fisher's exact p-value for two independent proportions."""
-    return float(stats.fisher_exact([[hits_a, n_a - hits_a], [hits_b, n_b - hits_b]]).pvalue)
 
 
 def coverage_curve(
