@@ -97,11 +97,12 @@ def test_a_process_that_dies_with_nothing_to_do_is_replaced(pool: ReaderPool) ->
 
 def test_a_call_that_no_process_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a process dies between fetching a call and saying so: nobody else hears of it."""
-    monkeypatch.setattr("hipnode.services.worker.pool._START_S", 1)
     pool = ReaderPool(processes=1, timeout_s=30)
     try:
-        pool._timeout_s = 1  # from here on: its first process may take its time to start
-        os.kill(pool.call(pid), signal.SIGSTOP)
+        process = pool.call(pid)  # it may take its time to start
+        monkeypatch.setattr("hipnode.services.worker.pool._START_S", 1)
+        pool._timeout_s = 1
+        os.kill(process, signal.SIGSTOP)
         with pytest.raises(WorkerKilled):
             pool.call(double, 7)
         pool._timeout_s = 60  # and so may the one after it
