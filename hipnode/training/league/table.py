@@ -38,8 +38,9 @@ _HEAD: Final = """\
 Profile `{profile}`. AUC (of three classes: their mean) over seeds, with the interval over test
 patients (DeLong); the deviation is over seeds, and where there is one seed, its luck is in no
 interval. Seconds are of one core. Heat: of hips with the finding, the share whose map is hottest on
-the proximal femur, or within a quarter of the box of the fracture. The papers' figures are of other
-images, often few: they stand here for the order."""
+the proximal femur, or within a quarter of the box of the fracture (at 64 px most maps have 2 x 2
+places: little can be asked of them). The papers' figures are of other images, often few: they stand
+here for the order."""
 
 _ROW: Final = (
     "system", "seeds", "parameters", "px", "images", "s", "ms a hip", "AUC", "SD", "accuracy",
