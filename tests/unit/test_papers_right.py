@@ -303,6 +303,7 @@ def test_a_box_is_adequate_when_it_shows_head_and_both_trochanters() -> None:
 # ------------------------------------------------------------------ heat maps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "arguments", "px", "grid"),
     [

@@ -30,6 +30,8 @@ from hipnode.phantom.dxa import SPREAD_G_CM2, YOUNG_G_CM2
 from hipnode.phantom.people import Person
 from hipnode.phantom.truth import HipTruth
 
+pytestmark = pytest.mark.slow
+
 Array = NDArray[Any]
 COUNT = 10000
 

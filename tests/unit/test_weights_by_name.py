@@ -18,6 +18,8 @@ from hipnode.nets.architectures import build
 from hipnode.training.learn.weights import start_from
 from hipnode.training.recipe.recipe import RecipeInvalid
 
+pytestmark = pytest.mark.slow  # networks of their full size
+
 
 def torchvision_resnet18() -> dict[str, torch.Tensor]:
     named = {"conv1.weight": torch.randn(64, 3, 7, 7), "fc.weight": torch.randn(1000, 512)}
