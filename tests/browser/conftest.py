@@ -71,7 +71,7 @@ def look(
         folder = tmp_path_factory.mktemp("look")
         jobs, results = folder / "jobs.json", folder / "results.json"
         jobs.write_text(json.dumps({"chromium": chromium, "cases": cases}), encoding="utf-8")
-        run([driver, HERE / "look.mjs", jobs, results], timeout_s=900)
+        run([driver, HERE / "look.mjs", jobs, results], timeout_s=1500)
         found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
         return found
 

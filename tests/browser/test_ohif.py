@@ -23,7 +23,7 @@ from tests.factory import as_cr, hip, radiograph, reading
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1000),  # two to three minutes where idle
+    pytest.mark.timeout(1600),  # six minutes where idle
     pytest.mark.xdist_group("viewer"),  # one folder of screenshots
 ]
 
