@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Row, select
 
 from hipnode.domain import AuditEvent, AuditRecord, Job
-from hipnode.errors import InputRefused, StorageUnavailable
+from hipnode.errors import StorageUnavailable
 from hipnode.pulse import Pulse
 from hipnode.settings import Settings
 from hipnode.storage.audit import entries, keys
@@ -278,10 +278,9 @@ class Store:
         InputRefused
             If no reason is given.
         """
-        if not reason.strip():
-            raise InputRefused("A reason is needed, in a few words.")
+        reason = entries.given(reason)
         given_up = identity.adopt(self.database, *_holders(self.settings))
-        detail = {"given_up": given_up, "reason": reason.strip()}
+        detail = {"given_up": given_up, "reason": reason}
         self.audit.append(AuditRecord(AuditEvent.NODE_ADOPTED, actor=actor, detail=detail))
         if self.audit.state().fault:  # its head is the other node's
             self.audit.acknowledge(actor=actor, reason=reason)
@@ -334,8 +333,7 @@ class Store:
         StorageUnavailable
             If it cannot be put where the settings say.
         """
-        if not reason.strip():
-            raise InputRefused("A reason is needed, in a few words.")
+        reason = entries.given(reason)
         chosen, folder = backup.newest(source), settings.node.data_dir.absolute()
         backup.bring_back(chosen, settings.database_url, folder, settings.audit_key_file)
         store = cls.open(settings, migrate=True, vouch=False, now=now)
@@ -347,7 +345,7 @@ class Store:
             store.audit.begin_epoch(
                 AuditEvent.BACKUP_RESTORED,
                 actor=actor,
-                reason=f"{reason.strip()} (backup {chosen.name})",
+                reason=f"{reason} (backup {chosen.name})",
                 faults=(*report.acknowledged, *report.faults),
             )
         finally:

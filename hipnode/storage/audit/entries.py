@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, event, insert
 
 from hipnode.domain import AuditRecord
 from hipnode.domain.audit import undeclared
-from hipnode.errors import StorageUnavailable
+from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.database.schema import audit, to_us
 
@@ -85,6 +85,19 @@ def prepare(engine: Engine, keys: Keys) -> None:
     def _partly_undone(connection: Connection, _name: str, _context: None) -> None:
         if not connection.invalidated:
             connection.info.pop(_COUNT, None)
+
+
+def given(reason: str) -> str:
+    """Return a reason as it is kept.
+
+    Raises
+    ------
+    InputRefused
+        If there is none.
+    """
+    if not reason.strip():
+        raise InputRefused("A reason is needed, in a few words.")
+    return reason.strip()
 
 
 def storable(value: str) -> str:

@@ -20,7 +20,7 @@ from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.storage.audit import archives, days
 from hipnode.storage.audit.archives import Archive
 from hipnode.storage.audit.days import DayCount
-from hipnode.storage.audit.entries import append
+from hipnode.storage.audit.entries import append, given
 from hipnode.storage.audit.epochs import AuditFault, Epoch
 from hipnode.storage.audit.heads import Head
 from hipnode.storage.audit.keys import Keys
@@ -303,13 +303,11 @@ class AuditLog:
         self, event: AuditEvent, *, actor: str, reason: str, faults: Sequence[AuditFault]
     ) -> Epoch:
         """Begin another epoch because of what ``event`` says; see `acknowledge`."""
-        if not reason.strip():
-            raise InputRefused("A reason is needed, in a few words.")
-        now = self._now()
+        now, reason = self._now(), given(reason)
 
         def work(connection: Connection) -> Epoch:
             begun = self._keeper.begin_epoch(
-                connection, now, actor=actor, reason=reason.strip(), faults=faults
+                connection, now, actor=actor, reason=reason, faults=faults
             )
             detail = {"epoch": begun.id, "reason": begun.reason, "given_up": len(begun.given_up)}
             record = AuditRecord(event, actor=actor, detail=detail | named(faults))

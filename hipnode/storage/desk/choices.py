@@ -12,12 +12,11 @@ from sqlalchemy import Connection, Row, insert, select, update
 from hipnode.domain import AuditRecord
 from hipnode.domain.choices import Choice, ChoiceState, Who
 from hipnode.errors import InputRefused
-from hipnode.storage.audit.entries import append
+from hipnode.storage.audit.entries import append, given
 from hipnode.storage.database.choices import model_choice
 from hipnode.storage.database.engine import Database
 
 _REASON: Final = 500
-NO_REASON: Final = "A reason is needed, in a few words."
 ONE_OPEN: Final = "Another proposal is open: decide on it first."
 NONE_OPEN: Final = "There is no open proposal."
 SAME_PERSON: Final = "Nobody confirms their own proposal."
@@ -46,9 +45,7 @@ class Choices:
         InputRefused
             If no reason is given, or another proposal is open.
         """
-        now, reason = self._now(), wanted.reason.strip()[:_REASON]
-        if not reason:
-            raise InputRefused(NO_REASON)
+        now, reason = self._now(), given(wanted.reason)[:_REASON]
         values = {
             "reference": wanted.reference,
             "digest": wanted.digest,
@@ -79,9 +76,7 @@ class Choices:
         InputRefused
             If it is not open, no reason is given, or it would be confirmed by who proposed it.
         """
-        now, reason = self._now(), reason.strip()[:_REASON]
-        if not reason:
-            raise InputRefused(NO_REASON)
+        now, reason = self._now(), given(reason)[:_REASON]
 
         def work(connection: Connection) -> None:
             row = _newest(connection, ChoiceState.PROPOSED)

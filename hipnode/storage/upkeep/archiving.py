@@ -24,7 +24,7 @@ from hipnode.domain import AuditEvent, AuditRecord
 from hipnode.errors import InputRefused, StorageUnavailable
 from hipnode.storage.audit import archives, epochs, heads
 from hipnode.storage.audit.archives import Archive, Span, gathered
-from hipnode.storage.audit.entries import append
+from hipnode.storage.audit.entries import append, given
 from hipnode.storage.audit.keys import Keys
 from hipnode.storage.audit.log import AuditLog
 from hipnode.storage.audit.report import VerifyReport
@@ -95,8 +95,7 @@ class Archiver:
         StorageUnavailable
             If the file cannot be written, or not be read again.
         """
-        if not reason.strip():
-            raise InputRefused("A reason is needed, in a few words.")
+        reason = given(reason)
         if before > now:
             raise InputRefused("What is to come cannot be archived.")
         if fault := self._log.report(actor=actor).fault:
@@ -104,7 +103,7 @@ class Archiver:
         self._log.seal()
         self.take_out()  # what an archive that was cut short has left
         told_until = self._database.read(lambda c: _told_until(c, feeds))
-        made, kept = self._write_file(before, told_until, now, actor=actor, reason=reason.strip())
+        made, kept = self._write_file(before, told_until, now, actor=actor, reason=reason)
         try:
             self._database.write(lambda connection: _put_on_the_log(connection, now, made, kept))
         except InputRefused:

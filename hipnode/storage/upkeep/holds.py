@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, false, insert, or_, select, up
 
 from hipnode.domain import AuditEvent, AuditRecord
 from hipnode.errors import InputRefused
-from hipnode.storage.audit.entries import append, storable
+from hipnode.storage.audit.entries import append, given, storable
 from hipnode.storage.database.archives import hold
 from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import audit, study
@@ -79,7 +79,7 @@ class Holds:
         InputRefused
             If it names nothing, no reason is given, or it is held already.
         """
-        value, reason = storable(value.strip()), _needed(reason)
+        value, reason = storable(value.strip()), given(reason)
         if not value:
             raise InputRefused("Name what is to be held.")
         now = self._now()
@@ -105,7 +105,7 @@ class Holds:
         InputRefused
             If there is none of that number, or no reason is given.
         """
-        reason, now = _needed(reason), self._now()
+        reason, now = given(reason), self._now()
 
         def work(connection: Connection) -> None:
             found = next((one for one in active(connection) if one.id == number), None)
@@ -152,12 +152,6 @@ def of_records(connection: Connection) -> ColumnElement[bool]:
 
 def _hold(row: Any) -> Hold:
     return Hold(**(dict(row._mapping) | {"kind": HoldKind(row.kind)}))  # noqa: SLF001 - public name
-
-
-def _needed(reason: str) -> str:
-    if not reason.strip():
-        raise InputRefused("A reason is needed, in a few words.")
-    return reason.strip()
 
 
 def _record(
