@@ -39,6 +39,7 @@ Patient = Annotated[str | None, typer.Option(help="Patient ID.")]
 Study = Annotated[str | None, typer.Option(help="Study Instance UID.")]
 AE = Annotated[str | None, typer.Option("--ae", help="AE title of the peer.")]
 EventName = Annotated[str | None, typer.Option("--event", help="An event, e.g. image_read.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The file; default: standard output.")]
 OutcomeName = Annotated[str | None, typer.Option("--outcome", help="ok, refused or failed.")]
 
 
@@ -242,7 +243,7 @@ def archive(
     config: ConfigOption = None,
 ) -> None:
     """Write old records to a file that verifies by itself, and take them out of the log."""
-    moment = before if before.tzinfo else before.replace(tzinfo=UTC)
+    moment = utc(before)
     with opened(config) as store:
         made = store.archive(moment, actor=getpass.getuser(), reason=reason)
         path = store.settings.audit_archive_dir / made.file
@@ -264,9 +265,7 @@ def export(
     form: Annotated[
         Format, typer.Option("--format", help="csv or jsonl (a JSON document a line).")
     ] = Format.CSV,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file; default: standard output.")
-    ] = None,
+    out: Out = None,
 ) -> None:
     """Write all records that fit all conditions, oldest first."""
     wanted = chosen(since, until, accession, patient, study, ae, event, outcome)
@@ -304,8 +303,8 @@ def chosen(
     if outcome is not None and outcome not in outcomes:
         raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}")
     return AuditFilter(
-        since_utc=_utc(since),
-        until_utc=_utc(until),
+        since_utc=utc(since) if since else None,
+        until_utc=utc(until) if until else None,
         accession_number=accession,
         patient_id=patient,
         study_instance_uid=study,
@@ -315,8 +314,8 @@ def chosen(
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+def utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @contextmanager

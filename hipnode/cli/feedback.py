@@ -6,13 +6,17 @@ import csv
 import getpass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hipnode.cli.audit import opened, output
+from hipnode.cli.audit import Out, Since, opened, output, utc
 from hipnode.cli.node import ConfigOption
 from hipnode.cli.show import plain, spreadsheet
+
+if TYPE_CHECKING:
+    from hipnode.domain.opinions import Feedback
+    from hipnode.storage import Store
 
 app = typer.Typer(no_args_is_help=True, help="Was it right? Nothing here changes a report.")
 
@@ -43,22 +47,18 @@ def import_(
 @app.command("misses")
 def misses(
     config: ConfigOption = None,
-    since: Annotated[datetime | None, typer.Option(help="From this moment on (UTC).")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file; default: standard output.")
-    ] = None,
+    since: Since = None,
+    out: Out = None,
 ) -> None:
     """Write what the node got wrong as labels that `validate --from-node` takes."""
     from hipnode.answers.right import missed
 
-    moment = since.replace(tzinfo=UTC) if since else datetime(1970, 1, 1, tzinfo=UTC)
     with opened(config) as store, output(out) as file:
         writer = csv.writer(file)
         writer.writerow(("sop_instance_uid", "side", "label", "kind", "comment"))
-        tests = store.self_tests.studies()
-        for each in store.desk.opinions.since(moment):
+        for each in _known(store, since):
             kind = missed(each)
-            if not kind or each.task != "hip_fracture" or each.study_instance_uid in tests:
+            if not kind or each.task != "hip_fracture":
                 continue
             label = "fracture" if each.truth == "present" else "no fracture"
             for image in store.ledger.instances(each.study_instance_uid):
@@ -70,21 +70,21 @@ def misses(
 @app.command("export")
 def export(
     config: ConfigOption = None,
-    since: Annotated[datetime | None, typer.Option(help="From this moment on (UTC).")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file; default: standard output.")
-    ] = None,
+    since: Since = None,
+    out: Out = None,
 ) -> None:
     """Write what is known as CSV: of each hip and question the newest."""
     from hipnode.answers.right import COLUMNS, document
 
-    moment = since.replace(tzinfo=UTC) if since else datetime(1970, 1, 1, tzinfo=UTC)
     with opened(config) as store, output(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        tests = store.self_tests.studies()
-        for each in store.desk.opinions.since(moment):
-            if each.study_instance_uid in tests:
-                continue
+        for each in _known(store, since):
             row = document(each)
             writer.writerow([spreadsheet(row[name]) for name in COLUMNS])
+
+
+def _known(store: Store, since: datetime | None) -> list[Feedback]:
+    from hipnode.services.drifting import opinions
+
+    return opinions(store, utc(since) if since else datetime(1970, 1, 1, tzinfo=UTC))

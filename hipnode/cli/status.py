@@ -6,11 +6,12 @@ import getpass
 import json
 import socket
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from hipnode.cli.audit import utc
 from hipnode.cli.node import ConfigOption
 
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
@@ -149,7 +150,8 @@ def reread(
     ],
     config: ConfigOption = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Only images received since then (UTC).")
+        datetime | None,
+        typer.Option(help="Only images received since then: UTC, unless it has an offset."),
     ] = None,
 ) -> None:
     """Read images again that were not assessed, as after an upgrade; reports follow anew."""
@@ -160,7 +162,7 @@ def reread(
     reasons = [r.value for r in AbstentionReason]
     if reason not in reasons:
         raise typer.BadParameter(f"--reason is one of {', '.join(reasons)}")
-    since_utc = None if since is None else since.replace(tzinfo=UTC)
+    since_utc = None if since is None else utc(since)
     store = Store.open(settings.load(config))
     try:
         count = store.ledger.reread(reason, since_utc, actor=getpass.getuser())

@@ -9,7 +9,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ import typer
 from hipnode.cli.audit import (
     Accession,
     Format,
+    Out,
     Patient,
     Since,
     Study,
@@ -137,9 +137,7 @@ def findings(
     form: Annotated[
         Format, typer.Option("--format", help="csv or jsonl (a JSON document a line).")
     ] = Format.CSV,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file; default: standard output.")
-    ] = None,
+    out: Out = None,
 ) -> None:
     """Write a row for each hip and finding: what was said, by which model, why not."""
     from hipnode.answers.audit import FINDING_COLUMNS

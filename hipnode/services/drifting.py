@@ -1,13 +1,18 @@
-"""Has something shifted? What the desk shows and what the housekeeper raises the alarm by."""
+"""What was read and said of patients, and has it shifted? Self-tests are left out.
+
+The desk shows it, and the housekeeper raises the alarm by it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from hipnode.answers import drift, shift
 from hipnode.domain import AuditEvent, Header
+from hipnode.domain.opinions import Feedback
 from hipnode.storage import Asked, AuditEntry, AuditFilter, Store
 
 DAYS: Final = 90
@@ -46,9 +51,11 @@ def watched(store: Store, now: datetime) -> Watched:
     """Go through what was read; it takes seconds, so do it now and then."""
     since = now - timedelta(days=DAYS)
     until = since + timedelta(days=REFERENCE)
-    read = _read(store, since, None, READINGS)
-    usual = _read(store, since, until, _A_WINDOW)
-    newest = _read(store, now - timedelta(days=shift.RECENT_DAYS), None, _A_WINDOW)
+    tests = store.self_tests.images()
+    read = _read(store, AuditFilter(since_utc=since), READINGS, tests)
+    usual = _read(store, AuditFilter(since_utc=since, until_utc=until), _A_WINDOW, tests)
+    recent = AuditFilter(since_utc=now - timedelta(days=shift.RECENT_DAYS))
+    newest = _read(store, recent, _A_WINDOW, tests)
     uids = [entry.record.sop_instance_uid for entry in (*usual, *newest)]
     headers = store.ledger.headers(uids)
     values = [
@@ -66,15 +73,28 @@ def watched(store: Store, now: datetime) -> Watched:
     return Watched(read, len(read) >= READINGS, drifts, found, usual, newest, headers)
 
 
+def findings(store: Store, limit: int) -> tuple[AuditEntry, ...]:
+    """Return the newest readings that found hips, self-tests left out."""
+    return _of(store, AuditFilter(event=AuditEvent.IMAGE_READ), limit, store.self_tests.images())
+
+
+def opinions(store: Store, since: datetime) -> list[Feedback]:
+    """Return what was said since then of patients: of each hip and question the newest."""
+    tests = store.self_tests.studies()
+    said = store.desk.opinions.since(since)
+    return [each for each in said if each.study_instance_uid not in tests]
+
+
 def _read(
-    store: Store, since: datetime, until: datetime | None, limit: int
+    store: Store, wanted: AuditFilter, limit: int, tests: frozenset[str]
 ) -> tuple[AuditEntry, ...]:
-    tests = store.self_tests.images()
-    return tuple(
-        entry
-        for event in (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
-        for entry in store.desk.records.page(
-            Asked(AuditFilter(since_utc=since, until_utc=until, event=event)), limit=limit
-        ).entries
-        if entry.record.sop_instance_uid not in tests
-    )
+    events = (AuditEvent.IMAGE_READ, AuditEvent.IMAGE_ABSTAINED)
+    found = (_of(store, replace(wanted, event=event), limit, tests) for event in events)
+    return tuple(chain.from_iterable(found))
+
+
+def _of(
+    store: Store, wanted: AuditFilter, limit: int, tests: frozenset[str]
+) -> tuple[AuditEntry, ...]:
+    entries = store.desk.records.page(Asked(wanted), limit=limit).entries
+    return tuple(entry for entry in entries if entry.record.sop_instance_uid not in tests)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,10 @@ def test_a_file_of_the_ris_says_what_was_there(bench: Bench, config: str, tmp_pa
     assert (first["said"], first["truth"], first["opinion"]) == ("present", "present", "agree")
     assert (second["said"], second["truth"], second["opinion"]) == ("absent", "present", "disagree")
     assert second["model_version"] == "1.0.0"
+    an_hour_ago = datetime.now(timezone(timedelta(hours=2))) - timedelta(hours=1)
+    since = an_hour_ago.isoformat(timespec="seconds")
+    late = CliRunner().invoke(app, ["feedback", "export", "--since", since, "-c", config])
+    assert late.output == out.output, "a moment's offset counts"
 
 
 HEAD = "accession,side,truth\n"

@@ -13,6 +13,7 @@ from hipnode.nets.bundle.contents import CARD, METADATA
 from hipnode.nets.bundle.contents import verify as verified
 from hipnode.nets.bundle.setfile import pins
 from hipnode.nets.bundle.spec import read_spec
+from hipnode.services import drifting
 from hipnode.services.desk.roles import CONFIRMING, PROPOSING
 from hipnode.services.desk.visit import Answer, NotAllowed, Visit
 from hipnode.services.modelsets import ModelSets, check, proposal
@@ -34,13 +35,7 @@ def models(visit: Visit) -> Answer:
     loaded = visit.store.desk.records.page(
         Asked(AuditFilter(event=AuditEvent.MODEL_SET_LOADED)), limit=20
     )
-    asked = Asked(AuditFilter(event=AuditEvent.IMAGE_READ))
-    tests = visit.store.self_tests.images()
-    read = tuple(
-        entry
-        for entry in visit.store.desk.records.page(asked, limit=_COMPARED).entries
-        if entry.record.sop_instance_uid not in tests
-    )
+    read = drifting.findings(visit.store, _COMPARED)
     values = {
         **_choice(visit),
         "sets": sets,

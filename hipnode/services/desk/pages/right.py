@@ -104,12 +104,7 @@ def quality(visit: Visit) -> Answer:
     if not counted or visit.now - at > _FRESH:
         at, counted = visit.now, _counted(visit.store, visit.now)
         _MADE[visit.store] = at, counted
-    tests = visit.store.self_tests.studies()
-    given = [
-        each
-        for each in visit.store.desk.opinions.since(since)
-        if each.study_instance_uid not in tests
-    ]
+    given = drifting.opinions(visit.store, since)
     values = {
         "days": drifting.DAYS,
         "reference": drifting.REFERENCE,
