@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hipnode.cli.audit import opened
 from hipnode.cli.node import NO_DESK, ConfigOption
 from hipnode.cli.show import plain
 from hipnode.domain.choices import ROLLED_BACK
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from hipnode.domain import AuditEvent, AuditRecord
     from hipnode.domain.choices import Who
     from hipnode.domain.people import Role
-    from hipnode.settings import Settings
     from hipnode.storage import Store
 
 As = Annotated[
@@ -29,10 +27,11 @@ def choice(config: ConfigOption = None) -> None:
     """Show which set reports where no rule matches, who chose it, and what is proposed."""
     from hipnode.services.modelsets import ModelSets
 
-    with _opened(config) as (settings, store):
-        known = ModelSets(settings.worker, store.desk.choices.confirmed)
+    with opened(config) as store:
+        worker = store.settings.worker
+        known = ModelSets(worker, store.desk.choices.confirmed)
         typer.echo(plain(f"reports: {known.references[known.default]} {known.default[:16]}"))
-        typer.echo(plain(f"the file says: {settings.worker.model_set} {known.of_file[:16]}"))
+        typer.echo(plain(f"the file says: {worker.model_set} {known.of_file[:16]}"))
         if known.why_not:
             typer.echo(plain(f"what was chosen does not count: {known.why_not}"))
         for made in store.desk.choices.newest():
@@ -61,10 +60,10 @@ def propose(
 
     if bool(model_set) == back:
         raise typer.BadParameter("name a set, or say --roll-back")
-    with _opened(config) as (settings, store):
+    with opened(config) as store:
         who = _person(store, name, PROPOSING)
-        wanted = settings.worker.model_set if back else model_set
-        made = proposal(settings, wanted, who, reason or (ROLLED_BACK if back else ""))
+        wanted = store.settings.worker.model_set if back else model_set
+        made = proposal(store.settings, wanted, who, reason or (ROLLED_BACK if back else ""))
         store.desk.choices.propose(made, _record(AuditEvent.MODELS_PROPOSED, who))
     typer.echo("proposed; another person confirms: hipnode models confirm")
 
@@ -73,49 +72,30 @@ def confirm(name: As, reason: Reason, config: ConfigOption = None) -> None:
     """Confirm the open proposal: an administrator, and another person than who made it."""
     from hipnode.domain import AuditEvent
     from hipnode.domain.choices import ChoiceState
-    from hipnode.errors import InputRefused
     from hipnode.services.desk.roles import CONFIRMING
     from hipnode.services.modelsets import check
 
-    with _opened(config) as (settings, store):
+    with opened(config) as store:
         who = _person(store, name, CONFIRMING)
-        opened = store.desk.choices.open()
-        if opened is None:
-            raise InputRefused("There is no open proposal.")
-        check(settings, opened)
+        made = store.desk.choices.proposed()
+        check(store.settings, made)
         record = _record(AuditEvent.MODELS_CONFIRMED, who)
-        store.desk.choices.decide(opened.id, ChoiceState.CONFIRMED, who, reason, record)
-    typer.echo(plain(f"{opened.reference} reports from now on"))
+        store.desk.choices.decide(made.id, ChoiceState.CONFIRMED, who, reason, record)
+    typer.echo(plain(f"{made.reference} reports from now on"))
 
 
 def decline(name: As, reason: Reason, config: ConfigOption = None) -> None:
     """Decline the open proposal, or take it back."""
     from hipnode.domain import AuditEvent
     from hipnode.domain.choices import ChoiceState
-    from hipnode.errors import InputRefused
     from hipnode.services.desk.roles import PROPOSING
 
-    with _opened(config) as (_, store):
+    with opened(config) as store:
         who = _person(store, name, PROPOSING)
-        opened = store.desk.choices.open()
-        if opened is None:
-            raise InputRefused("There is no open proposal.")
+        made = store.desk.choices.proposed()
         record = _record(AuditEvent.MODELS_DECLINED, who)
-        store.desk.choices.decide(opened.id, ChoiceState.DECLINED, who, reason, record)
+        store.desk.choices.decide(made.id, ChoiceState.DECLINED, who, reason, record)
     typer.echo("declined")
-
-
-@contextmanager
-def _opened(config: ConfigOption) -> Iterator[tuple[Settings, Store]]:
-    from hipnode import settings
-    from hipnode.storage import Store
-
-    effective = settings.load(config)
-    store = Store.open(effective)
-    try:
-        yield effective, store
-    finally:
-        store.close()
 
 
 def _person(store: Store, name: str, roles: frozenset[Role]) -> Who:

@@ -68,11 +68,11 @@ class Ris:
         async def exchange() -> bytes:
             async with asyncio.timeout(20):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.door.port)
-                writer.write(content)
-                writer.write_eof()
                 try:
+                    writer.write(content)
+                    writer.write_eof()
                     return await reader.read()
-                except ConnectionResetError:  # hung up on
+                except OSError:  # hung up on, at whichever moment
                     return b""
                 finally:
                     writer.close()
@@ -242,14 +242,15 @@ def test_what_does_not_end_and_who_is_not_known_are_hung_up_on_and_told(
     ris = door(max_message_bytes=2048)
     assert ris.raw(b"\x0b" + b"A" * 10_000) == b""
     stranger = door(senders=["10.0.0.0/8"])
-    assert stranger.raw(b"\x0b" + message().encode() + b"\x1c\r") == b""
+    for _ in range(10):  # and noted once: a flood must not flood the log
+        assert stranger.raw(b"\x0b" + message().encode() + b"\x1c\r") == b""
 
-    def reasons() -> set[str]:
+    def reasons() -> list[str]:
         found = records(bench.store, AuditEvent.ASSOCIATION_REFUSED)
-        return {record.detail["reason"] for record in found}
+        return sorted(record.detail["reason"] for record in found)
 
     eventually(lambda: len(reasons()) == 2)
-    assert reasons() == {"a message does not end", "address not in feedback.senders"}
+    assert reasons() == ["a message does not end", "address not in feedback.senders"]
 
 
 def test_by_tls_with_certificates_of_both(bench: Bench, door: Door, tmp_path: Any) -> None:

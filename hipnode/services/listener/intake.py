@@ -34,9 +34,9 @@ from hipnode.services.commitment import take_report
 from hipnode.services.listener.body import Body, file_meta
 from hipnode.services.listener.command import MAX_COMMENT, StoreRequest
 from hipnode.services.listener.peer import Notes, Peer
-from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.rules import Verdict, decide
 from hipnode.services.modelsets import ModelSets
+from hipnode.services.rates import Rates
 from hipnode.settings import Settings
 from hipnode.storage import IncomingFile, Received, Store
 

@@ -28,8 +28,8 @@ from hipnode.services.listener.contexts import supported
 from hipnode.services.listener.dimse import StoreDIMSE
 from hipnode.services.listener.intake import Intake
 from hipnode.services.listener.peer import Peer
-from hipnode.services.listener.rates import Rates
 from hipnode.services.listener.stream import StreamingDUL
+from hipnode.services.rates import Rates
 from hipnode.services.tls import ServerTLS
 from hipnode.settings import Settings
 

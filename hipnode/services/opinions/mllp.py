@@ -30,6 +30,7 @@ from hipnode.services.opinions.message import (
     heading,
     read,
 )
+from hipnode.services.rates import Rates
 from hipnode.services.tls import ServerTLS
 from hipnode.settings import Settings
 from hipnode.storage import Store
@@ -60,6 +61,7 @@ class FinalReports:
         self._store = store
         self._wanted = settings.feedback
         self._networks = [ip_network(each, strict=False) for each in self._wanted.senders]
+        self._strangers = Rates(1)
         self._tls = ServerTLS(self._wanted.tls) if self._wanted.tls else None
         self._log = get_logger(service="listener")
         self._loop = asyncio.new_event_loop()
@@ -151,7 +153,8 @@ class FinalReports:
             return False
         if any(found in network for network in self._networks):
             return True
-        self._worker.submit(self._refused, address, "address not in feedback.senders")
+        if self._strangers.is_news(address):
+            self._worker.submit(self._refused, address, "address not in feedback.senders")
         return False
 
     def _refused(self, address: str, reason: str) -> None:

@@ -104,6 +104,19 @@ class Choices:
         """Return the proposal that is open, or None."""
         return self._one(ChoiceState.PROPOSED)
 
+    def proposed(self) -> Choice:
+        """Return the proposal that is open.
+
+        Raises
+        ------
+        InputRefused
+            If there is none.
+        """
+        found = self.open()
+        if found is None:
+            raise InputRefused(NONE_OPEN)
+        return found
+
     def confirmed(self) -> Choice | None:
         """Return the newest that was confirmed, or None."""
         return self._one(ChoiceState.CONFIRMED)

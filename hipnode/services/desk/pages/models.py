@@ -18,6 +18,7 @@ from hipnode.services.desk.roles import CONFIRMING, PROPOSING
 from hipnode.services.desk.visit import Answer, NotAllowed, Visit
 from hipnode.services.modelsets import ModelSets, check, proposal
 from hipnode.storage import Asked, AuditEntry, AuditFilter
+from hipnode.storage.desk.choices import NONE_OPEN
 
 _COMPARED: Final = 1000
 """So many of the newest readings are compared."""
@@ -94,9 +95,9 @@ def decide(visit: Visit) -> Answer:
     """Confirm a proposal (another person than who made it), or decline it."""
     number, wanted = visit.form.get("number", ""), visit.form.get("decision", "")
     choices = visit.store.desk.choices
-    opened = choices.open()
-    if opened is None or number != str(opened.id):
-        raise InputRefused("There is no open proposal.")
+    opened = choices.proposed()
+    if number != str(opened.id):
+        raise InputRefused(NONE_OPEN)
     who, reason = Who(visit.who.subject, visit.who.name), visit.form.get("reason", "")
     if wanted == "decline":
         record = visit.record(AuditEvent.MODELS_DECLINED)

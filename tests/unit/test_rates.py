@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hipnode.services.listener.rates import Rates
+from hipnode.services.rates import Rates
 
 
 class Clock:
