@@ -75,8 +75,8 @@ def _plain(text: str) -> str:
     return "".join(c for c in text[:_MOST] if c.isprintable() and c not in "\ufffd")
 
 
-def read(content: bytes, character_set: str) -> Iterator[FinalReport]:
-    """Yield the final reports of a message; one that is not final yields none.
+def read(content: bytes, character_set: str) -> list[FinalReport]:
+    """Return the final reports of a message; of one that is not final, none.
 
     Parameters
     ----------
@@ -90,11 +90,19 @@ def read(content: bytes, character_set: str) -> Iterator[FinalReport]:
     MessageRefused
         If it is not what it should be.
     """
-    message = _parsed(content, character_set)
-    kind = str(message["MSH"][0](9)).split("^")[:2]
+    try:
+        return list(_read(_parsed(content, character_set)))
+    except MessageRefused:
+        raise
+    except Exception as error:  # the parser raises whatever it meets
+        raise MessageRefused("AE", "100", "MSH^1", "no HL7 v2 message") from error
+
+
+def _read(message: Any) -> Iterator[FinalReport]:
+    kind = _field(message["MSH"][0], 9).split("^")[:2]
     if kind != ["ORU", "R01"]:
         raise MessageRefused("AR", "200", "MSH^1^9", "unsupported message type")
-    if not str(message["MSH"][0](10)):
+    if not _field(message["MSH"][0], 10):
         raise MessageRefused("AR", "101", "MSH^1^10", "no message control ID")
     segments = [(str(segment(0)), segment) for segment in message]
     if not any(name == "OBR" for name, _ in segments):
@@ -117,8 +125,6 @@ def _parsed(content: bytes, character_set: str) -> Any:
         return hl7.parse(content.decode(_CHARACTER_SETS[known]).replace("\r\n", "\r").strip("\r"))
     except UnicodeDecodeError as error:
         raise MessageRefused("AE", "102", "MSH^1^18", "not in its character set") from error
-    except (hl7.HL7Exception, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise MessageRefused("AE", "100", "MSH^1", "no HL7 v2 message") from error
 
 
 def _of_this_order(segments: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
