@@ -30,8 +30,8 @@ def once(file: BinaryIO) -> BinaryIO:
     if head[128:132] == b"DICM" and head[_PREAMBLE : _PREAMBLE + 8] == _LENGTH:
         stop += int.from_bytes(head[-4:], "little")
         file.seek(stop)
-        if file.read(2) == _GROUP:
-            return cast("BinaryIO", _Without(file, stop, _length(file, stop)))
+        if file.read(2) == _GROUP and (length := _length(file, stop)):
+            return cast("BinaryIO", _Without(file, stop, length))
     file.seek(0)
     return file
 

@@ -151,11 +151,11 @@ class _Metered:
     WHY: Final = "The header takes more to understand than any image needs."
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = once(file)
+        self._file = file
         self._reads = 0
         self._bytes = 0
-        self.seek = self._file.seek
-        self.tell = self._file.tell
+        self.seek = file.seek
+        self.tell = file.tell
 
     @property
     def spent(self) -> bool:

@@ -6,9 +6,11 @@ A finding is written to ``crash-…`` in the present folder; once mended, it goe
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import atheris
 
@@ -18,13 +20,18 @@ with atheris.instrument_imports(
     from tests.fuzz.targets import MAX_BYTES, TARGETS, seeds
 
 
+_MEMORY_MB: Final = 3000
+
+
 def main() -> None:
     """Run until libFuzzer's options say that it is enough."""
     name, *options = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="hipnode-corpus-") as folder:
         for number, seed in enumerate(seeds(name)):
             Path(folder, f"seed-{number}").write_bytes(seed)
-        limits = [f"-max_len={MAX_BYTES}", "-timeout=20", "-rss_limit_mb=3000"]
+        # libFuzzer looks at the peak, and a process begins with the peak of the one it came from.
+        peak_mb = _MEMORY_MB + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        limits = [f"-max_len={MAX_BYTES}", "-timeout=20", f"-rss_limit_mb={peak_mb}"]
         atheris.Setup([sys.argv[0], *limits, *options, folder], TARGETS[name])
         atheris.Fuzz()
 

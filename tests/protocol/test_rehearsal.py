@@ -5,18 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from pynetdicom import evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from typer.testing import CliRunner
 
 from hipnode.cli import app
-from hipnode.errors import SettingsInvalid
+from hipnode.errors import DestinationRejects, SettingsInvalid
 from hipnode.nets.bundle.setfile import SHIPPED
-from hipnode.settings import load
+from hipnode.services.courier.ways.dimse import application_entity, associate
+from hipnode.settings import DestinationSettings, load
 from tests.archive import Orthanc
 from tests.node import destination, write_settings
 
@@ -68,6 +72,16 @@ def test_a_wrong_ae_title_is_named(typed: Typed, orthanc: Orthanc) -> None:
     _, lines = typed(destinations=[destination(orthanc, "archive", ae_title="WRONGAE")])
     line = only(lines, "FAULT", "destinations.archive")
     assert f"{orthanc.host}:{orthanc.port} does not know the called AE title WRONGAE" in line
+
+
+def test_a_rejection_is_understood_however_late_the_caller_wakes(orthanc: Orthanc) -> None:
+    """On a busy machine the rejection is there, and the socket closed, before it is looked at."""
+    place = DestinationSettings(**destination(orthanc, "archive", ae_title="WRONGAE"))
+    ae = application_entity(place, "HIPNODE")
+    ae.add_requested_context(Verification)
+    late = [(evt.EVT_REQUESTED, lambda _: time.sleep(0.5))]
+    with pytest.raises(DestinationRejects, match="does not know the called AE title WRONGAE"):
+        associate(ae, place, None, late)
 
 
 def test_nobody_there_is_a_fault(typed: Typed) -> None:

@@ -25,6 +25,7 @@ from pydicom.uid import (
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationRejects, DestinationUnreachable
@@ -117,6 +118,12 @@ def associate(
     DestinationUnreachable
         If there is no connection, the association is rejected, or no context is accepted.
     """
+    received: list[Any] = []
+    ours = [
+        (evt.EVT_CONN_OPEN, _at_once),
+        (evt.EVT_DATA_SENT, _at_once),
+        (evt.EVT_PDU_RECV, lambda event: received.append(event.pdu)),
+    ]
     association = ae.associate(
         destination.host,
         destination.port,
@@ -124,17 +131,19 @@ def associate(
         max_pdu=_MAX_PDU_BYTES,
         tls_args=(tls, destination.host) if tls else None,
         ext_neg=list(negotiated),
-        evt_handlers=[(evt.EVT_CONN_OPEN, _at_once), (evt.EVT_DATA_SENT, _at_once), *handlers],
+        evt_handlers=[*ours, *handlers],
     )
     if association.is_established:
+        association.unbind(*ours[-1])
         return association
-    answer: Any = association.acceptor.primitive
-    if answer is None:
-        raise DestinationUnreachable("no connection, or no answer to the association request")
-    if answer.result:
-        codes = answer.result, answer.result_source, answer.diagnostic
-        raise rejection(destination, ae.ae_title, *codes)
-    raise NoContextAccepted
+    # From the PDU: where a rejection comes quickly, pynetdicom's negotiation sees a closed socket.
+    answer = received[0] if received else None
+    if isinstance(answer, A_ASSOCIATE_RJ):
+        codes = answer.result, answer.source, answer.reason_diagnostic
+        raise rejection(destination, ae.ae_title, *(code or 0 for code in codes))
+    if isinstance(answer, A_ASSOCIATE_AC):
+        raise NoContextAccepted
+    raise DestinationUnreachable("no connection, or no answer to the association request")
 
 
 def _at_once(event: evt.Event) -> None:
