@@ -136,7 +136,7 @@ def trouble(bench: Bench) -> int:
     """Have something go wrong of every kind; return the number of a job that was given up."""
     bench.receive("9.1", "9", accession="A-9")
     job = bench.take(JobKind.READ)
-    bench.store.ledger.quarantine(job, "the file is damaged")
+    bench.store.recovery.quarantine(job, "the file is damaged")
     bench.receive("8.1", "8", accession="A-8")
     bench.read()
     for ae in ("UNKNOWN", HOSTILE[1]):

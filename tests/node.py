@@ -152,7 +152,7 @@ class Node:
         """
         try:
             with closing(Store.open(load(self.config), vouch=False)) as store:
-                jobs = store.ledger.overview().jobs
+                jobs = store.lookups.overview().jobs
         except HipnodeError:
             return False
         still = sum(n for (_, state), n in jobs.items() if state in _OPEN)

@@ -61,7 +61,7 @@ def misses(
             if not kind or each.task != "hip_fracture":
                 continue
             label = "fracture" if each.truth == "present" else "no fracture"
-            for image in store.ledger.instances(each.study_instance_uid):
+            for image in store.lookups.instances(each.study_instance_uid):
                 uid = image.header.sop_instance_uid
                 row = (uid, each.side, label, kind, each.comment)
                 writer.writerow([spreadsheet(value) for value in row])

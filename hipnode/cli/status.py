@@ -67,7 +67,7 @@ def status(
     try:
         document = look(effective, store)
         if account:
-            document["account"] = asdict(store.ledger.account())
+            document["account"] = asdict(store.lookups.account())
     finally:
         store.close()
     if as_json:
@@ -132,7 +132,7 @@ def requeue(
         raise typer.BadParameter(f"--kind is one of {', '.join(kinds)}")
     store = Store.open(settings.load(config))
     try:
-        count = store.ledger.requeue(
+        count = store.recovery.requeue(
             job or None,
             kind=JobKind(kind) if kind else None,
             study_uid=study,
@@ -165,7 +165,7 @@ def reread(
     since_utc = None if since is None else utc(since)
     store = Store.open(settings.load(config))
     try:
-        count = store.ledger.reread(reason, since_utc, actor=getpass.getuser())
+        count = store.recovery.reread(reason, since_utc, actor=getpass.getuser())
     finally:
         store.close()
     typer.echo(f"{count} image{'' if count == 1 else 's'} queued to be read again")

@@ -57,7 +57,7 @@ def watched(store: Store, now: datetime) -> Watched:
     recent = AuditFilter(since_utc=now - timedelta(days=shift.RECENT_DAYS))
     newest = _read(store, recent, _A_WINDOW, tests)
     uids = [entry.record.sop_instance_uid for entry in (*usual, *newest)]
-    headers = store.ledger.headers(uids)
+    headers = store.lookups.headers(uids)
     values = [
         value
         for entry in (*usual, *newest)

@@ -28,6 +28,9 @@ from hipnode.storage.ledger.hints import Nudger
 from hipnode.storage.ledger.jobs import Queue
 from hipnode.storage.ledger.ledger import Ledger
 from hipnode.storage.ledger.promises import Commitments
+from hipnode.storage.ledger.questions import Lookups
+from hipnode.storage.ledger.readings import Readings
+from hipnode.storage.ledger.recovery import Recovery
 from hipnode.storage.upkeep import backup, faults, identity, private, quarantine
 from hipnode.storage.upkeep.archiving import Archiver
 from hipnode.storage.upkeep.clock import DatabaseClock
@@ -88,7 +91,13 @@ class Store:
     Attributes
     ----------
     ledger
-        What was received, what is to be done, what came of it.
+        What was received, what is to be done, what came of it: written as it goes.
+    recovery
+        What is done where it does not go well.
+    lookups
+        What is known of images, studies, jobs and results.
+    readings
+        What the models made of the images.
     commitments
         What destinations have promised to keep.
     audit
@@ -129,6 +138,9 @@ class Store:
         self._nudger = None if database.is_sqlite else Nudger(settings.queue.ageing_s)
         queue = Queue(settings.queue, self._nudger or _no_nudge)
         self.ledger = Ledger(database, queue, settings.queue, now)
+        self.recovery = Recovery(database, queue, settings.queue, now)
+        self.lookups = Lookups(database)
+        self.readings = Readings(database)
         self.commitments = Commitments(database, queue, settings.queue, now)
         self.self_tests = SelfTests(database, queue, now)
         if audit_keys:
@@ -217,11 +229,11 @@ class Store:
         ``yes``: also where it is so much that a person must say that it is right.
         """
         identity.check(self.database, _holders(self.settings)[0])  # it may have been away at start
-        return Reconciliation(self.database, self.ledger, self.files, self.now(), yes=yes).run()
+        return Reconciliation(self.database, self.recovery, self.files, self.now(), yes=yes).run()
 
     def take_up(self) -> int:
         """Queue again what was given up for want of a file that is there by now; count it."""
-        return take_up(self.database, self.ledger, self.files)
+        return take_up(self.database, self.recovery, self.files)
 
     def scrub(self, share: float = 1.0) -> Scrubbed:
         """Compare the next ``share`` of what is stored with its digests."""
@@ -237,7 +249,7 @@ class Store:
         if held.instance_id:
             ids = instance.c.id == held.instance_id
         statement = select(instance).where(ids, instance.c.retired_utc.is_(None))
-        rows = self.database.read(lambda c: c.execute(statement).all())
+        rows = self.database.rows(statement)
         return sum(not scrub.look(instance, row) for row in rows if row.path)
 
     def quarantined(self) -> tuple[int, int]:

@@ -189,7 +189,7 @@ def from_node(
         mine = [label for label in labels if label.key == key]
         for start in range(0, len(mine), _AT_ONCE):
             some = mine[start : start + _AT_ONCE]
-            rows = store.ledger.readings_by(key, [label.value for label in some])
+            rows = store.readings.by(key, [label.value for label in some])
             tests = store.self_tests.images([row[1].header.sop_instance_uid for row in rows])
             rows = [row for row in rows if row[1].header.sop_instance_uid not in tests]
             for label in some:

@@ -53,7 +53,7 @@ def tables(run: Run) -> Iterator[Table]:
 
 def _drain(store: Store) -> None:
     while True:
-        jobs = store.ledger.overview().jobs
+        jobs = store.lookups.overview().jobs
         open_states = (JobState.QUEUED, JobState.CLAIMED)
         left = {
             kind: sum(jobs.get((kind, state), 0) for state in open_states)

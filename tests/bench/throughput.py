@@ -115,11 +115,11 @@ def _work_off(node: Node, settings: Settings) -> float:
 
 
 def _done(store: Store) -> int:
-    return store.ledger.overview().jobs.get((JobKind.REPORT, JobState.DONE), 0)
+    return store.lookups.overview().jobs.get((JobKind.REPORT, JobState.DONE), 0)
 
 
 def _left(store: Store) -> int:
-    jobs = store.ledger.overview().jobs
+    jobs = store.lookups.overview().jobs
     return sum(
         jobs.get((kind, state), 0)
         for kind in (JobKind.READ, JobKind.REPORT)

@@ -33,30 +33,30 @@ const boxes = page => page.evaluate(() =>
     };
   }));
 
-async function settle(page, wanted) {
-  let text = '';
-  for (let tries = 0; tries < 480; tries++) {
-    text = await body(page);
-    if (missingIn(text, wanted).length === 0) break;
+async function settle(page, wanted, patienceMs) {
+  const end = Date.now() + patienceMs;
+  let text = await body(page);
+  while (missingIn(text, wanted).length > 0 && Date.now() < end) {
     await page.waitForTimeout(250);
+    text = await body(page);
   }
   return text;
 }
 
-async function perform(page, step) {
+async function perform(page, step, patienceMs) {
   if (step.open) {
     const entry = page.getByText(step.open, { exact: false }).first();
     await entry.waitFor({ timeout: 60000 });
     await entry.dblclick();
   }
   if (step.click) await page.getByText(step.click, { exact: true }).first().click();
-  const text = await settle(page, step.expect);
+  const text = await settle(page, step.expect, patienceMs);
   if (step.wait_ms) await page.waitForTimeout(step.wait_ms);
   if (step.shot) await page.screenshot({ path: step.shot });
   return { text, missing: missingIn(text, step.expect), boxes: await boxes(page) };
 }
 
-async function look(browser, job) {
+async function look(browser, job, patienceMs) {
   const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
   await context.addInitScript(() =>
     localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])));
@@ -67,7 +67,7 @@ async function look(browser, job) {
   const steps = [];
   try {
     await page.goto(job.url);
-    for (const step of job.steps) steps.push(await perform(page, step));
+    for (const step of job.steps) steps.push(await perform(page, step, patienceMs));
   } catch (e) {
     const text = await body(page).catch(() => '');
     steps.push({ text, missing: [`(the step failed) ${e.message.slice(0, 500)}`], boxes: [] });
@@ -83,9 +83,9 @@ const queue = [...jobs.cases];
 
 async function worker() {
   for (let job = queue.shift(); job; job = queue.shift()) {
-    results[job.name] = await look(browser, job);
+    results[job.name] = await look(browser, job, 30_000);
     // About one load in thirty draws no overlay though nothing has failed: look once more.
-    if (failed(results[job.name])) results[job.name] = await look(browser, job);
+    if (failed(results[job.name])) results[job.name] = await look(browser, job, 120_000);
   }
 }
 

@@ -110,7 +110,7 @@ def _come_back(bench: Bench, test: SelfTest) -> str:
     """Have its image come back and be read; return what is read."""
     bench.receive(test.sop_uid, test.study_uid, content=str(test.id))
     held = bench.take(JobKind.READ)
-    digest = bench.store.ledger.instance(held.instance_id or 0).digest
+    digest = bench.store.lookups.instance(held.instance_id or 0).digest
     made = bench.store.self_tests.made(test.sop_uid)
     assert made is not None
     assert bench.store.self_tests.recognise(made, digest, "p" * 64)

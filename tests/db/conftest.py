@@ -102,7 +102,7 @@ class Bench:
     def read(self, job: Job | None = None) -> Job:
         """Do one read job."""
         job = job or self.take(JobKind.READ)
-        instance = self.store.ledger.instance(job.instance_id or 0)
+        instance = self.store.lookups.instance(job.instance_id or 0)
         self.store.ledger.finish_read(job, abstained(instance.header.sop_instance_uid))
         return job
 

@@ -96,26 +96,25 @@ class Node(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(["retry", "away", "quarantine", "hand_back"]))
     def fail(self, data: st.DataObject, how: str) -> None:
         job = self._one(data)
-        ledger = self.bench.store.ledger
         try:
             if how == "retry":
-                ledger.retry(job, "failed")
+                self.bench.store.recovery.retry(job, "failed")
             elif how == "away":
-                ledger.retry(job, "away", count_attempt=False)
+                self.bench.store.recovery.retry(job, "away", count_attempt=False)
             elif how == "quarantine":
-                ledger.quarantine(job, "hopeless")
+                self.bench.store.recovery.quarantine(job, "hopeless")
             else:
-                ledger.hand_back(job)
+                self.bench.store.recovery.hand_back(job)
         except LeaseLost:
             assert self._is_lost(job)
 
     @rule()
     def expire(self) -> None:
-        self.bench.store.ledger.expire_leases()
+        self.bench.store.recovery.expire_leases()
 
     @rule()
     def requeue(self) -> None:
-        self.bench.store.ledger.requeue()
+        self.bench.store.recovery.requeue()
 
     def _one(self, data: st.DataObject) -> Job:
         return self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
@@ -123,7 +122,7 @@ class Node(RuleBasedStateMachine):
     def _do(self, job: Job) -> None:
         ledger = self.bench.store.ledger
         if job.kind is JobKind.READ:
-            uid = ledger.instance(job.instance_id or 0).header.sop_instance_uid
+            uid = self.bench.store.lookups.instance(job.instance_id or 0).header.sop_instance_uid
             ledger.finish_read(job, abstained(uid))
         elif job.kind is JobKind.REPORT:
             destinations = [] if job.study_instance_uid == "3" else ["pacs", "archive"]
@@ -132,14 +131,14 @@ class Node(RuleBasedStateMachine):
             ledger.finish_delivery(job, status=0, sop_class_uid="1", peer="PACS")
 
     def _is_lost(self, job: Job, *, after: bool = False) -> bool:
-        now = self.bench.store.ledger.job(job.id)
+        now = self.bench.store.lookups.job(job.id)
         return now.token != job.token or (not after and now.state is not JobState.CLAIMED)
 
     # --- what always holds --------------------------------------------------------------------
 
     @invariant()
     def the_count_adds_up(self) -> None:
-        account = self.bench.store.ledger.account()
+        account = self.bench.store.lookups.account()
         assert account.received == self.received
         assert account.discarded == self.discarded
         assert account.kept == self.kept
@@ -156,12 +155,12 @@ class Node(RuleBasedStateMachine):
 
     @invariant()
     def every_image_is_read_or_waits_and_every_study_has_its_report(self) -> None:
-        jobs = self.bench.store.ledger.jobs(limit=10_000)
+        jobs = self.bench.store.lookups.jobs(limit=10_000)
         for study in ("1", "2", "3"):
             mine = [job for job in jobs if job.study_instance_uid == study]
             reads = [job for job in mine if job.kind is JobKind.READ]
             reports = [job for job in mine if job.kind is JobKind.REPORT]
-            images = self.bench.store.ledger.instances(study)
+            images = self.bench.store.lookups.instances(study)
             assert {job.instance_id for job in reads} == {image.id for image in images}
             assert [job.version for job in reports] == list(range(1, len(reports) + 1))
             assert sum(job.state is JobState.QUEUED for job in reports) <= 1 or all(
@@ -171,13 +170,13 @@ class Node(RuleBasedStateMachine):
                 assert reports[-1].state is JobState.QUEUED, "a report will follow"
                 assert reports[-1].due_utc.year == 9999, "and not before they are read"
             elif reads and reports[-1].state is JobState.DONE:
-                assert len(self.bench.store.ledger.readings(study, MODELS)) == len(
+                assert len(self.bench.store.readings.of_study(study, MODELS)) == len(
                     {image.header.sop_instance_uid for image in images}
                 )
 
     @invariant()
     def states_moved_along_the_table_and_tokens_grew(self) -> None:
-        for job in self.bench.store.ledger.jobs(limit=10_000):
+        for job in self.bench.store.lookups.jobs(limit=10_000):
             before = self.seen.get(job.id, JobState.QUEUED)
             assert job.state is before or reachable(before, job.state)
             assert job.token >= self.tokens.get(job.id, 0)
@@ -185,7 +184,7 @@ class Node(RuleBasedStateMachine):
 
     @invariant()
     def one_object_at_a_time_is_under_way_to_a_destination(self) -> None:
-        under_way = self.bench.store.ledger.jobs(kind=JobKind.DELIVER, state=JobState.CLAIMED)
+        under_way = self.bench.store.lookups.jobs(kind=JobKind.DELIVER, state=JobState.CLAIMED)
         names = [job.destination for job in under_way]
         assert len(names) == len(set(names))
 

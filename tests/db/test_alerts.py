@@ -133,7 +133,7 @@ def looks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None
 
 def break_it(bench: Bench) -> None:
     bench.receive(patient_id="SECRET-PATIENT", accession="SECRET-ACCESSION")
-    bench.store.ledger.quarantine(bench.take(), "damaged")
+    bench.store.recovery.quarantine(bench.take(), "damaged")
 
 
 def test_one_message_when_it_begins_and_one_when_it_ends(
@@ -149,7 +149,7 @@ def test_one_message_when_it_begins_and_one_when_it_ends(
         "[hipnode] trouble: 1 read job was given up: hipnode audit list --event job_quarantined"
     ]
     assert [one["state"] for one in hook.posted] == ["began"]
-    bench.store.ledger.requeue(None, actor="test")
+    bench.store.recovery.requeue(None, actor="test")
     looks(8)
     assert len(mails.mails) == 2
     assert mails.subjects[1].startswith("[hipnode] over: 1 read job was given up")
@@ -181,9 +181,9 @@ def test_what_comes_and_goes_is_one_trouble(
     looks(6)
     assert len(mails.mails) == 1
     for _ in range(3):
-        bench.store.ledger.requeue(None, actor="test")
+        bench.store.recovery.requeue(None, actor="test")
         looks(2)  # gone for half a minute
-        bench.store.ledger.quarantine(bench.take(), "damaged")
+        bench.store.recovery.quarantine(bench.take(), "damaged")
         looks(2)
     assert len(mails.mails) == 1
 

@@ -51,7 +51,7 @@ def audit(bench: Bench, tmp_path: Path) -> Typed:
     bench.report()
     bench.clock.forward(3600)
     bench.receive("2.1", "2", patient_id="P2", accession="=A2")
-    bench.store.ledger.quarantine(bench.take(JobKind.READ), "damaged")
+    bench.store.recovery.quarantine(bench.take(JobKind.READ), "damaged")
     bench.deliver()
     bench.store.audit.seal()
     return Typed(bench, tmp_path)

@@ -82,13 +82,13 @@ def asked(bench: Bench, tmp_path: Path) -> Asked:
     bench.store.ledger.finish_read(bench.take(JobKind.READ), reading("1.1"))
     bench.report()
     job = bench.take(JobKind.DELIVER)
-    bench.store.ledger.retry(job, "no connection", count_attempt=False)
+    bench.store.recovery.retry(job, "no connection", count_attempt=False)
     bench.clock.forward(3600)
     bench.deliver()
     bench.receive("2.1", "2", accession="A2")
     bench.read()
     bench.receive("3.1", "3", accession="A3")
-    bench.store.ledger.quarantine(bench.take(JobKind.READ), "damaged")
+    bench.store.recovery.quarantine(bench.take(JobKind.READ), "damaged")
     for event, outcome in (
         (AuditEvent.ASSOCIATION_REFUSED, Outcome.REFUSED),
         (AuditEvent.MODEL_SET_LOADED, Outcome.OK),

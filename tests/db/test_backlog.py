@@ -114,12 +114,12 @@ def test_nothing_on_an_images_way_scans_a_table(bench: Bench) -> None:
     bench.receive("1.1", "1")
     bench.read()
     bench.report()
-    bench.store.ledger.retry(bench.take(JobKind.DELIVER), "away", count_attempt=False)
+    bench.store.recovery.retry(bench.take(JobKind.DELIVER), "away", count_attempt=False)
     bench.clock.forward(1000)
     bench.deliver()
     bench.store.ledger.release(["1"])
-    bench.store.ledger.expire_leases()
-    bench.store.ledger.readings("1", "set-a")
+    bench.store.recovery.expire_leases()
+    bench.store.readings.of_study("1", "set-a")
     sa.event.remove(engine, "before_cursor_execute", note)
     assert len(seen) > 20
     small = {"destination"}  # a handful of rows

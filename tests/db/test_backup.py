@@ -89,7 +89,7 @@ def test_who_meets_damage_says_so_to_every_other(settings: Settings) -> None:
     damage(settings, "job")
     store = Store.open(settings)
     with pytest.raises(DatabaseDamaged):
-        store.ledger.jobs(kind=JobKind.READ)
+        store.lookups.jobs(kind=JobKind.READ)
     other = Store.open(settings, vouch=False)
     with pytest.raises(DatabaseDamaged):
         other.audit.append(AuditRecord(AuditEvent.ECHO_ANSWERED))

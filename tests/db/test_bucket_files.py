@@ -72,7 +72,7 @@ def test_a_row_without_its_object_is_given_up_and_nothing_is_fetched(
     received(bench, bucket, "1.1")
     bench.receive("1.2")  # rows only
     assert bench.store.reconcile().rows_without_file == 1
-    states = {job.instance_id: job.state for job in bench.store.ledger.jobs(kind=JobKind.READ)}
+    states = {job.instance_id: job.state for job in bench.store.lookups.jobs(kind=JobKind.READ)}
     assert sorted(states.values()) == [JobState.QUARANTINED, JobState.QUEUED]
     assert list(bench.store.files.files("images")) == []
 
@@ -108,7 +108,7 @@ def test_a_bucket_that_is_away_is_not_an_empty_bucket(
         bench.store.reconcile()
     with pytest.raises(StorageUnavailable):
         bench.store.files.path(key)
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUEUED
 
 

@@ -41,17 +41,17 @@ def uids(transaction: Transaction) -> list[str]:
 
 
 def quarantined(bench: Bench) -> list[str]:
-    return [job.error for job in bench.store.ledger.jobs(state=JobState.QUARANTINED)]
+    return [job.error for job in bench.store.lookups.jobs(state=JobState.QUARANTINED)]
 
 
 def counts(bench: Bench) -> tuple[int, int]:
-    (place,) = bench.store.ledger.overview().destinations
+    (place,) = bench.store.lookups.overview().destinations
     return place.uncommitted, place.committed
 
 
 def test_delivered_becomes_committed_and_only_then_images_may_go(delivered: Bench) -> None:
     delivered.clock.forward(10)
-    assert delivered.store.ledger.account().delivered == 1
+    assert delivered.store.lookups.account().delivered == 1
     assert counts(delivered) == (2, 0)
     assert delivered.store.retire().images == 0
     transaction = ask(delivered)
@@ -59,10 +59,10 @@ def test_delivered_becomes_committed_and_only_then_images_may_go(delivered: Benc
     assert delivered.store.commitments.ask("pacs", TIMEOUT_S) is None, "asked for once"
     settle = delivered.store.commitments.settle
     assert settle(transaction.uid, ["2.25.1"], {}, "PACS") == 1
-    assert delivered.store.ledger.account().delivered == 1, "not all of it yet"
+    assert delivered.store.lookups.account().delivered == 1, "not all of it yet"
     assert delivered.store.retire().images == 0
     assert settle(transaction.uid, ["2.25.1", "2.25.2"], {}, "PACS") == 1, "the other one"
-    account = delivered.store.ledger.account()
+    account = delivered.store.lookups.account()
     assert (account.delivered, account.committed) == (0, 1)
     assert counts(delivered) == (0, 2)
     assert delivered.store.retire().images == 1
@@ -84,23 +84,23 @@ def test_what_the_destination_will_not_keep_is_delivered_again_then_given_up(
     reason = "no such object instance (0x0112)"
     transaction = ask(delivered)
     delivered.store.commitments.settle(transaction.uid, ["2.25.1"], {"2.25.2": reason}, "PACS")
-    assert delivered.store.ledger.account().waiting == 1
+    assert delivered.store.lookups.account().waiting == 1
     deliver(delivered)  # once more
     transaction = ask(delivered)
     assert uids(transaction) == ["2.25.2"]
     delivered.store.commitments.settle(transaction.uid, [], {"2.25.2": reason}, "PACS")
     (error,) = quarantined(delivered)
     assert reason in error
-    assert delivered.store.ledger.account().quarantined == 1
+    assert delivered.store.lookups.account().quarantined == 1
     assert delivered.store.retire().results == 0
     assert delivered.events().count("commitment_failed") == 2
     assert "job_quarantined" in delivered.events()
     # A person has mended the PACS: it goes out again, with all attempts before it.
-    assert delivered.store.ledger.requeue() == 1
+    assert delivered.store.recovery.requeue() == 1
     deliver(delivered)
     transaction = ask(delivered)
     delivered.store.commitments.settle(transaction.uid, ["2.25.2"], {}, "PACS")
-    assert delivered.store.ledger.account().committed == 1
+    assert delivered.store.lookups.account().committed == 1
 
 
 def test_silence_is_asked_again_then_given_up(delivered: Bench) -> None:

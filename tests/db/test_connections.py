@@ -38,7 +38,7 @@ def test_a_connection_that_broke_unnoticed_costs_nobody_anything(bench: Bench) -
         cut_off(bench)
     bench.store.audit.append(NOTE)
     cut_off(bench)
-    assert bench.store.ledger.overview().jobs == {}
+    assert bench.store.lookups.overview().jobs == {}
     assert notes(bench) == 3
 
 

@@ -62,7 +62,7 @@ def test_a_changed_image_is_not_read_and_goes_on_when_it_comes_again(
     path = keep(bench, SAMPLES[0], "1.1")
     path.write_bytes(SAMPLES[1].read_bytes())  # another patient's
     read_by(worker, bench)
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUARANTINED
     events = bench.events()
     assert "image_damaged" in events
@@ -71,7 +71,7 @@ def test_a_changed_image_is_not_read_and_goes_on_when_it_comes_again(
     assert bench.store.take_up() == 0
     keep(bench, SAMPLES[0], "1.1")
     Housekeeper(bench.settings, bench.store).sweep()
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUEUED
     read_by(worker, bench)
     assert {"image_read", "image_abstained"} & set(bench.events())
@@ -86,7 +86,7 @@ def test_a_study_whose_image_was_changed_after_it_was_read_is_not_reported(
     path.write_bytes(SAMPLES[1].read_bytes())
     bench.clock.forward(1)
     worker.handle(bench.take(JobKind.REPORT))
-    (job,) = bench.store.ledger.jobs(kind=JobKind.REPORT)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.REPORT)
     assert job.state is JobState.QUARANTINED
     assert "report_made" not in bench.events()
     assert "image_damaged" in bench.events()

@@ -213,10 +213,10 @@ def test_what_was_given_up_is_queued_again_by_whom_the_log_says(bench: Bench, gu
     number = trouble(bench)
     operator = guest(OPERATOR)
     assert "the file is damaged" in operator.get(f"/faults/requeue?job={number}").text
-    assert bench.store.ledger.job(number).state == "quarantined"  # asking is not doing
+    assert bench.store.lookups.job(number).state == "quarantined"  # asking is not doing
     answer = operator.post("/faults/requeue", {"job": str(number)})
     assert answer.headers["location"] == "/faults?done=1"
-    assert bench.store.ledger.job(number).state == "queued"
+    assert bench.store.lookups.job(number).state == "queued"
     record = newest(bench, AuditEvent.JOB_REQUEUED)
     assert (record.actor, record.job_id) == ("operator", number)
 

@@ -87,13 +87,13 @@ class all_done:  # noqa: N801 - reads as the condition that it is
     deliveries: int
 
     def __call__(self) -> bool:
-        self.bench.store.ledger.expire_leases()
+        self.bench.store.recovery.expire_leases()
         self.bench.store.sweep_dispatch()
-        found = self.bench.store.ledger.jobs(kind=JobKind.DELIVER)
+        found = self.bench.store.lookups.jobs(kind=JobKind.DELIVER)
         return [job.state for job in found] == [JobState.DONE] * self.deliveries
 
     def __str__(self) -> str:
-        left = [job for job in self.bench.store.ledger.jobs() if job.state is not JobState.DONE]
+        left = [job for job in self.bench.store.lookups.jobs() if job.state is not JobState.DONE]
         return f"{self.deliveries} deliveries; left: {left}"
 
 
@@ -131,7 +131,7 @@ def test_a_study_goes_all_the_way(live: Bench) -> None:
     with Hand(live, lambda job: do(live, job)):
         live.receive()
         eventually(all_done(live, 1))
-    assert live.store.ledger.account().delivered == 1
+    assert live.store.lookups.account().delivered == 1
 
 
 def test_work_that_waits_is_found_at_start(live: Bench) -> None:
@@ -187,7 +187,7 @@ def test_files_that_are_away_are_waited_for_and_cost_no_attempt(
     with Hand(live, handle):
         eventually(all_done(live, 1))
     assert not away
-    assert {job.attempts for job in live.store.ledger.jobs()} == {0}
+    assert {job.attempts for job in live.store.lookups.jobs()} == {0}
 
 
 def test_a_report_waits_for_the_quiet_period(live: Bench) -> None:
@@ -212,11 +212,11 @@ def test_a_failed_job_comes_back_after_its_back_off(live: Bench) -> None:
     def handle(job: Job) -> None:
         if job.kind is JobKind.READ:
             tries.append(time.monotonic())
-            live.store.ledger.retry(job, "not now")
+            live.store.recovery.retry(job, "not now")
 
     with Hand(live, handle):
         live.receive()
-        eventually(lambda: live.store.ledger.jobs(state=JobState.QUARANTINED))
+        eventually(lambda: live.store.lookups.jobs(state=JobState.QUARANTINED))
     assert len(tries) == 3
     assert tries[1] - tries[0] >= 0.19
 
@@ -231,8 +231,8 @@ def test_an_error_in_the_handler_is_the_jobs_alone(live: Bench) -> None:
         live.receive("1.1", "1", quiet_s=60)
         live.receive("2.1", "2")
         eventually(all_done(live, 1))
-        eventually(lambda: live.store.ledger.jobs(state=JobState.QUARANTINED))
-    (job,) = live.store.ledger.jobs(state=JobState.QUARANTINED)
+        eventually(lambda: live.store.lookups.jobs(state=JobState.QUARANTINED))
+    (job,) = live.store.lookups.jobs(state=JobState.QUARANTINED)
     assert "ZeroDivisionError" in job.error
 
 
@@ -243,7 +243,7 @@ def test_a_destination_that_is_away_gets_all_in_order_when_it_is_back(live: Benc
 
     def handle(job: Job) -> None:
         if job.kind is JobKind.DELIVER and away.is_set():
-            live.store.ledger.retry(job, "connection refused", count_attempt=False)
+            live.store.recovery.retry(job, "connection refused", count_attempt=False)
         else:
             if job.kind is JobKind.DELIVER:
                 sent.append(job.id)
@@ -252,14 +252,14 @@ def test_a_destination_that_is_away_gets_all_in_order_when_it_is_back(live: Benc
     with Hand(live, handle, threads=2):
         for number in range(4):
             live.receive(f"{number}.1", str(number))
-        eventually(lambda: len(live.store.ledger.jobs(kind=JobKind.DELIVER)) == 4)
+        eventually(lambda: len(live.store.lookups.jobs(kind=JobKind.DELIVER)) == 4)
         time.sleep(2)
         assert not sent
         away.clear()
         eventually(lambda: len(sent) == 4)
     in_order = sa.select(jobs.c.id).where(jobs.c.kind == "deliver").order_by(jobs.c.position_us)
     assert sent == live.store.database.read(lambda c: list(c.execute(in_order).scalars()))
-    assert all(job.attempts == 0 for job in live.store.ledger.jobs(kind=JobKind.DELIVER))
+    assert all(job.attempts == 0 for job in live.store.lookups.jobs(kind=JobKind.DELIVER))
 
 
 def test_leases_are_renewed_while_a_job_is_done(live: Bench) -> None:
@@ -271,7 +271,7 @@ def test_leases_are_renewed_while_a_job_is_done(live: Bench) -> None:
     with Hand(live, handle):
         live.receive()
         eventually(all_done(live, 1))
-    (job,) = live.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = live.store.lookups.jobs(kind=JobKind.READ)
     assert (job.attempts, job.token) == (0, 1)
 
 
@@ -284,9 +284,9 @@ def test_a_killed_workers_job_is_taken_over_and_its_late_word_does_not_count(
     worker("work")
     victim.kill()
     eventually(all_done(live, 1), poll_s=0.5)
-    (job,) = live.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = live.store.lookups.jobs(kind=JobKind.READ)
     assert (job.attempts, job.token) == (1, 2)
-    assert live.store.ledger.account().delivered == 1
+    assert live.store.lookups.account().delivered == 1
 
 
 def test_nothing_is_lost_while_workers_are_killed(
@@ -301,9 +301,9 @@ def test_nothing_is_lost_while_workers_are_killed(
             workers.pop(0).kill()
             workers.append(worker("slow"))
     eventually(all_done(live, 12), 120, poll_s=0.5)
-    account = live.store.ledger.account()
+    account = live.store.lookups.account()
     assert account.received == account.delivered == 12
-    results = [r for n in range(12) for r in live.store.ledger.results(str(n))]
+    results = [r for n in range(12) for r in live.store.lookups.results(str(n))]
     assert len({r.sop_instance_uid for r in results}) == len(results) == 12
     live.store.audit.seal()
     assert live.store.audit.verify() is None
@@ -318,7 +318,7 @@ def test_a_worker_asked_to_stop_finishes_its_job_and_takes_no_other(
     eventually(lambda: lines(tmp_path, "begun"), 60)
     assert process.stop() == 0
     assert len(lines(tmp_path, "begun")) == len(lines(tmp_path, "ended"))
-    states = [job.state for job in live.store.ledger.jobs(kind=JobKind.READ)]
+    states = [job.state for job in live.store.lookups.jobs(kind=JobKind.READ)]
     assert JobState.CLAIMED not in states
     assert states.count(JobState.QUEUED) > 10
 
@@ -341,7 +341,7 @@ def test_a_hint_that_got_lost_is_given_anew(live: Bench) -> None:
     live.store.database.write(lambda c: c.exec_driver_sql("DELETE FROM procrastinate_jobs"))
     with Hand(live, lambda job: do(live, job)):
         time.sleep(1)
-        assert live.store.ledger.account().waiting == 1
+        assert live.store.lookups.account().waiting == 1
         assert live.store.sweep_dispatch(thorough=True) == 1
         eventually(all_done(live, 1))
 

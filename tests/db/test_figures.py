@@ -64,7 +64,7 @@ def test_no_label_comes_from_a_header(bench: Bench) -> None:
                 detail={"reason": f"{evil}{number}"},
             )
         )
-    bench.store.ledger.quarantine(bench.take(), f"{evil} in a reason")
+    bench.store.recovery.quarantine(bench.take(), f"{evil} in a reason")
     bench.store.audit.seal()
     found = samples(bench)
     assert not [key for key in found if any(evil in part for part in key)]

@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
 def test_a_row_without_its_file_is_given_up(bench: Bench) -> None:
     bench.receive("1.1", "1")  # the bench makes rows only
     assert bench.store.reconcile().rows_without_file == 1
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert (job.state, job.error) == (JobState.QUARANTINED, "the image's file is missing")
     assert bench.store.reconcile().rows_without_file == 0
 
@@ -178,7 +178,7 @@ def test_images_go_when_they_are_old_and_delivered(bench: Bench) -> None:
     assert bench.store.retire().images == 1
     assert not path.exists()
     assert "files_retired" in bench.events()
-    assert bench.store.ledger.instance(1).digest, "the row stays"
+    assert bench.store.lookups.instance(1).digest, "the row stays"
     assert bench.store.retire().images == 0
 
 
@@ -213,7 +213,7 @@ def test_young_images_stay(bench: Bench) -> None:
 def test_images_that_somebody_needs_stay_however_old(bench: Bench, stage: str) -> None:
     path = received(bench)
     if stage == "quarantined":
-        bench.store.ledger.quarantine(bench.take(), "a person may requeue it")
+        bench.store.recovery.quarantine(bench.take(), "a person may requeue it")
         bench.report()
         bench.deliver()
     elif stage != "queued":
@@ -221,7 +221,7 @@ def test_images_that_somebody_needs_stay_however_old(bench: Bench, stage: str) -
         if stage != "read":
             bench.report()
         if stage == "undelivered":
-            bench.store.ledger.quarantine(
+            bench.store.recovery.quarantine(
                 bench.take(JobKind.DELIVER, destination="pacs"), "refused"
             )
     bench.clock.forward(1000 * DAY_S)
@@ -270,7 +270,7 @@ def test_the_housekeeper_keeps_house(open_store: OpenStore) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=run, args=(bench.settings, bench.store, stop))
     thread.start()
-    eventually(lambda: bench.store.ledger.jobs(kind=JobKind.READ)[0].state is JobState.QUEUED, 10)
+    eventually(lambda: bench.store.lookups.jobs(kind=JobKind.READ)[0].state is JobState.QUEUED, 10)
     eventually((bench.settings.node.data_dir / "audit-head").exists, 10)
     stop.set()
     thread.join(20)

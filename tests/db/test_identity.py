@@ -165,7 +165,7 @@ def test_many_files_without_rows_stay_until_a_person_says_so(bench: Bench) -> No
     done = bench.store.reconcile()
     assert (done.files_without_row, done.rows_without_file) == (0, 0)
     assert all(path.exists() for path in kept)
-    states = {job.state for job in bench.store.ledger.jobs(kind=JobKind.READ)}
+    states = {job.state for job in bench.store.lookups.jobs(kind=JobKind.READ)}
     assert states == {JobState.QUEUED}
     assert any("hipnode reconcile --yes" in fault for fault in bench.store.faults())
     done = bench.store.reconcile(yes=True)
@@ -185,7 +185,7 @@ def test_what_was_put_aside_comes_back_by_itself_and_its_work_goes_on(bench: Ben
     bench.store.database.write(lambda c: c.execute(remember, uid))
     assert bench.store.reconcile().brought_back == 1
     assert path.read_bytes() == b"pixels"
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUEUED
 
 

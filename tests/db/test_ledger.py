@@ -13,7 +13,7 @@ QUEUED, CLAIMED, DONE = JobState.QUEUED, JobState.CLAIMED, JobState.DONE
 
 
 def states(bench: Bench, kind: JobKind) -> list[JobState]:
-    return [job.state for job in bench.store.ledger.jobs(kind=kind)]
+    return [job.state for job in bench.store.lookups.jobs(kind=kind)]
 
 
 def reported(bench: Bench, study: str, *, objects: int = 1, priority: int = 0) -> None:
@@ -30,7 +30,7 @@ def test_an_image_is_stored_once_however_often_it_is_sent(bench: Bench) -> None:
     assert bench.receive() is IngestOutcome.DUPLICATE
     bench.read()
     assert bench.receive() is IngestOutcome.DUPLICATE
-    assert len(bench.store.ledger.instances("1.2.3")) == 1
+    assert len(bench.store.lookups.instances("1.2.3")) == 1
     assert states(bench, JobKind.READ) == [DONE]
     assert bench.events().count("instance_duplicated") == 2
 
@@ -40,7 +40,7 @@ def test_other_content_under_a_known_uid_is_kept_flagged_and_read(bench: Bench) 
     bench.read()
     assert bench.receive(content="b") is IngestOutcome.CHANGED
     bench.read()
-    (instance, reading), *others = bench.store.ledger.readings("1.2.3", MODELS)
+    (instance, reading), *others = bench.store.readings.of_study("1.2.3", MODELS)
     assert not others, "one SOP Instance UID appears once in a report"
     assert instance.digest.startswith("62")  # "b": the newest content counts
     assert isinstance(reading, Reading)
@@ -50,13 +50,13 @@ def test_other_content_under_a_known_uid_is_kept_flagged_and_read(bench: Bench) 
 def test_an_image_discarded_by_rule_leaves_an_audit_row_and_no_job(bench: Bench) -> None:
     assert bench.receive(action="discard") is IngestOutcome.DISCARDED
     assert bench.events(patient_id="P-17") == ["instance_discarded"]
-    assert bench.store.ledger.jobs() == []
+    assert bench.store.lookups.jobs() == []
     assert bench.receive(action="read") is IngestOutcome.STORED, "a new rule may read it"
 
 
 def test_an_image_kept_unread_is_read_once_a_rule_says_so(bench: Bench) -> None:
     bench.receive(action="keep")
-    assert bench.store.ledger.jobs() == []
+    assert bench.store.lookups.jobs() == []
     assert bench.receive(action="read") is IngestOutcome.DUPLICATE
     assert states(bench, JobKind.READ) == [QUEUED]
     bench.read()
@@ -69,7 +69,7 @@ def test_the_same_image_is_read_again_with_new_models(bench: Bench) -> None:
     bench.receive(models=("new",))
     job = bench.read()
     assert job.model_set == "new"
-    assert {j.model_set for j in bench.store.ledger.jobs(kind=JobKind.REPORT)} == {"old", "new"}
+    assert {j.model_set for j in bench.store.lookups.jobs(kind=JobKind.REPORT)} == {"old", "new"}
 
 
 def test_text_from_outside_never_stops_an_image(bench: Bench) -> None:
@@ -95,23 +95,23 @@ def test_who_lost_the_lease_writes_nothing(bench: Bench) -> None:
     bench.receive()
     old = bench.take()
     bench.clock.forward(61)
-    assert bench.store.ledger.expire_leases() == 1
+    assert bench.store.recovery.expire_leases() == 1
     new = bench.take()
     ledger = bench.store.ledger
     for late in (
         lambda: ledger.renew(old),
         lambda: ledger.finish_read(old, abstained("1.2.3.1")),
-        lambda: ledger.retry(old, "late"),
-        lambda: ledger.quarantine(old, "late"),
-        lambda: ledger.hand_back(old),
+        lambda: bench.store.recovery.retry(old, "late"),
+        lambda: bench.store.recovery.quarantine(old, "late"),
+        lambda: bench.store.recovery.hand_back(old),
     ):
         with pytest.raises(LeaseLost):
             late()
-    assert ledger.readings("1.2.3", MODELS) == []
+    assert bench.store.readings.of_study("1.2.3", MODELS) == []
     bench.read(new)
     with pytest.raises(LeaseLost):
         ledger.finish_read(new, abstained("1.2.3.1"))
-    assert len(ledger.readings("1.2.3", MODELS)) == 1
+    assert len(bench.store.readings.of_study("1.2.3", MODELS)) == 1
 
 
 def test_a_renewed_lease_does_not_expire(bench: Bench) -> None:
@@ -120,7 +120,7 @@ def test_a_renewed_lease_does_not_expire(bench: Bench) -> None:
     bench.clock.forward(50)
     job = bench.store.ledger.renew(job)
     bench.clock.forward(50)
-    assert bench.store.ledger.expire_leases() == 0
+    assert bench.store.recovery.expire_leases() == 0
     bench.read(job)
 
 
@@ -129,15 +129,15 @@ def test_a_job_that_kills_its_workers_ends_in_quarantine(bench: Bench) -> None:
     for _ in range(bench.settings.queue.max_attempts):
         bench.take(JobKind.READ)
         bench.clock.forward(61)
-        bench.store.ledger.expire_leases()
-    (job,) = bench.store.ledger.jobs(kind=JobKind.READ)
+        bench.store.recovery.expire_leases()
+    (job,) = bench.store.lookups.jobs(kind=JobKind.READ)
     assert job.state is JobState.QUARANTINED
     assert "lease" in job.error
 
 
 def test_a_job_handed_back_has_lost_no_attempt(bench: Bench) -> None:
     bench.receive()
-    bench.store.ledger.hand_back(bench.take())
+    bench.store.recovery.hand_back(bench.take())
     again = bench.take()
     assert (again.attempts, again.token) == (0, 2)
 
@@ -148,33 +148,32 @@ def test_a_job_handed_back_has_lost_no_attempt(bench: Bench) -> None:
 def test_retries_wait_longer_each_time_and_end_in_quarantine(bench: Bench) -> None:
     bench.receive()
     waits = []
-    ledger = bench.store.ledger
     for _ in range(2):
         job = bench.take(JobKind.READ)
-        assert ledger.retry(job, "busy") is QUEUED
+        assert bench.store.recovery.retry(job, "busy") is QUEUED
         assert bench.claim(JobKind.READ) is None, "not before its time"
-        waits.append((ledger.job(job.id).due_utc - bench.clock.now).total_seconds())
+        waits.append((bench.store.lookups.job(job.id).due_utc - bench.clock.now).total_seconds())
         bench.clock.forward(waits[-1])
     assert 2.5 <= waits[0] <= 5 <= waits[1] <= 10  # first 5 s, doubling, jittered by half
-    assert ledger.retry(bench.take(), "busy") is JobState.QUARANTINED
-    assert [found for _, found in ledger.readings("1.2.3", MODELS)] == ["busy"]
+    assert bench.store.recovery.retry(bench.take(), "busy") is JobState.QUARANTINED
+    assert [found for _, found in bench.store.readings.of_study("1.2.3", MODELS)] == ["busy"]
 
 
 def test_a_quarantined_job_is_requeued_by_a_person(bench: Bench) -> None:
     bench.receive()
-    bench.store.ledger.quarantine(bench.take(), "cannot be decoded")
+    bench.store.recovery.quarantine(bench.take(), "cannot be decoded")
     bench.report()
-    assert bench.store.ledger.requeue(kind=JobKind.READ, actor="anna") == 1
+    assert bench.store.recovery.requeue(kind=JobKind.READ, actor="anna") == 1
     bench.read()
     second = bench.report()
     assert second.version == 2, "what was reported as failed is reported anew"
-    assert bench.store.ledger.requeue(kind=JobKind.READ) == 0
+    assert bench.store.recovery.requeue(kind=JobKind.READ) == 0
     assert "job_requeued" in bench.events()
 
 
 def test_states_move_only_along_the_table(bench: Bench) -> None:
     bench.receive()
-    (queued,) = bench.store.ledger.jobs(kind=JobKind.READ)
+    (queued,) = bench.store.lookups.jobs(kind=JobKind.READ)
     with pytest.raises(IllegalTransition):
         bench.store.ledger.finish_read(queued, abstained("1.2.3.1"))
 
@@ -197,7 +196,7 @@ def test_urgent_images_go_first_and_waiting_counts(bench: Bench) -> None:
 
 def test_an_urgent_job_that_is_not_due_holds_nobody_up(bench: Bench) -> None:
     bench.receive("1.1", "1", priority=10)
-    bench.store.ledger.retry(bench.take(), "later")
+    bench.store.recovery.retry(bench.take(), "later")
     bench.receive("2.1", "2", priority=-10)
     assert bench.take(JobKind.READ).study_instance_uid == "2"
 
@@ -217,7 +216,7 @@ def test_a_study_is_reported_once_it_is_quiet_and_read(bench: Bench) -> None:
     bench.clock.forward(1)
     job = bench.take(JobKind.REPORT)
     assert job.version == 1
-    assert len(bench.store.ledger.readings("1.2.3", MODELS)) == 2
+    assert len(bench.store.readings.of_study("1.2.3", MODELS)) == 2
 
 
 def test_a_long_reading_does_not_add_a_quiet_period(bench: Bench) -> None:
@@ -254,8 +253,8 @@ def test_a_late_image_makes_a_new_version_that_knows_its_predecessor(bench: Benc
     bench.read()
     second = bench.take(JobKind.REPORT)
     assert (first.version, second.version) == (1, 2)
-    assert [r.sop_instance_uid for r in bench.store.ledger.predecessors(second)] == ["2.25.1"]
-    assert bench.store.ledger.predecessors(first) == []
+    assert [r.sop_instance_uid for r in bench.store.lookups.predecessors(second)] == ["2.25.1"]
+    assert bench.store.lookups.predecessors(first) == []
 
 
 def test_a_report_overtaken_while_it_is_made_is_not_tried_again(bench: Bench) -> None:
@@ -263,7 +262,7 @@ def test_a_report_overtaken_while_it_is_made_is_not_tried_again(bench: Bench) ->
     bench.read()
     first = bench.take(JobKind.REPORT)
     bench.receive("1.2.3.2")
-    assert bench.store.ledger.retry(first, "failed") is JobState.SUPERSEDED
+    assert bench.store.recovery.retry(first, "failed") is JobState.SUPERSEDED
     bench.read()
     assert bench.report().version == 2
     assert "job_superseded" in bench.events()
@@ -272,10 +271,10 @@ def test_a_report_overtaken_while_it_is_made_is_not_tried_again(bench: Bench) ->
 def test_a_failed_image_does_not_hold_its_study_up(bench: Bench) -> None:
     bench.receive("1.2.3.1")
     bench.receive("1.2.3.2")
-    bench.store.ledger.quarantine(bench.take(JobKind.READ), "damaged")
+    bench.store.recovery.quarantine(bench.take(JobKind.READ), "damaged")
     bench.read()
     bench.take(JobKind.REPORT)
-    found = [what for _, what in bench.store.ledger.readings("1.2.3", MODELS)]
+    found = [what for _, what in bench.store.readings.of_study("1.2.3", MODELS)]
     assert found[0] == "damaged"
     assert isinstance(found[1], Reading)
 
@@ -285,7 +284,7 @@ def test_a_study_that_is_not_reported_says_why(bench: Bench) -> None:
     bench.read()
     bench.store.ledger.finish_report(bench.take(JobKind.REPORT), [], reason="negative")
     assert bench.events()[-1] == "report_skipped"
-    assert bench.store.ledger.account().recorded == 1
+    assert bench.store.lookups.account().recorded == 1
 
 
 # --- the whole --------------------------------------------------------------------------------
@@ -314,10 +313,10 @@ def test_overview_and_account(bench: Bench) -> None:
     bench.receive("2.1", "2")
     bench.receive("3.1", "3", action="keep")
     bench.receive("4.1", "4", action="discard")
-    overview = bench.store.ledger.overview()
+    overview = bench.store.lookups.overview()
     assert overview.jobs[JobKind.READ, QUEUED] == 1
     assert overview.jobs[JobKind.READ, DONE] == 1
     assert overview.oldest_queued_utc[JobKind.READ] == bench.clock.now
-    account = bench.store.ledger.account()
+    account = bench.store.lookups.account()
     assert (account.received, account.delivered, account.waiting) == (4, 1, 1)
     assert (account.kept, account.discarded) == (1, 1)

@@ -92,7 +92,7 @@ def test_a_shadow_that_does_not_load_stops_neither_worker_nor_report(
         worker.handle(bench.take(JobKind.REPORT))
     finally:
         worker.close()
-    (held,) = bench.store.ledger.jobs(state=JobState.QUARANTINED)
+    (held,) = bench.store.lookups.jobs(state=JobState.QUARANTINED)
     assert held.model_set == set_digest(candidate)
 
 
@@ -134,10 +134,10 @@ def test_what_a_shadow_finds_is_audited_and_never_reported(bench: Bench, candida
 def test_a_shadow_that_is_requeued_does_not_become_a_report(bench: Bench) -> None:
     bench.receive(shadows=("b" * 64,))
     bench.read()
-    bench.store.ledger.quarantine(bench.take(JobKind.READ), "no")
+    bench.store.recovery.quarantine(bench.take(JobKind.READ), "no")
     bench.report()
-    (held,) = bench.store.ledger.jobs(state=JobState.QUARANTINED)
-    assert bench.store.ledger.requeue([held.id], actor="tester") == 1
+    (held,) = bench.store.lookups.jobs(state=JobState.QUARANTINED)
+    assert bench.store.recovery.requeue([held.id], actor="tester") == 1
     bench.read()
     assert bench.claim(JobKind.REPORT) is None
 

@@ -44,7 +44,7 @@ def test_many_processes_write_at_once(bench: Bench) -> None:
         subprocess.Popen(command(bench, 1000 * n, 50), stdout=subprocess.DEVNULL) for n in range(6)
     ]
     assert [sender.wait(200) for sender in senders] == [0] * 6
-    assert bench.store.ledger.account().received == 300
+    assert bench.store.lookups.account().received == 300
     bench.store.audit.seal()
     assert bench.store.audit.verify() is None
 
@@ -59,11 +59,11 @@ def test_what_was_acknowledged_survives_a_kill(bench: Bench, tmp_path: Path) -> 
         line for log in tmp_path.glob("sender-*") for line in log.read_text().splitlines()
     }
     stored = {
-        job.study_instance_uid for job in bench.store.ledger.jobs(kind=JobKind.READ, limit=10**6)
+        job.study_instance_uid for job in bench.store.lookups.jobs(kind=JobKind.READ, limit=10**6)
     }
     assert acknowledged <= stored
     assert len(stored - acknowledged) <= 4, "at most the one that was under way, each time"
-    reports = bench.store.ledger.jobs(kind=JobKind.REPORT, limit=10**6)
+    reports = bench.store.lookups.jobs(kind=JobKind.REPORT, limit=10**6)
     assert len(reports) == len(stored), "an image is there with all that belongs to it"
 
 
@@ -104,7 +104,7 @@ def test_the_same_image_from_many_associations_at_once_is_one_image(bench: Bench
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["duplicate"] * 7 + ["stored"]
-    assert len(bench.store.ledger.jobs()) == 2  # one reading, one report
+    assert len(bench.store.lookups.jobs()) == 2  # one reading, one report
 
 
 def test_images_of_one_study_arrive_and_are_read_at_once(bench: Bench) -> None:
@@ -131,13 +131,13 @@ def test_images_of_one_study_arrive_and_are_read_at_once(bench: Bench) -> None:
     for thread in readers:
         thread.join()
     job = bench.take(JobKind.REPORT)
-    assert len(bench.store.ledger.readings("1", "set-a")) == 32
+    assert len(bench.store.readings.of_study("1", "set-a")) == 32
     bench.report(job)
     assert bench.claim(JobKind.REPORT) is None
 
 
 def reads_open(bench: Bench) -> int:
-    overview = bench.store.ledger.overview().jobs
+    overview = bench.store.lookups.overview().jobs
     return sum(n for (kind, state), n in overview.items() if kind == "read" and state != "done")
 
 
@@ -161,7 +161,7 @@ def test_a_stopped_process_blocks_nobody_for_ever(bench: Bench) -> None:
     release.set()
     thread.join()
     bench.receive()
-    assert bench.store.ledger.account().received == 1, "what was refused was not written later"
+    assert bench.store.lookups.account().received == 1, "what was refused was not written later"
     other.close()
 
 

@@ -88,13 +88,13 @@ def test_what_waits_is_counted_anew_where_what_is_finished_is_kept(
     bench.receive("1.1", "1")
     bench.read()
     monkeypatch.setattr(questions, "_LONG_S", -1.0)
-    before = bench.store.ledger.overview()
+    before = bench.store.lookups.overview()
     assert before.jobs[JobKind.READ, JobState.DONE] == 1
     assert before.instances == 1
     bench.receive("2.1", "2")
-    after = bench.store.ledger.overview()
+    after = bench.store.lookups.overview()
     assert after.jobs[JobKind.READ, JobState.QUEUED] == 1
     assert after.instances == 1, "as it was counted a moment ago"
     monkeypatch.setattr(questions, "_LONG_S", 1e9)
     bench.store.ledger._known = None
-    assert bench.store.ledger.overview().instances == 2
+    assert bench.store.lookups.overview().instances == 2

@@ -15,17 +15,18 @@ def test_an_image_is_read_again_and_a_new_version_of_its_report_follows(bench: B
     bench.read()
     first = bench.report()
     bench.deliver()
-    ledger = bench.store.ledger
-    assert ledger.reread("undecodable", actor="anna") == 0
-    assert ledger.reread(REASON, actor="anna") == 1
-    assert ledger.reread(REASON, actor="anna") == 0, "it is queued already"
-    (held,) = ledger.jobs(kind=JobKind.READ)
-    assert ledger.reading(held.instance_id or 0, MODELS) is None, "it stands on the audit log"
+    assert bench.store.recovery.reread("undecodable", actor="anna") == 0
+    assert bench.store.recovery.reread(REASON, actor="anna") == 1
+    assert bench.store.recovery.reread(REASON, actor="anna") == 0, "it is queued already"
+    (held,) = bench.store.lookups.jobs(kind=JobKind.READ)
+    assert bench.store.readings.one(held.instance_id or 0, MODELS) is None, (
+        "it stands on the audit log"
+    )
     job = bench.read()
-    assert ledger.reading(job.instance_id or 0, MODELS) is not None
+    assert bench.store.readings.one(job.instance_id or 0, MODELS) is not None
     second = bench.report()
     assert (first.version, second.version) == (1, 2)
-    assert [r.version for r in ledger.predecessors(second)] == [1]
+    assert [r.version for r in bench.store.lookups.predecessors(second)] == [1]
     (entry,) = _requeued(bench)
     assert entry.actor == "anna"
     assert entry.detail["abstained"] == REASON
@@ -44,17 +45,16 @@ def test_only_images_received_since_then_are_read_again(bench: Bench) -> None:
     bench.receive("1.2.4.1", "1.2.4")
     bench.read()
     bench.read()
-    ledger = bench.store.ledger
-    assert ledger.reread(REASON, START + timedelta(hours=2)) == 0
-    assert ledger.reread(REASON, START + timedelta(minutes=30)) == 1
-    (queued,) = ledger.jobs(kind=JobKind.READ, state=JobState.QUEUED)
+    assert bench.store.recovery.reread(REASON, START + timedelta(hours=2)) == 0
+    assert bench.store.recovery.reread(REASON, START + timedelta(minutes=30)) == 1
+    (queued,) = bench.store.lookups.jobs(kind=JobKind.READ, state=JobState.QUEUED)
     assert queued.study_instance_uid == "1.2.4"
-    assert ledger.reread(REASON) == 1
+    assert bench.store.recovery.reread(REASON) == 1
 
 
 def test_a_reading_in_shadow_is_read_again_without_a_report(bench: Bench) -> None:
     bench.receive(models=(), shadows=(MODELS,))
     bench.read()
-    assert bench.store.ledger.reread(REASON) == 1
+    assert bench.store.recovery.reread(REASON) == 1
     bench.read()
-    assert bench.store.ledger.jobs(kind=JobKind.REPORT) == []
+    assert bench.store.lookups.jobs(kind=JobKind.REPORT) == []

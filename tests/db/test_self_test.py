@@ -37,7 +37,7 @@ def back(bench: Bench, test: SelfTest, content: str = "a", pixels: str = PICTURE
     """Have its image come back, recognised (or not) and read."""
     bench.receive(test.sop_uid, test.study_uid, content=content, accession=test.accession_number)
     held = bench.take(JobKind.READ)
-    digest = bench.store.ledger.instance(held.instance_id or 0).digest
+    digest = bench.store.lookups.instance(held.instance_id or 0).digest
     known = bench.store.self_tests.made(test.sop_uid)
     assert known is not None
     found = bench.store.self_tests.recognise(known, digest, pixels)
@@ -97,7 +97,7 @@ def test_it_is_in_no_figure(bench: Bench) -> None:
     test = begun(bench)
     bench.receive(test.sop_uid, test.study_uid)
     held = bench.take(JobKind.READ)
-    digest = bench.store.ledger.instance(held.instance_id or 0).digest
+    digest = bench.store.lookups.instance(held.instance_id or 0).digest
     bench.store.self_tests.recognise(bench.store.self_tests.newest(1)[0], digest, PICTURE)
     hips = [factory.hip(Side.RIGHT, 0.97), factory.hip(Side.LEFT, 0.02)]
     read = factory.reading(hips, model_set_digest=held.model_set)
@@ -191,7 +191,7 @@ def test_it_is_taken_back_with_its_reports(bench: Bench) -> None:
     bench.store.self_tests.end(test)
     assert bench.store.self_tests.take_back("113039", "PACS") == 1
     assert bench.store.self_tests.take_back("113039", "PACS") == 0
-    assert bench.store.ledger.rejected(test.study_uid) == {test.sop_uid: "113039"}
+    assert bench.store.lookups.rejected(test.study_uid) == {test.sop_uid: "113039"}
     report = bench.take(JobKind.REPORT)
     assert report.version == 2
     assert bench.store.self_tests.images() == {test.sop_uid}

@@ -168,13 +168,13 @@ def test_absence_is_a_fault_after_a_while_and_a_rejection_at_once(open_store: Op
     bench.receive()
     bench.read()
     bench.report()
-    bench.store.ledger.retry(bench.take(JobKind.DELIVER), "no connection", count_attempt=False)
+    bench.store.recovery.retry(bench.take(JobKind.DELIVER), "no connection", count_attempt=False)
     assert "destination:pacs" not in faults(bench)
     bench.clock.forward(16 * 60)
     assert "away since" in faults(bench)["destination:pacs"]
     job = bench.take(JobKind.DELIVER)
     why = "PACS at 10.0.0.1:104 does not know the called AE title"
-    bench.store.ledger.retry(job, why, count_attempt=False, rejected=True)
+    bench.store.recovery.retry(job, why, count_attempt=False, rejected=True)
     assert faults(bench)["destination:pacs"] == f"destination pacs: {why}"
     bench.clock.forward(3600)
     bench.deliver()
@@ -198,7 +198,7 @@ def test_a_full_disk_says_that_images_are_refused(open_store: OpenStore) -> None
 def test_what_was_given_up_and_what_waits_too_long_is_a_fault(bench: Bench) -> None:
     bench.receive("1.1", "1")
     bench.receive("2.1", "2")
-    bench.store.ledger.quarantine(bench.take(JobKind.READ), "damaged")
+    bench.store.recovery.quarantine(bench.take(JobKind.READ), "damaged")
     assert "1 read job was given up" in faults(bench)["quarantine:read"]
     assert "waits:read" not in faults(bench)
     bench.clock.forward(601)

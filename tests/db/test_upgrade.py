@@ -132,7 +132,7 @@ def test_every_version_is_reached_from_the_one_before_with_data_in_it(
     bench.read()
     bench.report()
     bench.deliver()
-    before, events = bench.store.ledger.jobs(), bench.events()
+    before, events = bench.store.lookups.jobs(), bench.events()
     empty.node.data_dir.mkdir(mode=0o700)
     (empty.node.data_dir / "images").mkdir()
     engine = make_empty(empty, version)
@@ -144,14 +144,14 @@ def test_every_version_is_reached_from_the_one_before_with_data_in_it(
     assert migrate.current(store.database) == migrate.head()
     assert store.audit.verify() is None
     bench = Bench(store, clock, empty, made=100)
-    assert store.ledger.jobs() == before
+    assert store.lookups.jobs() == before
     assert bench.events()[: len(events)] == events
-    account = store.ledger.account()
+    account = store.lookups.account()
     assert (account.received, account.delivered, account.waiting) == (4, 1, 3)
-    while bench.store.ledger.account().waiting:
+    while bench.store.lookups.account().waiting:
         job = bench.take(JobKind.READ, JobKind.REPORT, JobKind.DELIVER)
         {JobKind.READ: bench.read, JobKind.REPORT: bench.report}.get(job.kind, bench.deliver)(job)
-    assert store.ledger.account().delivered == 4
+    assert store.lookups.account().delivered == 4
     store.audit.seal()
     assert store.audit.verify() is None
     store.close()
@@ -245,6 +245,6 @@ def document_of(settings: Settings) -> str:
 
 
 def _done(store: Store) -> int:
-    states = [job.state for job in store.ledger.jobs()]
+    states = [job.state for job in store.lookups.jobs()]
     assert JobState.QUARANTINED not in states
     return sum(state is JobState.DONE for state in states)

@@ -50,7 +50,7 @@ def node(bench: Bench, site: Path) -> Bench:
     worker.close()
     bench.receive("1.2.3.2", "1.2.9", accession="ACC-2", models=(set_digest(),))
     job = bench.take(JobKind.READ)
-    bench.store.ledger.quarantine(job, "the decoder died")
+    bench.store.recovery.quarantine(job, "the decoder died")
     return bench
 
 

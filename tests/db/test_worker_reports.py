@@ -82,7 +82,7 @@ def test_a_store_that_is_gone_is_no_fault_of_its_images(bench: Bench, worker: Wo
         worker.handle(job)
     images.with_name("elsewhere").rename(images)
     worker.handle(job)
-    assert bench.store.ledger.jobs(kind=JobKind.READ)[0].state is JobState.DONE
+    assert bench.store.lookups.jobs(kind=JobKind.READ)[0].state is JobState.DONE
 
 
 def test_a_report_job_that_runs_again_makes_the_same_bytes_and_says_what_was_mended(
@@ -117,7 +117,7 @@ def test_two_patients_in_one_study_get_a_report_each_and_an_alarm_until_it_is_co
     def reported() -> dict[str, set[str]]:
         """Let the worker do what is due; return the documents of each patient, newest version."""
         work(bench, worker)
-        rows = bench.store.ledger.results(study)
+        rows = bench.store.lookups.results(study)
         newest = max(row.version for row in rows)
         found: dict[str, set[str]] = {}
         for row in rows:
@@ -163,14 +163,14 @@ def test_the_report_of_rejected_images_is_superseded_then_withdrawn(
     for uid in ("1.2.3.1", "1.2.3.2"):
         receive(bench, SOPInstanceUID=uid)
     work(bench, worker)
-    sent = bench.store.ledger.results(study)
+    sent = bench.store.lookups.results(study)
     naming = {r.sop_instance_uid: _names(bench, r) for r in sent}
 
     receive(bench, SOPInstanceUID="1.2.9", rejection=Rejection("113037", ((study, "1.2.3.1"),)))
     (row,) = _audited(bench, AuditEvent.IMAGES_REJECTED)
     assert (row.record.detail["code"], row.record.detail["images"]) == ("113037", ["1.2.3.1"])
     work(bench, worker)
-    second = [r for r in bench.store.ledger.results(study) if r.version == 2]
+    second = [r for r in bench.store.lookups.results(study) if r.version == 2]
     (note,) = [r for r in second if r.kind is ResultKind.NOTE]
     wrong = {uid for uid, named in naming.items() if "1.2.3.1" in named}
     assert _names(bench, note) == wrong
@@ -181,7 +181,7 @@ def test_the_report_of_rejected_images_is_superseded_then_withdrawn(
 
     receive(bench, SOPInstanceUID="1.2.10", rejection=Rejection("113001", ((study, "1.2.3.2"),)))
     work(bench, worker)
-    (last,) = [r for r in bench.store.ledger.results(study) if r.version == 3]
+    (last,) = [r for r in bench.store.lookups.results(study) if r.version == 3]
     assert last.kind is ResultKind.NOTE
     ds = dcmread(bench.store.files.path(last.path))
     assert ds.ConceptNameCodeSequence[0].CodeValue == "113001"
@@ -199,12 +199,12 @@ def test_an_image_that_moves_to_another_study_takes_its_report_with_it(
     study = str(dcmread(SAMPLES[-1], stop_before_pixels=True).StudyInstanceUID)
     receive(bench)
     work(bench, worker)
-    sent = {r.sop_instance_uid for r in bench.store.ledger.results(study)}
+    sent = {r.sop_instance_uid for r in bench.store.lookups.results(study)}
     receive(bench, StudyInstanceUID="1.2.77", PatientID="P2")
     work(bench, worker)
-    kinds = {r.kind for r in bench.store.ledger.results("1.2.77")}
+    kinds = {r.kind for r in bench.store.lookups.results("1.2.77")}
     assert {ResultKind.SR, ResultKind.CAPTURE} <= kinds
-    (note,) = [r for r in bench.store.ledger.results(study) if r.version == 2]
+    (note,) = [r for r in bench.store.lookups.results(study) if r.version == 2]
     assert note.kind is ResultKind.NOTE
     assert _names(bench, note) == sent
     (row,) = _audited(bench, AuditEvent.IMAGES_REJECTED)
@@ -216,8 +216,8 @@ def test_what_is_rejected_before_it_is_read_is_not_read(bench: Bench, worker: Wo
     receive(bench, SOPInstanceUID="1.2.3.1")
     receive(bench, SOPInstanceUID="1.2.9", rejection=Rejection("113039", ((study, "1.2.3.1"),)))
     work(bench, worker)
-    assert bench.store.ledger.results(study) == []
-    states = {job.state for job in bench.store.ledger.jobs(kind=JobKind.READ)}
+    assert bench.store.lookups.results(study) == []
+    states = {job.state for job in bench.store.lookups.jobs(kind=JobKind.READ)}
     assert states == {JobState.SUPERSEDED}
     (row,) = _audited(bench, AuditEvent.REPORT_SKIPPED)
     assert row.record.detail["reason"] == "every image has been rejected"

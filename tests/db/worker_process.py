@@ -36,7 +36,7 @@ def main(settings: Settings, mode: str, log: Path) -> None:
         if mode == "slow":
             time.sleep(0.3)
         if job.kind is JobKind.READ:
-            instance = store.ledger.instance(job.instance_id or 0)
+            instance = store.lookups.instance(job.instance_id or 0)
             store.ledger.finish_read(job, abstained(instance.header.sop_instance_uid))
         elif job.kind is JobKind.REPORT:
             uid = f"2.25.{job.id}"

@@ -46,7 +46,7 @@ class Receiver:
         self.store.close()
 
     def data_set(self, sop_instance_uid: str, study_uid: str) -> bytes:
-        (kept,) = self.store.ledger.instances(study_uid)
+        (kept,) = self.store.lookups.instances(study_uid)
         assert kept.header.sop_instance_uid == sop_instance_uid
         content = self.store.files.path(kept.path).read_bytes()
         assert blake3(content).hexdigest() == kept.digest

@@ -42,8 +42,8 @@ def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
     with Wire(node.port, timeout_s=120) as wire:
         wire.associate()
         assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
-        (job,) = node.store.ledger.jobs(kind=JobKind.READ)
-        kept = node.store.ledger.instance(job.instance_id or 0)
+        (job,) = node.store.lookups.jobs(kind=JobKind.READ)
+        kept = node.store.lookups.instance(job.instance_id or 0)
         assert bucket.keys() == [kept.path]
         here = node.store.files.path(kept.path).read_bytes()
 
@@ -67,7 +67,7 @@ def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
         bucket.remove()
         late = radiograph()
         assert store(wire, late.SOPInstanceUID, encoded(late)) == 0xA700
-        assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+        assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
         bucket.make()
         assert store(wire, late.SOPInstanceUID, encoded(late)) == 0
         assert len(bucket.keys()) == 1

@@ -55,7 +55,7 @@ def test_orthanc_commits_on_an_association_of_its_own(service: Make, orthanc: Or
     assert orthanc.sop_instance_uids() == sorted(uids)
     (place,) = look(node.settings, node.store)["destinations"]
     assert (place["uncommitted"], place["committed"]) == (0, 3)
-    assert node.store.ledger.account().committed == 1
+    assert node.store.lookups.account().committed == 1
     peers = {row.record.ae_title for row in node.audited(AuditEvent.OBJECT_COMMITTED)}
     assert peers == {"ORTHANC"}
 
@@ -203,10 +203,10 @@ def test_a_pacs_that_will_not_ends_in_quarantine_with_the_reason(
     peer = committing(0x0110, 0x0110, 0x0110, offered=offered)
     node, _ = start(service, peer, SR_3D)
     node.deliver()
-    (job,) = eventually(lambda: node.store.ledger.jobs(state=JobState.QUARANTINED))
+    (job,) = eventually(lambda: node.store.lookups.jobs(state=JobState.QUARANTINED))
     assert job.kind is JobKind.DELIVER
     assert ("0x0110" if offered else "not offered") in job.error
-    assert node.store.ledger.account().quarantined == 1
+    assert node.store.lookups.account().quarantined == 1
 
 
 def test_a_pacs_that_never_answers_is_asked_again_and_given_up(
@@ -215,7 +215,7 @@ def test_a_pacs_that_never_answers_is_asked_again_and_given_up(
     peer = committing(0, 0, 0)
     node, _ = start(service, peer, SR_3D, commitment_timeout_s=0.2)
     node.deliver()
-    (job,) = eventually(lambda: node.store.ledger.jobs(state=JobState.QUARANTINED), timeout_s=60)
+    (job,) = eventually(lambda: node.store.lookups.jobs(state=JobState.QUARANTINED), timeout_s=60)
     assert "no answer" in job.error
     assert len(peer.transactions) == 3
     assert len({request.TransactionUID for request in peer.transactions}) == 3

@@ -101,7 +101,7 @@ def destination(peer: Any, **options: Any) -> list[dict[str, Any]]:
 
 
 def states(node: Service) -> list[JobState]:
-    return [job.state for job in node.store.ledger.jobs(kind=JobKind.DELIVER)]
+    return [job.state for job in node.store.lookups.jobs(kind=JobKind.DELIVER)]
 
 
 def all_done(node: Service) -> bool:
@@ -216,16 +216,16 @@ def test_a_pacs_that_is_away_gets_everything_in_order_when_it_is_back(
     node.deliver()
     eventually(lambda: len(node.audited(AuditEvent.DELIVERY_FAILED)) > 3)
     made += reported(node, (SR_3D, True))
-    jobs = node.store.ledger.jobs(kind=JobKind.DELIVER)
+    jobs = node.store.lookups.jobs(kind=JobKind.DELIVER)
     assert {job.attempts for job in jobs} == {0}
-    (place,) = node.store.ledger.overview().destinations
+    (place,) = node.store.lookups.overview().destinations
     assert place.away_since_utc is not None
     orthanc.start()
     eventually(lambda: all_done(node))
     assert orthanc.sop_instance_uids() == sorted(m.sop_instance_uid for m in made)
     delivered = [e.record.sop_instance_uid for e in node.audited(AuditEvent.OBJECT_DELIVERED)]
     assert delivered == [m.sop_instance_uid for m in made]
-    (place,) = node.store.ledger.overview().destinations
+    (place,) = node.store.lookups.overview().destinations
     assert place.away_since_utc is None
 
 
@@ -350,8 +350,8 @@ def test_a_wrong_ae_title_is_no_attempt(service: Make, orthanc: Orthanc) -> None
         return [row.record.detail["error"] for row in node.audited(AuditEvent.DELIVERY_FAILED)]
 
     eventually(lambda: any("reason 7" in reason for reason in reasons()))
-    assert node.store.ledger.jobs(kind=JobKind.DELIVER)[0].attempts == 0
-    (place,) = node.store.ledger.overview().destinations
+    assert node.store.lookups.jobs(kind=JobKind.DELIVER)[0].attempts == 0
+    (place,) = node.store.lookups.overview().destinations
     assert place.rejects
     assert "does not know the called AE title WRONG" in place.error
 

@@ -222,7 +222,7 @@ def test_nothing_is_lost_or_doubled_by_a_kill_in_the_middle(
 
 def _in_the_middle(store: Store) -> bool:
     """Some images are read, one is being read, others wait."""
-    jobs = store.ledger.overview().jobs
+    jobs = store.lookups.overview().jobs
     return all(
         jobs.get((JobKind.READ, state))
         for state in (JobState.DONE, JobState.CLAIMED, JobState.QUEUED)

@@ -61,7 +61,7 @@ def test_a_disk_that_is_really_full(service: Make, small_disk: Callable[[int], S
                 assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
         wire.release()
     assert len(node.files("images")) == len(images)
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == len(images)
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == len(images)
     node.store.audit.seal()
     assert node.store.audit.verify() is None
 
@@ -121,7 +121,7 @@ def test_a_slow_pacs_is_waited_for_beyond_the_lease(
     (made,) = reported(node, (SR_3D, True))
     node.deliver()
     eventually(lambda: all_done(node), timeout_s=60)
-    node.store.ledger.expire_leases()
+    node.store.recovery.expire_leases()
     assert peer.taken == [made.sop_instance_uid]
     assert len(node.audited(AuditEvent.JOB_LEASE_EXPIRED)) == 0
 
@@ -145,7 +145,7 @@ def test_a_pacs_that_falls_silent_is_asked_again(
     awake.set()
     eventually(lambda: all_done(node), timeout_s=60)
     assert set(peer.taken) == {one.sop_instance_uid for one in made}
-    assert {job.attempts for job in node.store.ledger.jobs(kind=JobKind.DELIVER)} == {0}
+    assert {job.attempts for job in node.store.lookups.jobs(kind=JobKind.DELIVER)} == {0}
 
 
 def test_a_pacs_that_hangs_up_in_the_middle_of_an_object(
@@ -166,7 +166,7 @@ def test_a_pacs_that_hangs_up_in_the_middle_of_an_object(
     node.deliver()
     eventually(lambda: all_done(node), timeout_s=60)
     assert peer.taken == [one.sop_instance_uid for one in made]
-    assert {job.attempts for job in node.store.ledger.jobs(kind=JobKind.DELIVER)} == {0}
+    assert {job.attempts for job in node.store.lookups.jobs(kind=JobKind.DELIVER)} == {0}
 
 
 # --- the database -----------------------------------------------------------------------------

@@ -44,9 +44,9 @@ def test_an_image_is_on_disk_and_queued_before_it_is_acknowledged(
     node = service().listen()
     ds = radiograph(StationName="ED1")
     send(node, save(ds, tmp_path / "dx.dcm"), program=program)
-    jobs = node.store.ledger.jobs(kind=JobKind.READ)
+    jobs = node.store.lookups.jobs(kind=JobKind.READ)
     assert [job.state for job in jobs] == [JobState.QUEUED]
-    kept = node.store.ledger.instance(jobs[0].instance_id or 0)
+    kept = node.store.lookups.instance(jobs[0].instance_id or 0)
     assert dcmread(node.store.files.path(kept.path)).PixelData == ds.PixelData
     assert kept.header.station_name == "ED1"
     assert not node.files("incoming")
@@ -109,7 +109,7 @@ def test_dcmtk_sends_all_its_transfer_syntaxes(service: Make) -> None:
     names = [name for name in SYNTAXES.values() if name != "image_dfl.dcm"]
     said = send(node, *(get_testdata_file(n, read=False) for n in names), program="dcmsend")
     assert said.count("Received C-STORE Response (Success)") == len(names)
-    assert node.store.ledger.account().kept == len(node.files("images")) >= 6
+    assert node.store.lookups.account().kept == len(node.files("images")) >= 6
 
 
 def test_rules_decide_and_everything_is_acknowledged(service: Make, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_rules_decide_and_everything_is_acknowledged(service: Make, tmp_path: Pa
     other = save(radiograph(Manufacturer="hipnode", DeviceUID=made_there), tmp_path / "4.dcm")
     said = send(node, urgent, plain, own, other, get_testdata_file("CT_small.dcm", read=False))
     assert said.count("Received Store Response (Success)") == 5
-    jobs = node.store.ledger.jobs(kind=JobKind.READ)
+    jobs = node.store.lookups.jobs(kind=JobKind.READ)
     assert [job.priority for job in jobs] == [7, 0, 0]
     assert len(node.audited(AuditEvent.INSTANCE_DISCARDED)) == 2
     assert len(node.files("images")) == 3
@@ -139,11 +139,11 @@ def test_the_same_again_is_not_read_again_and_a_change_is_kept(
     first = save(ds, tmp_path / "1.dcm")
     send(node, first)
     send(node, first)
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
     assert len(node.audited(AuditEvent.INSTANCE_DUPLICATED)) == 1
     ds.PixelData = bytes(len(ds.PixelData))
     send(node, save(ds, tmp_path / "2.dcm"))
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 2
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 2
     assert len(node.audited(AuditEvent.INSTANCE_CHANGED)) == 1
     assert len(node.files("images")) == 2
 

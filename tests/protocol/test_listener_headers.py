@@ -239,7 +239,7 @@ def test_an_ordinary_header_is_read_whatever_its_encoding(service: Make, syntax:
     ds = rich()
     status = send(node.port, DX, syntax, ds.SOPInstanceUID, data_set(ds, syntax))
     assert status == 0
-    (kept,) = node.store.ledger.instances(ds.StudyInstanceUID)
+    (kept,) = node.store.lookups.instances(ds.StudyInstanceUID)
     assert kept.header.patient_id == ds.PatientID
     assert kept.header.issuer_of_patient_id == "HOSPITAL"
     assert kept.header.age_years == 67

@@ -72,7 +72,7 @@ def test_a_database_that_is_away(service: Make, postgres: Postgres, postgres_url
         postgres.start()
         assert store(wire, ds.SOPInstanceUID, encoded(ds)) == 0
         wire.release()
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
 
 
 @pytest.mark.slow
@@ -106,8 +106,8 @@ def test_release_makes_reports_due(service: Make) -> None:
         wire.release()
 
     def due() -> bool:
-        (report,) = node.store.ledger.jobs(kind=JobKind.REPORT)
-        study = node.store.ledger.study(ds.StudyInstanceUID)
+        (report,) = node.store.lookups.jobs(kind=JobKind.REPORT)
+        study = node.store.lookups.study(ds.StudyInstanceUID)
         return (report.due_utc - study.received_utc).total_seconds() != 3600
 
     eventually(due)
@@ -145,8 +145,8 @@ def test_orthanc_forwards_to_the_node(service: Make, orthanc: Orthanc, tmp_path:
     orthanc.set_modality("node", "HIPNODE", node.host, node.port)
     (found,) = orthanc.instances()
     orthanc.request("POST", "/modalities/node/store", [found["OrthancID"]])
-    (job,) = node.store.ledger.jobs(kind=JobKind.READ)
-    assert node.store.ledger.instance(job.instance_id or 0).calling_ae == "ORTHANC"
+    (job,) = node.store.lookups.jobs(kind=JobKind.READ)
+    assert node.store.lookups.instance(job.instance_id or 0).calling_ae == "ORTHANC"
 
 
 def test_release_request_and_image_in_one_segment(service: Make) -> None:

@@ -74,14 +74,14 @@ def test_mutual_tls(
     node = service(listener={"tls": node_papers.settings()}).listen()
     image = save(radiograph(700, 900), tmp_path / "dx.dcm")
     assert send(node, image, *peer_papers.dcmtk()) == 0
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
     assert send(node, image, "+tla", "+cf", str(peer_papers.ca)) != 0  # no certificate
     stranger = issue(trustme.CA(), tmp_path, "stranger")
     assert send(node, image, *stranger.dcmtk()[:3], "+cf", str(peer_papers.ca)) != 0
     assert send(node, image) != 0  # no TLS at all
     refused = eventually(lambda: node.audited(AuditEvent.ASSOCIATION_REFUSED))
     assert {row.record.detail["cause"] for row in refused} == {"tls_handshake"}
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
 
 
 def test_old_versions_of_tls_are_refused(
@@ -153,7 +153,7 @@ def test_an_impostor_gets_nothing(service: Make, tmp_path: Path, tls_storescp: S
     reported(node, (SR_3D, True))
     node.deliver()
     eventually(lambda: node.audited(AuditEvent.DELIVERY_FAILED))
-    assert node.store.ledger.jobs(kind=JobKind.DELIVER)[0].state is not JobState.DONE
+    assert node.store.lookups.jobs(kind=JobKind.DELIVER)[0].state is not JobState.DONE
     assert not tls_storescp.received()
 
 
@@ -185,7 +185,7 @@ def test_orthanc_sends_over_mutual_tls(
     tls_orthanc.request("PUT", "/modalities/node", peer)
     (found,) = tls_orthanc.instances()
     tls_orthanc.request("POST", "/modalities/node/store", [found["OrthancID"]])
-    assert len(node.store.ledger.jobs(kind=JobKind.READ)) == 1
+    assert len(node.store.lookups.jobs(kind=JobKind.READ)) == 1
 
 
 def test_results_go_to_orthanc_over_mutual_tls(

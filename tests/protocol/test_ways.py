@@ -214,7 +214,7 @@ def test_an_archive_that_is_away_gets_everything_when_it_is_back(
     made = reported(node, (SR_3D, True), (CAPTURE, True))
     node.deliver()
     eventually(lambda: len(node.audited(AuditEvent.DELIVERY_FAILED)) > 1)
-    assert {job.attempts for job in node.store.ledger.jobs(kind=JobKind.DELIVER)} == {0}
+    assert {job.attempts for job in node.store.lookups.jobs(kind=JobKind.DELIVER)} == {0}
     orthanc.start()
     eventually(lambda: all_done(node))
     assert orthanc.sop_instance_uids() == sorted(m.sop_instance_uid for m in made)
@@ -247,7 +247,7 @@ def test_a_ris_that_refuses_is_asked_again_and_one_that_is_silent_waited_for(
     messaged(node, ResultKind.ORU)
     node.deliver()
     eventually(lambda: all_done(node))
-    (job,) = node.store.ledger.jobs(kind=JobKind.DELIVER)
+    (job,) = node.store.lookups.jobs(kind=JobKind.DELIVER)
     assert job.attempts == 1, "AE counted, silence did not"
     assert len(ris.identifiers) == 1
 
@@ -278,7 +278,7 @@ def test_a_site_gets_a_signed_notice_without_a_name(
     assert notice["headline"].startswith("LOOK NOW. LEFT hip: FRACTURE LIKELY.")
     assert notice["hips"][0]["side"] == "L"
     assert "Muster" not in json.dumps(notice)
-    (job,) = node.store.ledger.jobs(kind=JobKind.DELIVER)
+    (job,) = node.store.lookups.jobs(kind=JobKind.DELIVER)
     assert job.attempts == 1, "500 counted, busy did not"
 
 
@@ -306,7 +306,7 @@ def test_a_fhir_server_holds_the_report_and_what_was_observed(
     eventually(lambda: all_done(node))
     (report,) = fhir_server.reports
     assert all(result["reference"] in fhir_server.holds for result in report["result"])
-    (job,) = node.store.ledger.jobs(kind=JobKind.DELIVER)
+    (job,) = node.store.lookups.jobs(kind=JobKind.DELIVER)
     assert job.attempts == 1, "422 counted, busy did not"
 
 
@@ -315,7 +315,7 @@ def test_a_fhir_server_holds_the_report_and_what_was_observed(
 
 def _over(node: Service, courier: Process) -> bool:
     """Do what the housekeeper does meanwhile; tell whether the courier is dead or done."""
-    node.store.ledger.expire_leases()
+    node.store.recovery.expire_leases()
     return not courier.running or all_done(node)
 
 

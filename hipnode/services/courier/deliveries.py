@@ -87,14 +87,14 @@ class Deliveries:
             self._way.close()
             self._note_away(str(error))
             rejected = isinstance(error, DestinationRejects)
-            self._store.ledger.retry(job, str(error), count_attempt=False, rejected=rejected)
+            self._store.recovery.retry(job, str(error), count_attempt=False, rejected=rejected)
         except ResultDamaged as error:
             self._failed(job, str(error))
-            self._store.ledger.quarantine(job, str(error))
+            self._store.recovery.quarantine(job, str(error))
         except DestinationRefused as error:
             self._note_back()
             self._failed(job, str(error))
-            self._store.ledger.retry(job, str(error))
+            self._store.recovery.retry(job, str(error))
         else:
             self._note_back()
             took_ms = round((time.monotonic() - began_s) * 1000)
@@ -118,7 +118,7 @@ class Deliveries:
     # --- one object ---------------------------------------------------------------------------
 
     def _deliver(self, job: Job) -> None:
-        made = self._store.ledger.result(job.result_id or 0)
+        made = self._store.lookups.result(job.result_id or 0)
         self._way.open()
         for candidate in self._candidates(job, made):
             status = self._send(candidate)
@@ -173,7 +173,7 @@ class Deliveries:
         wanted = [SR_CLASSES[name] for name in self._destination.sr_classes]
         if made.sop_class_uid not in wanted:
             return
-        others = self._store.ledger.results(
+        others = self._store.lookups.results(
             made.study_instance_uid, model_set=job.model_set, version=made.version
         )
         by_class = _twins(made, [r for r in others if r.kind is made.kind])

@@ -163,7 +163,7 @@ def _wait(store: Store, progress: Callable[[str], None]) -> None:
     deadline_s = time.monotonic() + DONE_S
     said = ""
     while time.monotonic() < deadline_s:
-        jobs = store.ledger.overview().jobs
+        jobs = store.lookups.overview().jobs
         done = {k: jobs.get((k, JobState.DONE), 0) for k in JobKind}
         line = (
             f"{done[JobKind.READ]} read, {done[JobKind.REPORT]} reported, "
@@ -186,13 +186,13 @@ def _shown(store: Store, archive_config: Path) -> Shown:
     wanted = AuditFilter()
     entries = list(store.audit.query(wanted, actor="demo", limit=None, newest_first=False))
     studies = dict.fromkeys(e.record.study_instance_uid for e in entries)
-    model_sets = {job.model_set for job in store.ledger.jobs(kind=JobKind.READ)}
+    model_sets = {job.model_set for job in store.lookups.jobs(kind=JobKind.READ)}
     images = [
         found
         for study in studies
         if study
         for model_set in model_sets
-        for found in store.ledger.readings(study, model_set)
+        for found in store.readings.of_study(study, model_set)
     ]
     store.audit.seal()
     fault = store.audit.verify(actor="demo")
@@ -202,7 +202,7 @@ def _shown(store: Store, archive_config: Path) -> Shown:
             kept.files.path(instance.path)
             for study in studies
             if study
-            for instance in kept.ledger.instances(study)
+            for instance in kept.lookups.instances(study)
         ]
     finally:
         kept.close()

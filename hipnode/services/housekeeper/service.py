@@ -71,10 +71,10 @@ class Housekeeper:
 
     def sweep(self) -> None:
         """Take back the jobs of holders that fell silent, and watch the disk."""
-        expired = self._store.ledger.expire_leases()
+        expired = self._store.recovery.expire_leases()
         reach(Point.LEASES_EXPIRED)
         orphaned = self._store.sweep_dispatch()
-        if mended := self._store.ledger.mend_times():
+        if mended := self._store.recovery.mend_times():
             self._log.warning(Event.CLOCK_WENT_BACK, count=mended)
         if expired or orphaned:
             self._log.warning(Event.SWEEP_FINISHED, count=expired, waiting=orphaned)

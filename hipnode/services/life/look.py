@@ -29,7 +29,7 @@ def seen(settings: Settings, store: Store) -> status.Seen:
     return status.Seen(
         at_utc=store.now(),
         version=__version__,
-        overview=store.ledger.overview(),
+        overview=store.lookups.overview(),
         vitals=store.vitals(),
         services=store.services.all(),
         free_bytes=store.files.free_bytes(),

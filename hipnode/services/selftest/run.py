@@ -160,9 +160,8 @@ class Runner:
 
     def _read(self, test: SelfTest) -> dict[str, Any]:
         """Return what is known of its image's arrival and reading."""
-        ledger = self._store.ledger
         try:
-            came = ledger.instances(test.study_uid)
+            came = self._store.lookups.instances(test.study_uid)
         except KeyError:
             return {}
         mine = [each for each in came if each.header.sop_instance_uid == test.sop_uid]
@@ -172,7 +171,7 @@ class Runner:
         report = self._store.self_tests.reported(test)
         if report is None:
             return values
-        made = [found for _, found in ledger.readings(test.study_uid, report)]
+        made = [found for _, found in self._store.readings.of_study(test.study_uid, report)]
         if not made:
             return values
         right, said = judged(matter(test.matter), made)

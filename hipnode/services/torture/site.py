@@ -215,7 +215,7 @@ class Site:
             def is_settled() -> bool:
                 self.tend()
                 with suppress(HipnodeError):
-                    jobs = store.ledger.overview().jobs
+                    jobs = store.lookups.overview().jobs
                     return not any(jobs.get((k, s), 0) for k in JobKind for s in _OPEN)
                 return False
 
@@ -226,7 +226,7 @@ class Site:
         if settled:
             return archive.lost(studies)
         with self.store() as store:
-            return sum(not store.ledger.instances(study) for study in studies)
+            return sum(not store.lookups.instances(study) for study in studies)
 
     def broken(self) -> str:
         """Return what is wrong with the audit log; "" where nothing is."""

@@ -163,16 +163,16 @@ class Worker:
 
     def _failed(self, job: Job, why: str, *, retryable: bool) -> None:
         if retryable:
-            state = self._store.ledger.retry(job, why)
+            state = self._store.recovery.retry(job, why)
         else:
-            self._store.ledger.quarantine(job, why)
+            self._store.recovery.quarantine(job, why)
             state = None
         self._log.warning(Event.JOB_FAILED, job_id=job.id, state=state, reason=why)
 
     def _read(self, job: Job) -> None:
         if job.model_set in self._sets.left_out:
             raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
-        instance = self._store.ledger.instance(job.instance_id or 0)
+        instance = self._store.lookups.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
         spec = self._spec_for(job, instance)
         made = self._pool.call(reader.read_image, spec, path, instance.digest)
@@ -198,7 +198,7 @@ class Worker:
 
     def _report(self, job: Job) -> None:
         ledger = self._store.ledger
-        images = ledger.readings(job.study_instance_uid, job.model_set)
+        images = self._store.readings.of_study(job.study_instance_uid, job.model_set)
         notes, withdrawn = self._take_back(job, {i.header.sop_instance_uid for i, _ in images})
         if not images:
             reason = "every image has been rejected"
@@ -217,7 +217,7 @@ class Worker:
         destinations = reports.destinations_of(instances, self._settings.destinations)
         if is_test:
             destinations = reports.of_self_test(self._settings)
-        earlier = [r for r in ledger.predecessors(job) if r.kind is not _NOTE]
+        earlier = [r for r in self._store.lookups.predecessors(job) if r.kind is not _NOTE]
         request = partial(
             reporting.ReportRequest,
             node=reports.node_identity(self._settings),
@@ -272,10 +272,9 @@ class Worker:
         tuple
             The notes, and the SOP Instance UIDs of what they take back.
         """
-        ledger = self._store.ledger
-        rejected = ledger.rejected(job.study_instance_uid)
+        rejected = self._store.lookups.rejected(job.study_instance_uid)
         rejected = {uid: code for uid, code in rejected.items() if uid not in current}
-        made = ledger.results(job.study_instance_uid, model_set=job.model_set)
+        made = self._store.lookups.results(job.study_instance_uid, model_set=job.model_set)
         earlier = [r for r in made if r.version < (job.version or 0)] if rejected else []
         names = {r.sop_instance_uid: self._names(r) for r in earlier}
         done = set().union(*(names[r.sop_instance_uid] for r in earlier if r.kind is _NOTE), ())
@@ -297,7 +296,7 @@ class Worker:
 
     def _notes(self, job: Job, wrong: list[Result], code: str) -> list[NewResult]:
         known = {place.name for place in self._settings.destinations}
-        receivers = tuple(sorted(known & self._store.ledger.receivers(wrong)))
+        receivers = tuple(sorted(known & self._store.lookups.receivers(wrong)))
         withdrawal = partial(
             reporting.Withdrawal,
             title=codes.REJECTIONS[code],

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from hipnode.errors import DatabaseDamaged, SettingsInvalid, StorageUnavailable
@@ -117,6 +117,10 @@ class Database:
             if not is_broken(error):
                 raise
         return self._read(work)
+
+    def rows(self, statement: Select[Any]) -> list[Row[Any]]:
+        """Return all that a statement finds; see `read`."""
+        return self.read(lambda connection: list(connection.execute(statement).all()))
 
     def _read(self, work: Work[T]) -> T:
         with door(), self.engine.connect() as connection:
@@ -341,7 +345,8 @@ class SQLiteDatabase(Database):
                     done.append((submission, submission.work(connection)))
             except Exception as error:
                 submission.future.set_exception(translated(error))
-                if alone or not _in_transaction(connection):
+                raw = connection.connection.dbapi_connection
+                if alone or not getattr(raw, "in_transaction", False):
                     # SQLite undoes the whole transaction where the disk fails it.
                     raise StorageUnavailable from error
 
@@ -370,10 +375,6 @@ class SQLiteDatabase(Database):
             yield
         finally:
             os.close(descriptor)
-
-
-def _in_transaction(connection: Connection) -> bool:
-    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
 
 
 def open_database(url: str) -> Database:

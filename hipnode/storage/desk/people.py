@@ -77,7 +77,7 @@ class People:
     def accounts(self) -> list[Account]:
         """Return all local accounts, by name."""
         statement = select(account).order_by(account.c.name)
-        return [_account(row) for row in self._database.read(lambda c: c.execute(statement).all())]
+        return [_account(row) for row in self._database.rows(statement)]
 
     def account(self, name: str) -> Account | None:
         """Return an account, or None."""
@@ -229,7 +229,7 @@ class People:
     def sessions(self) -> list[Session]:
         """Return the sessions of the last days, the newest first; a hundred at most."""
         statement = select(session).order_by(session.c.seen_utc.desc()).limit(100)
-        return [_session(row) for row in self._database.read(lambda c: c.execute(statement).all())]
+        return [_session(row) for row in self._database.rows(statement)]
 
     def touch(self, used: Session) -> None:
         """Note that a session is used, where that was not noted just now."""

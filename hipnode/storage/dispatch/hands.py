@@ -87,6 +87,7 @@ class Hands:
 
     def __init__(self, store: Store, handle: Handle, stop: threading.Event) -> None:
         self._ledger = store.ledger
+        self._recovery = store.recovery
         self._pulse = store.pulse
         self._limits_s = _limits_s(store.settings)
         self._handle = handle
@@ -139,7 +140,7 @@ class Hands:
         self._away_s = longer(self._away_s)
         self._stop.wait(self._away_s)
         try:
-            self._ledger.retry(job, str(error), count_attempt=False)
+            self._recovery.retry(job, str(error), count_attempt=False)
         except HipnodeError as further:
             self._log.warning(Event.JOB_FAILED, job_id=job.id, reason=str(further))
 
@@ -147,7 +148,7 @@ class Hands:
         """Count the attempt; where even that fails, the lease runs out and is counted then."""
         reason = str(error) if isinstance(error, HipnodeError) else ""
         try:
-            self._ledger.retry(job, f"{type(error).__name__}: {reason}".rstrip(": "))
+            self._recovery.retry(job, f"{type(error).__name__}: {reason}".rstrip(": "))
         except HipnodeError as further:
             self._log.warning(Event.JOB_FAILED, job_id=job.id, reason=str(further))
 

@@ -6,7 +6,7 @@ goes its row of the audit log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -16,17 +16,43 @@ from sqlalchemy import Connection, Row, select, update
 from hipnode.domain import Attention, AuditEvent, Job, JobKind, JobState, Reading
 from hipnode.errors import LeaseLost
 from hipnode.faults import Point, reach
+from hipnode.settings import QueueSettings
 from hipnode.storage.database.dialects import in_both, run
+from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import job, reading
 from hipnode.storage.ledger import arrivals, due, outbox, products, promises
 from hipnode.storage.ledger.arrivals import IngestOutcome, Plan, Received
-from hipnode.storage.ledger.jobs import IS_CLAIMED, Audited, next_in_line, to_job
+from hipnode.storage.ledger.jobs import IS_CLAIMED, Audited, Queue, next_in_line, to_job
 from hipnode.storage.ledger.products import NewResult
-from hipnode.storage.ledger.recovery import Recovery
+from hipnode.storage.ledger.questions import Lookups
 
 
-class Ledger(Recovery):
-    """The one place where the state of the work is kept; see `Recovery` for its parameters."""
+class Ledger:
+    """The one place where the state of the work is kept.
+
+    Parameters
+    ----------
+    database
+        Where it is kept.
+    queue
+        The ``job`` table.
+    settings
+        How long a lease lasts.
+    now
+        The clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        settings: QueueSettings,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._settings = settings
+        self._now = now
 
     # --- taking in ----------------------------------------------------------------------------
 
@@ -341,7 +367,7 @@ class Ledger(Recovery):
             it is the same object.
         """
         now = self._now()
-        sent = self.result(held.result_id or 0)
+        sent = Lookups(self._database).result(held.result_id or 0)
         taken_uid = sop_instance_uid or sent.sop_instance_uid
         audited = Audited(
             AuditEvent.OBJECT_DELIVERED,

@@ -23,6 +23,7 @@ from hipnode.domain import (
     ResultKind,
 )
 from hipnode.storage.audit.days import count_of
+from hipnode.storage.database.engine import Database
 from hipnode.storage.database.schema import (
     commitment,
     destination,
@@ -33,7 +34,7 @@ from hipnode.storage.database.schema import (
 )
 from hipnode.storage.ledger.arrivals import header_adapter
 from hipnode.storage.ledger.jobs import IS_CLAIMED, IS_DELIVER, IS_QUARANTINED, IS_QUEUED, to_job
-from hipnode.storage.ledger.readings import Readings, to_instance
+from hipnode.storage.ledger.readings import to_instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,18 @@ _AT_ONCE: Final = 500
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
-class Lookups(Readings):
-    """The reading half of `hipnode.storage.Ledger`."""
+class Lookups:
+    """What is known of images, studies, jobs and results.
+
+    Parameters
+    ----------
+    database
+        Where the ledger is.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: tuple[float, _Finished] | None = None
 
     def instance(self, instance_id: int) -> Instance:
         """Return a stored image.
@@ -117,14 +128,14 @@ class Lookups(Readings):
             some = sop_instance_uids[start : start + _AT_ONCE]
             columns = instance.c.sop_instance_uid, instance.c.header
             wanted = select(*columns).where(instance.c.sop_instance_uid.in_(some))
-            for row in self._all(wanted.order_by(instance.c.id)):
+            for row in self._database.rows(wanted.order_by(instance.c.id)):
                 found[row.sop_instance_uid] = header_adapter().validate_json(row.header)
         return found
 
     def instances(self, study_uid: str) -> list[Instance]:
         """Return the images of a study, in the order in which they came."""
         statement = select(instance).where(instance.c.study_instance_uid == study_uid)
-        return [to_instance(row) for row in self._all(statement.order_by(instance.c.id))]
+        return [to_instance(row) for row in self._database.rows(statement.order_by(instance.c.id))]
 
     def study(self, study_uid: str) -> StudyFacts:
         """Return a study.
@@ -148,12 +159,12 @@ class Lookups(Readings):
         statement = select(instance.c.sop_instance_uid, instance.c.action).where(
             instance.c.study_instance_uid == study_uid, instance.c.action.not_in(("read", "keep"))
         )
-        return {row.sop_instance_uid: row.action for row in self._all(statement)}
+        return {row.sop_instance_uid: row.action for row in self._database.rows(statement)}
 
     def receivers(self, results: Iterable[Result]) -> set[str]:
         """Return the destinations that any of these objects has been meant for."""
         statement = select(job.c.destination).where(job.c.result_id.in_([r.id for r in results]))
-        return {row.destination for row in self._all(statement.distinct())}
+        return {row.destination for row in self._database.rows(statement.distinct())}
 
     def job(self, job_id: int) -> Job:
         """Return a job as it stands.
@@ -185,7 +196,7 @@ class Lookups(Readings):
         for name, value in wanted.items():
             if value is not None:
                 statement = statement.where(job.c[name] == value)
-        return [to_job(row) for row in self._all(statement)]
+        return [to_job(row) for row in self._database.rows(statement)]
 
     def result(self, result_id: int) -> Result:
         """Return an object that was made.
@@ -206,7 +217,13 @@ class Lookups(Readings):
             statement = statement.where(result.c.model_set == model_set)
         if version is not None:
             statement = statement.where(result.c.version == version)
-        return [_to_result(row) for row in self._all(statement.order_by(result.c.id))]
+        return [_to_result(row) for row in self._database.rows(statement.order_by(result.c.id))]
+
+    def _one(self, statement: Any) -> Row[Any]:
+        rows = self._database.rows(statement)
+        if not rows:
+            raise KeyError("there is no such row in the ledger")
+        return rows[0]
 
     def predecessors(self, report: Job) -> list[Result]:
         """Return the objects of the newest version before this one (none for the first)."""
@@ -228,10 +245,9 @@ class Lookups(Readings):
         return self._database.read(lambda c: _overview(c, self._counted(c)))
 
     def _counted(self, connection: Connection) -> _Finished:
-        known: tuple[float, _Finished] | None = getattr(self, "_known", None)
         begun_s = time.monotonic()
-        if known is not None and begun_s < known[0]:
-            return known[1]
+        if self._known is not None and begun_s < self._known[0]:
+            return self._known[1]
         found = _finished(connection)
         took_s = time.monotonic() - begun_s
         self._known = (begun_s + (_FOR_S if took_s > _LONG_S else 0.0), found)

@@ -14,11 +14,18 @@ from hipnode.storage.ledger.arrivals import header_adapter
 
 
 class Readings:
-    """Questions about readings, and how the ledger asks at all."""
+    """Questions about readings.
 
-    _database: Database
+    Parameters
+    ----------
+    database
+        Where the ledger is.
+    """
 
-    def readings(self, study_uid: str, model_set: str) -> list[tuple[Instance, Reading | str]]:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_study(self, study_uid: str, model_set: str) -> list[tuple[Instance, Reading | str]]:
         """Return what a report is made from: each image with its reading, or why it has none.
 
         Of several contents under one SOP Instance UID the newest counts. Images that have been
@@ -41,7 +48,7 @@ class Readings:
             )
             .order_by(instance.c.id)
         )
-        newest = {row.sop_instance_uid: row for row in self._all(statement)}
+        newest = {row.sop_instance_uid: row for row in self._database.rows(statement)}
         return [
             (
                 to_instance(row),
@@ -50,7 +57,7 @@ class Readings:
             for row in sorted(newest.values(), key=lambda row: row.id)
         ]
 
-    def readings_by(
+    def by(
         self, key: Literal["sop_instance_uid", "accession_number"], values: Sequence[str]
     ) -> list[tuple[str, Instance, str, Reading | str]]:
         """Return what every model set made of the images that these values name.
@@ -90,28 +97,21 @@ class Readings:
             .where(column.in_(values), job.c.state.in_((JobState.DONE, JobState.QUARANTINED)))
             .order_by(instance.c.id)
         )
-        newest = {(row.sop_instance_uid, row.model_set): row for row in self._all(statement)}
+        newest = {
+            (row.sop_instance_uid, row.model_set): row for row in self._database.rows(statement)
+        }
         return [
             (row.named_by, to_instance(row), row.model_set, _read_or_why(row))
             for row in sorted(newest.values(), key=lambda row: row.id)
         ]
 
-    def reading(self, instance_id: int, model_set: str) -> Reading | None:
+    def one(self, instance_id: int, model_set: str) -> Reading | None:
         """Return what a model set made of an image, or None."""
         statement = select(reading.c.document).where(
             reading.c.instance_id == instance_id, reading.c.model_set == model_set
         )
-        rows = self._all(statement)
+        rows = self._database.rows(statement)
         return Reading.from_json(rows[0].document) if rows else None
-
-    def _one(self, statement: Any) -> Row[Any]:
-        row: Row[Any] | None = self._database.read(lambda c: c.execute(statement).first())
-        if row is None:
-            raise KeyError("there is no such row in the ledger")
-        return row
-
-    def _all(self, statement: Any) -> list[Row[Any]]:
-        return self._database.read(lambda c: list(c.execute(statement).all()))
 
 
 def to_instance(row: Row[Any]) -> Instance:

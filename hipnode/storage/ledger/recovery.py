@@ -1,4 +1,4 @@
-"""What the ledger does when work does not go well: again, given up, handed back, taken back."""
+"""What is done when work does not go well: again, given up, handed back, taken back."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from hipnode.storage.ledger.questions import Lookups
 _ERROR_LENGTH: Final = 500
 
 
-class Recovery(Lookups):
-    """The half of `hipnode.storage.Ledger` that deals with failure.
+class Recovery:
+    """Work that did not go well: tried again, given up, taken back.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Recovery(Lookups):
             How many were queued. A report that a newer version has replaced is left alone.
         """
         wanted = None if job_ids is None else set(job_ids)
-        given = self.jobs(
+        given = Lookups(self._database).jobs(
             kind=kind,
             state=JobState.QUARANTINED,
             study_uid=study_uid,
@@ -283,7 +283,7 @@ class Recovery(Lookups):
         )
         if since_utc is not None:
             statement = statement.where(instance.c.received_utc >= since_utc)
-        given = [to_job(row) for row in self._database.read(lambda c: c.execute(statement).all())]
+        given = [to_job(row) for row in self._database.rows(statement)]
         audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor, detail={"abstained": reason})
         return sum(self._queue_again(held, audited) for held in given)
 
@@ -294,7 +294,7 @@ class Recovery(Lookups):
         """
         now = self._now()
         statement = select(job).where(IS_CLAIMED, job.c.lease_until_utc < now).limit(1000)
-        rows = self._database.read(lambda c: c.execute(statement).all())
+        rows = self._database.rows(statement)
         return sum(self._expire(to_job(row), row.owner) for row in rows)
 
     def mend_times(self) -> int:

@@ -25,7 +25,7 @@ from hipnode.storage.database.schema import instance, job, result
 from hipnode.storage.files.disk import INCOMING, YOUNG_S, FileStore
 from hipnode.storage.files.names import digest_in, is_named_for
 from hipnode.storage.ledger.jobs import to_job
-from hipnode.storage.ledger.ledger import Ledger
+from hipnode.storage.ledger.recovery import Recovery
 from hipnode.storage.upkeep import faults
 
 MISSING: Final = "the image's file is missing"
@@ -52,7 +52,7 @@ class Reconciliation:
 
     Parameters
     ----------
-    database, ledger, files
+    database, recovery, files
         What is compared.
     now
         The moment.
@@ -61,10 +61,10 @@ class Reconciliation:
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, files: FileStore, now: datetime, *, yes: bool
+        self, database: Database, recovery: Recovery, files: FileStore, now: datetime, *, yes: bool
     ) -> None:
         self._database = database
-        self._ledger = ledger
+        self._recovery = recovery
         self._files = files
         self._now = now
         self._yes = yes
@@ -125,7 +125,7 @@ class Reconciliation:
                     if needed.get(name) and not self._files.exists(name):
                         self._files.bring_back(now_at, name)
                         count += 1
-        take_up(self._database, self._ledger, self._files)
+        take_up(self._database, self._recovery, self._files)
         return count
 
     # --- rows without files -------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Reconciliation:
         count = 0
         for row in missing:
             try:
-                self._ledger.quarantine(to_job(row), MISSING)
+                self._recovery.quarantine(to_job(row), MISSING)
             except LeaseLost:
                 continue  # a worker has it in hand, and will find out by itself
             count += 1
@@ -157,7 +157,7 @@ class Reconciliation:
             .order_by(job.c.id)
             .limit(_PAGE)
         )
-        return list(self._database.read(lambda c: c.execute(statement).all()))
+        return list(self._database.rows(statement))
 
     # --- files without rows -------------------------------------------------------------------
 
@@ -199,18 +199,18 @@ class Reconciliation:
         statement = select(instance.c.sop_instance_uid, instance.c.path).where(
             instance.c.digest.startswith(digest), instance.c.retired_utc.is_(None)
         )
-        rows = self._database.read(lambda c: c.execute(statement).all())
+        rows = self._database.rows(statement)
         return any(
             is_named_for(name, row.sop_instance_uid) and self._files.exists(row.path)
             for row in rows
         )
 
 
-def take_up(database: Database, ledger: Ledger, files: FileStore) -> int:
+def take_up(database: Database, recovery: Recovery, files: FileStore) -> int:
     """Queue again what was given up for want of a file that is there by now; return how much."""
     given_up = database.read(_given_up)
     mended = {number for number, paths in given_up if all(map(files.exists, paths))}
-    return ledger.requeue(mended, actor="housekeeper") if mended else 0
+    return recovery.requeue(mended, actor="housekeeper") if mended else 0
 
 
 def _rows_of(connection: Connection, table: Table, names: list[str]) -> Sequence[Row[Any]]:

@@ -21,7 +21,7 @@ def faults(visit: Visit) -> Answer:
     """Show what a person must see to. UIDs are shortened: nothing here names a patient."""
     state = look(visit.settings, visit.store)
     known = [fault | {"advice": advice(fault["key"])} for fault in state["faults"]]
-    jobs = visit.store.ledger.jobs(state=JobState.QUARANTINED, limit=_SHOWN)
+    jobs = visit.store.lookups.jobs(state=JobState.QUARANTINED, limit=_SHOWN)
     values = {
         "state": state,
         "faults": known,
@@ -67,7 +67,7 @@ def requeue_form(visit: Visit) -> Answer:
     if not _is_number(number):
         raise NotHere
     try:
-        job = visit.store.ledger.job(int(number))
+        job = visit.store.lookups.job(int(number))
     except KeyError:
         raise NotHere from None
     return Answer("requeue.html", {"job": job, "reason": "", "number": number})
@@ -76,13 +76,13 @@ def requeue_form(visit: Visit) -> Answer:
 def requeue(visit: Visit) -> Answer:
     """Queue work again; the ledger puts on the log who asked for it."""
     number, reason = visit.form.get("job", ""), visit.form.get("reason", "")
-    actor, ledger = visit.who.name, visit.store.ledger
+    actor = visit.who.name
     if reason in _REASONS:
-        count = ledger.reread(reason, actor=actor)
+        count = visit.store.recovery.reread(reason, actor=actor)
     elif number == "all":
-        count = ledger.requeue(actor=actor)
+        count = visit.store.recovery.requeue(actor=actor)
     elif _is_number(number):
-        count = ledger.requeue([int(number)], actor=actor)
+        count = visit.store.recovery.requeue([int(number)], actor=actor)
     else:
         raise NotHere
     return Answer(to=f"/faults?done={count}")

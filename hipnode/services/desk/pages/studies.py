@@ -148,7 +148,7 @@ def story(visit: Visit) -> Answer:
         "told": [_told(entry) for entry in entries],
         "cut": len(entries) == _STORY,
         "objects": words.objects(entries),
-        "images": visit.store.ledger.instances(uid),
+        "images": visit.store.lookups.instances(uid),
         "asked": list(right.said(line.said, line.reported).values()),
         "opinions": visit.store.desk.opinions.of_study(uid),
         "looks": [entry for entry in reversed(entries) if entry.record.event in _LOOKED],
@@ -228,7 +228,7 @@ def break_glass(visit: Visit) -> Answer:
 def _meant(visit: Visit, job: str, accession: str) -> str | None:
     if job.isascii() and job.isdecimal() and len(job) < 19:
         try:
-            return visit.store.ledger.job(int(job)).study_instance_uid
+            return visit.store.lookups.job(int(job)).study_instance_uid
         except KeyError:
             return None
     if not accession:
