@@ -1,4 +1,4 @@
-"""An S3-compatible bucket for the tests: moto's, on loopback, in this process."""
+"""Buckets for the tests: moto's, in this process, and any that speaks S3 (`tests.swift`)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 
 class Bucket:
-    """One empty bucket.
+    """One empty bucket of an object store that speaks S3, on loopback.
+
+    Parameters
+    ----------
+    folder
+        For the file with the keys.
+    endpoint
+        Where the object store answers.
+    access_key, secret_key
+        Who asks there.
 
     Attributes
     ----------
@@ -25,29 +35,23 @@ class Bucket:
 
     name = "images"
 
-    def __init__(self, folder: Path) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._port = 0
-        self.start()
-        endpoint = f"http://127.0.0.1:{self._port}"
-        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "region_name": "us-east-1"}
-        self.client: Any = boto3.client("s3", endpoint_url=endpoint, **keys)
+    def __init__(self, folder: Path, endpoint: str, access_key: str, secret_key: str) -> None:
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            region_name="us-east-1",
+            config=Config(request_checksum_calculation="when_required"),
+        )
         for found in self.client.list_buckets()["Buckets"]:  # the server's memory outlives it
             self._remove(found["Name"])
         self.make()
         keys_file = folder / "keys.toml"
-        keys_file.write_text('access_key_id = "k"\nsecret_access_key = "s"\n')
+        keys_file.write_text(
+            f'access_key_id = "{access_key}"\nsecret_access_key = "{secret_key}"\n'
+        )
         self.tables = {"name": self.name, "endpoint": endpoint, "keys_file": keys_file}
-
-    def start(self) -> None:
-        """Start the server, the second time on the same port and with the same objects."""
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
-        self._server.start()
-        _, self._port = self._server.get_host_and_port()
-
-    def stop(self) -> None:
-        """Stop the server: nobody listens there."""
-        self._server.stop()
 
     def make(self) -> None:
         """Make the bucket."""
@@ -75,6 +79,26 @@ class Bucket:
     def get(self, key: str) -> bytes:
         """Return an object's content."""
         return bytes(self.client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+
+class MotoBucket(Bucket):
+    """One empty bucket of moto's, whose clock can be put back."""
+
+    def __init__(self, folder: Path) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._port = 0
+        self.start()
+        super().__init__(folder, f"http://127.0.0.1:{self._port}", "k", "s")
+
+    def start(self) -> None:
+        """Start the server, the second time on the same port and with the same objects."""
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+        _, self._port = self._server.get_host_and_port()
+
+    def stop(self) -> None:
+        """Stop the server: nobody listens there."""
+        self._server.stop()
 
     def age(self, key: str, seconds: float) -> None:
         """Have the server believe that an object was put there so long ago."""

@@ -15,10 +15,11 @@ from tests.examples import FEW, PROFILE
 
 if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` needs none of them
     from tests.archive import Orthanc
-    from tests.bucket import Bucket
+    from tests.bucket import MotoBucket
     from tests.crew import Crew
     from tests.peers import Process
     from tests.postgres import Postgres
+    from tests.swift import Swift
 
 os.environ["HIPNODE_STRICT"] = "1"  # also for the services that tests start
 
@@ -166,7 +167,7 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
     made: list[Crew] = []
 
     def make(
-        url: str = "", *, lease_s: float = 4, bucket: Bucket | None = None, **options: Any
+        url: str = "", *, lease_s: float = 4, bucket: MotoBucket | None = None, **options: Any
     ) -> Crew:
         wanted = {"objects": ["sr", "text"], "storage_commitment": True, "commitment_timeout_s": 4}
         crew = Crew(
@@ -192,13 +193,23 @@ def new_crew(tmp_path: Path, orthanc: Orthanc) -> Iterator[Callable[..., Crew]]:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[Bucket]:
+def bucket(tmp_path: Path) -> Iterator[MotoBucket]:
     """An empty S3-compatible bucket."""
-    from tests.bucket import Bucket
+    from tests.bucket import MotoBucket
 
-    made = Bucket(tmp_path)
+    made = MotoBucket(tmp_path)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """OpenStack Swift, a real object store."""
+    from tests.swift import Swift
+
+    server = Swift(tmp_path_factory.mktemp("swift"))
+    yield server
+    server.stop()
 
 
 class StoreSCP:

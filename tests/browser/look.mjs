@@ -83,7 +83,7 @@ const queue = [...jobs.cases];
 
 async function worker() {
   for (let job = queue.shift(); job; job = queue.shift()) {
-    results[job.name] = await look(browser, job, 30_000);
+    results[job.name] = await look(browser, job, 60_000);
     // About one load in thirty draws no overlay though nothing has failed: look once more.
     if (failed(results[job.name])) results[job.name] = await look(browser, job, 120_000);
   }

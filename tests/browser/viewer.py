@@ -86,6 +86,7 @@ class ViewerServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
     dist: ClassVar[Path]
     archive: ClassVar[tuple[str, int]]
 
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_relative_to(self.dist.resolve()) or not file.is_file():
             file = self.dist / "index.html"  # the routes of a single-page application
         kind = _MODULES.get(file.suffix) or mimetypes.guess_type(file.name)[0]
-        self._send(200, file.read_bytes(), kind or "application/octet-stream")
+        self._send(200, file.read_bytes(), kind or "application/octet-stream", "max-age=3600")
 
     def _proxy(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -119,10 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, kind: str, kept: str = "no-store") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", kept)
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")

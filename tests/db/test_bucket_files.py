@@ -15,19 +15,19 @@ from hipnode.services.housekeeper.service import Housekeeper
 from hipnode.storage import FileStore
 from hipnode.storage.files.bucket import CACHED_S
 from hipnode.storage.files.disk import YOUNG_S
-from tests.bucket import Bucket
+from tests.bucket import MotoBucket
 from tests.db.conftest import Bench, OpenStore
 
 DAY_S = 86_400
 
 
 @pytest.fixture
-def bench(open_store: OpenStore, bucket: Bucket) -> Bench:
+def bench(open_store: OpenStore, bucket: MotoBucket) -> Bench:
     """A store whose files lie in the bucket."""
     return open_store(bucket=bucket.tables, retention={"disk_low_bytes": 0})
 
 
-def received(bench: Bench, bucket: Bucket, uid: str = "1.2.3.1") -> str:
+def received(bench: Bench, bucket: MotoBucket, uid: str = "1.2.3.1") -> str:
     """Receive an image that is in the bucket, and nowhere else; return its name."""
     key = f"images/{uid}-a.dcm"
     bucket.put(key, b"pixels")
@@ -36,7 +36,7 @@ def received(bench: Bench, bucket: Bucket, uid: str = "1.2.3.1") -> str:
 
 
 def test_images_go_from_bucket_and_cache_when_they_are_old_and_delivered(
-    bench: Bench, bucket: Bucket
+    bench: Bench, bucket: MotoBucket
 ) -> None:
     key = received(bench, bucket)
     copy = bench.store.files.path(key)
@@ -53,7 +53,7 @@ def test_images_go_from_bucket_and_cache_when_they_are_old_and_delivered(
     assert not copy.exists()
 
 
-def test_an_image_that_has_come_again_stays_in_the_bucket(bench: Bench, bucket: Bucket) -> None:
+def test_an_image_that_has_come_again_stays_in_the_bucket(bench: Bench, bucket: MotoBucket) -> None:
     key = received(bench, bucket)  # just now, by the bucket's clock
     bench.read()
     bench.report()
@@ -67,7 +67,7 @@ def test_an_image_that_has_come_again_stays_in_the_bucket(bench: Bench, bucket: 
 
 
 def test_a_row_without_its_object_is_given_up_and_nothing_is_fetched(
-    bench: Bench, bucket: Bucket
+    bench: Bench, bucket: MotoBucket
 ) -> None:
     received(bench, bucket, "1.1")
     bench.receive("1.2")  # rows only
@@ -77,7 +77,7 @@ def test_a_row_without_its_object_is_given_up_and_nothing_is_fetched(
     assert list(bench.store.files.files("images")) == []
 
 
-def test_an_object_without_its_row_is_put_aside(bench: Bench, bucket: Bucket) -> None:
+def test_an_object_without_its_row_is_put_aside(bench: Bench, bucket: MotoBucket) -> None:
     """A crash between the bucket's answer and the row: the sender was told nothing."""
     known = received(bench, bucket)
     incoming = bench.store.files.incoming()
@@ -97,7 +97,7 @@ def test_an_object_without_its_row_is_put_aside(bench: Bench, bucket: Bucket) ->
 
 @pytest.mark.parametrize("how", ["down", "deleted"])
 def test_a_bucket_that_is_away_is_not_an_empty_bucket(
-    bench: Bench, bucket: Bucket, how: str
+    bench: Bench, bucket: MotoBucket, how: str
 ) -> None:
     key = received(bench, bucket)
     if how == "down":
@@ -115,7 +115,7 @@ def test_a_bucket_that_is_away_is_not_an_empty_bucket(
 # --- the copies on a machine ------------------------------------------------------------------
 
 
-def copied(files: FileStore, bucket: Bucket, *names: str) -> list[Path]:
+def copied(files: FileStore, bucket: MotoBucket, *names: str) -> list[Path]:
     """Have files fetched one after the other, each a minute after the one before."""
     found = []
     for number, name in enumerate(names):
@@ -127,7 +127,7 @@ def copied(files: FileStore, bucket: Bucket, *names: str) -> list[Path]:
 
 
 def test_a_full_disk_drops_the_copies_that_were_not_used_for_longest(
-    open_store: OpenStore, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    open_store: OpenStore, bucket: MotoBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = open_store(bucket=bucket.tables, retention={"disk_low_bytes": 1}).store.files
     copies = copied(files, bucket, "1", "2", "3", "4")
@@ -144,7 +144,9 @@ def test_a_full_disk_drops_the_copies_that_were_not_used_for_longest(
     assert files.path("images/00/2").read_bytes() == bytes(1000)
 
 
-def test_copies_out_of_use_go_though_there_is_room(open_store: OpenStore, bucket: Bucket) -> None:
+def test_copies_out_of_use_go_though_there_is_room(
+    open_store: OpenStore, bucket: MotoBucket
+) -> None:
     bench = open_store(bucket=bucket.tables, retention={"disk_low_bytes": 0})
     old, young = copied(bench.store.files, bucket, "1", "2")
     os.utime(old, (time.time() - CACHED_S - 10,) * 2)

@@ -1,4 +1,4 @@
-"""Images and results in an S3-compatible bucket (moto's), each machine with a cache."""
+"""Images and results in an S3-compatible bucket, each machine with a cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydicom import dcmread
@@ -30,13 +31,23 @@ from tests.protocol.objects import encoded, radiograph
 from tests.protocol.wire import Wire, store
 from tests.results import write_result
 from tests.senders import SAMPLES, copies, storescu
+from tests.swift import Swift
 
 Make = Callable[..., Service]
 
 
+@pytest.fixture(params=["moto", "swift"])
+def any_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
+    """An empty bucket of each object store."""
+    if request.param == "moto":
+        return cast("Bucket", request.getfixturevalue("bucket"))
+    return cast("Swift", request.getfixturevalue("swift")).bucket(tmp_path)
+
+
 def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
-    service: Make, bucket: Bucket, tmp_path: Path
+    service: Make, any_bucket: Bucket, tmp_path: Path
 ) -> None:
+    bucket = any_bucket
     node = service(bucket=bucket.tables).listen()
     ds = radiograph()
     with Wire(node.port, timeout_s=120) as wire:
@@ -74,7 +85,10 @@ def test_an_image_is_in_the_bucket_before_it_is_acknowledged(
         wire.release()
 
 
-def test_a_result_is_in_the_bucket_before_its_path_is_known(service: Make, bucket: Bucket) -> None:
+def test_a_result_is_in_the_bucket_before_its_path_is_known(
+    service: Make, any_bucket: Bucket
+) -> None:
+    bucket = any_bucket
     node = service(bucket=bucket.tables)
     relative = write_result(node.store.files, "1.2.3", b"a report")
     assert bucket.keys() == [relative]
@@ -108,9 +122,10 @@ def test_a_cache_that_fills_its_disk_makes_room_for_what_comes(
 
 
 def test_a_whole_node_waits_for_its_bucket_and_keeps_its_files_there(
-    bucket: Bucket, orthanc: Orthanc, tmp_path: Path
+    swift: Swift, orthanc: Orthanc, tmp_path: Path
 ) -> None:
     """That the bucket is away is no job's fault: not a single attempt is counted."""
+    bucket = swift.bucket(tmp_path)
     node = Node(
         tmp_path / "node",
         bucket=bucket.tables,
@@ -122,11 +137,11 @@ def test_a_whole_node_waits_for_its_bucket_and_keeps_its_files_there(
         node.start("listen")
         storescu(node, copies(SAMPLES[0], 1, tmp_path))
         node.stop()
-        bucket.stop()
+        swift.stop()
         node.start()
         said = "The object store cannot be used"
         eventually(lambda: any(said in text for text in reasons(node)), timeout_s=180)
-        bucket.start()
+        swift.start()
         account = settled(node)["account"]
         assert account["received"] == account["delivered"] == 1
         sent = assert_the_archive_holds_every_result_once(node, orthanc)
@@ -145,9 +160,10 @@ def reasons(node: Node) -> list[str]:
 
 
 def test_machines_are_lost_with_their_disks(
-    bucket: Bucket, postgres_url: str, orthanc: Orthanc, tmp_path: Path
+    swift: Swift, postgres_url: str, orthanc: Orthanc, tmp_path: Path
 ) -> None:
     """Nothing but bucket and database is shared, and nothing else is needed."""
+    bucket = swift.bucket(tmp_path)
     listener, worker, courier = (
         Node(
             tmp_path / name,

@@ -23,7 +23,7 @@ from tests.account import (
     settled,
 )
 from tests.archive import Orthanc
-from tests.bucket import Bucket
+from tests.bucket import MotoBucket
 from tests.crew import Crew, Modality
 from tests.peers import eventually
 from tests.senders import SAMPLES, copies, sendable
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.timeout(1200)
 def test_a_kill_at_every_point(
     new_crew: Callable[..., Crew],
     database_url: str,
-    bucket: Bucket,
+    bucket: MotoBucket,
     orthanc: Orthanc,
     tmp_path: Path,
 ) -> None:
