@@ -14,7 +14,7 @@ from hipnode.dicom import bounded, uids
 from hipnode.dicom.bounded import Elements
 from hipnode.dicom.files import open_dicom, open_within
 from hipnode.dicom.kinds import DOCUMENTS, KEY_OBJECTS
-from hipnode.dicom.values import Reader
+from hipnode.dicom.values import Reader, items_of
 from hipnode.dicom.window import Limits
 from hipnode.domain import Header
 from hipnode.errors import HeaderTooCostly, HeaderUnusable
@@ -61,6 +61,8 @@ _READ: Final = frozenset(
 """What `read_header` looks at."""
 _REJECTING: Final = frozenset({0x0040A043, 0x0040A375, 0x0040A730})
 """What `hipnode.dicom.rejection_of` looks at: title, evidence and content of a Key Object."""
+_MODIFIERS: Final = 8
+"""So many modifiers of a view are read; no more are known of one."""
 _ASSESSING: Final = frozenset({0x0040A385})
 """What `hipnode.dicom.assessment` looks at too: the other evidence of an SR."""
 
@@ -115,10 +117,24 @@ def read_header(source: Path | Dataset | Elements, assumed_character_set: str = 
         If a UID that identifies the image is missing or none (PS3.5 9.1).
     """
     dataset = open_dicom(source, pixels=False) if isinstance(source, Path) else source
-    return _header(Reader(dataset, assumed_character_set), getattr(dataset, "file_meta", None))
+    reader = Reader(dataset, assumed_character_set)
+    return _header(dataset, reader, getattr(dataset, "file_meta", None))
 
 
-def _header(reader: Reader, file_meta: Dataset | Elements | None) -> Header:
+def _view_words(source: Dataset | Elements, reader: Reader) -> tuple[str, ...]:
+    """Return what the code of the view and those of its modifiers mean (PS3.3 C.8.11.5)."""
+    if not isinstance(source, Dataset):  # at the door, where sequences are not read
+        return ()
+    codes = []
+    for view in items_of(source, "ViewCodeSequence")[:1]:  # the Standard has one
+        codes += [view, *items_of(view, "ViewModifierCodeSequence")[:_MODIFIERS]]
+    said = (Reader(code, within=reader.charset).text("CodeMeaning") for code in codes)
+    return tuple(word for word in said if word)
+
+
+def _header(
+    source: Dataset | Elements, reader: Reader, file_meta: Dataset | Elements | None
+) -> Header:
     found = {field: uids.required(reader, keyword) for field, keyword in _UIDS.items()}
     notes = []
     for field, keyword in _IDENTIFIERS.items():
@@ -136,6 +152,7 @@ def _header(reader: Reader, file_meta: Dataset | Elements | None) -> Header:
         laterality=(reader.text("ImageLaterality") or reader.text("Laterality")).upper()[:1],
         patient_orientation=reader.many("PatientOrientation"),
         image_type=reader.many("ImageType"),
+        view_words=_view_words(source, reader),
         age_years=_age_years(reader),
         size_m=reader.number("PatientSize", 0.2, 2.8),
         weight_kg=reader.number("PatientWeight", 0.5, 500),
@@ -157,7 +174,7 @@ def header_at_the_door(dataset: Dataset | Elements, assumed_character_set: str =
         If a UID is missing or none, or the Patient ID cannot be carried unchanged.
     """
     reader = Reader(dataset, assumed_character_set)
-    header = _header(reader, getattr(dataset, "file_meta", None))
+    header = _header(dataset, reader, getattr(dataset, "file_meta", None))
     if fault := reader.one("PatientID").fault:
         raise HeaderUnusable(f"The PatientID {fault}.")
     uids.required(reader, "SeriesInstanceUID", may_lack=True)

@@ -53,6 +53,7 @@ class Header:
     manufacturer: str = ""
     body_part: str = ""
     view_position: str = ""
+    view_words: tuple[str, ...] = ()  # the meanings of its coded view and of that code's modifiers
     laterality: str = ""
     patient_orientation: tuple[str, ...] = ()
     patient_sex: str = ""

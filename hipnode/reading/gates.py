@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,17 @@ from hipnode.reading.sides import as_header_says
 
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
 """View Position, PS3.3 C.8.7.1.1.1 and C.8.11.5: laterals and obliques."""
+_NOT_FRONTAL: Final = re.compile(
+    r"\b(lat|lateral|laterale|latero-medial|medio-lateral|seitlich|profil|profile|"
+    r"axial|axiale|assiale|axiolateral|ob[lq]|oblique|obliqua|oblicua|schr(ä|ae)g|"
+    r"frog|frog-?legs?|lauenstein|dunn|judet|obturator|cross-?table|x-?table|shoot-?through)\b",
+    re.IGNORECASE,
+)
+"""Words for views of a hip that are no AP views: English, German, French, Italian, Spanish."""
+_FRONTAL: Final = re.compile(
+    r"\b(ap|a\.p\.|a-p|pa|p-a|frontal|antero-?posterior|postero-?anterior)(?!\w)", re.IGNORECASE
+)
+"""A text that names both is of a series of both, and tells nothing of one image."""
 _SMALLEST_PX: Final = 256
 _SMALLEST_SCAN_PX: Final = 64
 """A densitometer's image of a hip has about 0.6 mm a pixel."""
@@ -26,6 +38,8 @@ CLEAR_UNVALIDATED: Final = 0.9
 """A hip that the localiser scores lower may be none, on a view for which it was not made."""
 _HIP: Final = frozenset({"HIP", "PELVIS", "FEMUR"})
 """Body Part Examined where a hip is to be expected (PS3.16 Annex L)."""
+_ANOTHER_VIEW: Final = "hip_other"
+"""What a gate that knows such views calls a lateral, an oblique or an abducted one of a hip."""
 _SURELY_NONE: Final = 0.6
 """A gate that is surer than this that an image shows no hip from the front is believed: of 187 real
 images of a hip, laterals among them, left out of training, none was; of 352 hands, legs and
@@ -63,8 +77,22 @@ def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> A
 
 
 def said_lateral(header: Header) -> bool:
-    """Tell whether the header says that the view is a lateral or an oblique one."""
-    return header.view_position.upper() in _LATERAL or is_lateral(header)
+    """Tell whether the header says that the view is a lateral, an oblique or an abducted one.
+
+    A code for the view is of this image, and goes before what the series is called.
+
+    References
+    ----------
+    PS3.3 C.8.11.5 (View Position, View Code Sequence, CID 4010 and 4011), C.7.3.1 (Series).
+    """
+    if header.view_position.upper() in _LATERAL or is_lateral(header):
+        return True
+    said = " ".join(header.view_words)
+    if not said:
+        said = "" if header.view_position else header.series_description
+        if _FRONTAL.search(said):
+            return False
+    return bool(_NOT_FRONTAL.search(said))
 
 
 def _pixel_shape(stored: Radiograph) -> Abstention | None:
@@ -120,7 +148,7 @@ class Sight:
     view: View
     turns: int  # how often `numpy.rot90` makes it upright: 0, else 1, 2 or 3
     p_frontal: float  # the probability of a frontal view, turned so
-    p_other: float  # that of anything else, as stored
+    p_none: float  # that it shows no hip, as stored: not even from another side
 
 
 def view_of(pixels: NDArray[np.float32], gate: LoadedModel) -> Sight:
@@ -140,16 +168,19 @@ def view_of(pixels: NDArray[np.float32], gate: LoadedModel) -> Sight:
     small = preprocess(pixels, how)[0]
     as_stored = score(gate, small[np.newaxis, np.newaxis])
     p_stored = float(as_stored.p_positive[0])
+    p_none = 1 - p_stored
+    if _ANOTHER_VIEW in gate.spec.labels:
+        p_none -= float(as_stored.probabilities[0][gate.spec.labels.index(_ANOTHER_VIEW)])
     if p_stored >= accepted_from:
-        return Sight(_frontal(gate, as_stored.probabilities[0]), 0, p_stored, 1 - p_stored)
+        return Sight(_frontal(gate, as_stored.probabilities[0]), 0, p_stored, p_none)
     others = (1, 3, 2)
     turned = score(gate, np.stack([np.rot90(small, k)[np.newaxis] for k in others]))
     best = int(np.argmax(turned.p_positive))
     # Three more looks at an image that is none: each may leave a third of the doubt only.
     if turned.p_positive[best] >= 1 - (1 - accepted_from) / len(others):
         view = _frontal(gate, turned.probabilities[best])
-        return Sight(view, others[best], float(turned.p_positive[best]), 1 - p_stored)
-    return Sight(View.OTHER, 0, p_stored, 1 - p_stored)
+        return Sight(view, others[best], float(turned.p_positive[best]), p_none)
+    return Sight(View.OTHER, 0, p_stored, p_none)
 
 
 def _frontal(gate: LoadedModel, p: NDArray[np.float32]) -> View:
@@ -173,5 +204,5 @@ def worth_a_look(header: Header, sight: Sight, found: Sequence[Candidate]) -> bo
     found
         What the localiser takes for hips, the best first.
     """
-    may_be = sight.p_other < _SURELY_NONE or header.body_part.strip().upper() in _HIP
+    may_be = sight.p_none < _SURELY_NONE or header.body_part.strip().upper() in _HIP
     return may_be and bool(found) and found[0].score >= CLEAR_UNVALIDATED

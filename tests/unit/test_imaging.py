@@ -195,6 +195,23 @@ def test_age(attributes: dict[str, str], years: float | None) -> None:
     assert found == (None if years is None else pytest.approx(years, abs=0.01))
 
 
+def test_the_coded_view_is_read_with_its_modifiers() -> None:
+    def code(meaning: object) -> Dataset:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "1", "SCT", meaning
+        return item
+
+    ds = dx()
+    view = code("antero-posterior")
+    view.ViewModifierCodeSequence = [code("Oblique"), Dataset()]
+    ds.ViewCodeSequence = [view]
+    assert dicom.read_header(ds).view_words == ("antero-posterior", "Oblique")
+    ds.ViewCodeSequence = []
+    assert dicom.read_header(ds).view_words == ()
+    del ds.ViewCodeSequence
+    assert dicom.read_header(ds).view_words == ()
+
+
 def test_what_is_not_dicom_is_refused(tmp_path: Path) -> None:
     for name, content in {"empty": b"", "text": b"hello " * 100, "zeros": bytes(4096)}.items():
         path = tmp_path / name

@@ -21,6 +21,7 @@ from hipnode.domain import (
     Role,
     Side,
     Verdict,
+    View,
 )
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, candidates, read
@@ -163,6 +164,11 @@ def _fields(header: Header) -> dict[str, object]:
         ({"modality": "CT"}, AbstentionReason.NOT_A_RADIOGRAPH),
         ({"age_years": 7.0}, AbstentionReason.CHILD),
         ({"view_position": "LL"}, AbstentionReason.NOT_FRONTAL),
+        ({"view_words": ("lateral",)}, AbstentionReason.NOT_FRONTAL),
+        ({"view_words": ("antero-posterior oblique",)}, AbstentionReason.NOT_FRONTAL),
+        ({"series_description": "HIP L LAT"}, AbstentionReason.NOT_FRONTAL),
+        ({"series_description": "Hüfte axial re"}, AbstentionReason.NOT_FRONTAL),
+        ({"series_description": "frog-leg"}, AbstentionReason.NOT_FRONTAL),
         ({"patient_orientation": ("A", "F")}, AbstentionReason.NOT_FRONTAL),
         ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}, AbstentionReason.NOT_A_RADIOGRAPH),
     ],
@@ -174,6 +180,24 @@ def test_the_header_alone_can_end_a_reading(
     reading = read(header, pelvis(), MODELS, ReadPolicy())
     assert reading.abstention is not None
     assert reading.abstention.reason is reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"series_description": "HIP AP + LAT"},  # two views in a series: which, it does not say
+        {"series_description": "PLATFORM PELVIS"},
+        {"series_description": "HIP LAT", "view_position": "AP"},
+        {"series_description": "HIP LAT", "view_words": ("antero-posterior",)},
+    ],
+)
+def test_a_series_called_lateral_is_not_believed_against_its_image(
+    changes: dict[str, object],
+) -> None:
+    header = Header(**{**_fields(HEADER), **changes})  # type: ignore[arg-type]
+    reading = read(header, pelvis(), MODELS, ReadPolicy())
+    assert reading.abstention is None
+    assert reading.view is View.PELVIS
 
 
 @pytest.mark.parametrize(
