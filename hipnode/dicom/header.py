@@ -118,13 +118,12 @@ def read_header(source: Path | Dataset | Elements, assumed_character_set: str = 
     """
     dataset = open_dicom(source, pixels=False) if isinstance(source, Path) else source
     reader = Reader(dataset, assumed_character_set)
-    return _header(dataset, reader, getattr(dataset, "file_meta", None))
+    words = _view_words(dataset, reader) if isinstance(dataset, Dataset) else ()
+    return _header(reader, getattr(dataset, "file_meta", None), words)
 
 
-def _view_words(source: Dataset | Elements, reader: Reader) -> tuple[str, ...]:
+def _view_words(source: Dataset, reader: Reader) -> tuple[str, ...]:
     """Return what the code of the view and those of its modifiers mean (PS3.3 C.8.11.5)."""
-    if not isinstance(source, Dataset):  # at the door, where sequences are not read
-        return ()
     codes = []
     for view in items_of(source, "ViewCodeSequence")[:1]:  # the Standard has one
         codes += [view, *items_of(view, "ViewModifierCodeSequence")[:_MODIFIERS]]
@@ -133,7 +132,7 @@ def _view_words(source: Dataset | Elements, reader: Reader) -> tuple[str, ...]:
 
 
 def _header(
-    source: Dataset | Elements, reader: Reader, file_meta: Dataset | Elements | None
+    reader: Reader, file_meta: Dataset | Elements | None, view_words: tuple[str, ...] = ()
 ) -> Header:
     found = {field: uids.required(reader, keyword) for field, keyword in _UIDS.items()}
     notes = []
@@ -152,7 +151,7 @@ def _header(
         laterality=(reader.text("ImageLaterality") or reader.text("Laterality")).upper()[:1],
         patient_orientation=reader.many("PatientOrientation"),
         image_type=reader.many("ImageType"),
-        view_words=_view_words(source, reader),
+        view_words=view_words,
         age_years=_age_years(reader),
         size_m=reader.number("PatientSize", 0.2, 2.8),
         weight_kg=reader.number("PatientWeight", 0.5, 500),
@@ -174,7 +173,7 @@ def header_at_the_door(dataset: Dataset | Elements, assumed_character_set: str =
         If a UID is missing or none, or the Patient ID cannot be carried unchanged.
     """
     reader = Reader(dataset, assumed_character_set)
-    header = _header(dataset, reader, getattr(dataset, "file_meta", None))
+    header = _header(reader, getattr(dataset, "file_meta", None))  # no sequence is read there
     if fault := reader.one("PatientID").fault:
         raise HeaderUnusable(f"The PatientID {fault}.")
     uids.required(reader, "SeriesInstanceUID", may_lack=True)
