@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,41 +120,66 @@ def test_there_is_something_to_look_at() -> None:
     }
 
 
-@pytest.mark.parametrize("item", PUBLIC, ids=str)
-def test_it_says_what_it_is(item: Public) -> None:
-    if "property" not in item.decorators and item.node.name != "forward":
-        assert item.doc.strip(), "no docstring"
+def _without_words(item: Public) -> Iterator[str]:
+    if "property" not in item.decorators and item.node.name != "forward" and not item.doc.strip():
+        yield "no docstring"
 
 
-@pytest.mark.parametrize("item", FUNCTIONS, ids=str)
-def test_function_lists_what_it_raises(item: Public) -> None:
-    if any(_own_raises(item.node)):
-        assert _section(item.doc, "Raises"), "raises, and has no Raises section"
+def _unlisted_errors(item: Public) -> Iterator[str]:
+    if any(_own_raises(item.node)) and not _section(item.doc, "Raises"):
+        yield "raises, and has no Raises section"
 
 
-@pytest.mark.parametrize("item", [f for f in FUNCTIONS if _exported(f)], ids=str)
-def test_exported_function_lists_what_it_takes(item: Public) -> None:
-    assert isinstance(item.node, Function)
-    parameters = _parameters(item.node)
-    if len(parameters) >= 2:
-        assert _section(item.doc, "Parameters"), "two parameters or more, and no Parameters section"
-        missing = [p.arg for p in parameters if not re.search(rf"\b{p.arg}\b", item.doc)]
-        assert not missing, f"not under Parameters: {missing}"
+def _unlisted_parameters(item: Public) -> Iterator[str]:
+    parameters = _parameters(item.node) if isinstance(item.node, Function) else []
+    if len(parameters) < 2 or not _exported(item):
+        return
+    if not _section(item.doc, "Parameters"):
+        yield "two parameters or more, and no Parameters section"
+    missing = [p.arg for p in parameters if not re.search(rf"\b{p.arg}\b", item.doc)]
+    if missing:
+        yield f"not under Parameters: {missing}"
 
 
-@pytest.mark.parametrize("item", FUNCTIONS, ids=str)
-def test_arrays_have_a_shape_and_a_type(item: Public) -> None:
-    assert isinstance(item.node, Function)
+def _unspoken_arrays(item: Public) -> Iterator[str]:
+    if not isinstance(item.node, Function):
+        return
     annotations = [p.annotation for p in _parameters(item.node)] + [item.node.returns]
     if any("NDArray" in ast.unparse(annotation) for annotation in annotations if annotation):
-        assert _SHAPE.search(item.doc), "an array, and no shape such as (rows, columns)"
-        assert _DTYPE.search(item.doc), "an array, and no dtype"
+        if not _SHAPE.search(item.doc):
+            yield "an array, and no shape such as (rows, columns)"
+        if not _DTYPE.search(item.doc):
+            yield "an array, and no dtype"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "hipnode")))
-def test_module_names_what_it_follows(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rule", "items"),
+    [
+        (_without_words, PUBLIC),
+        (_unlisted_errors, FUNCTIONS),
+        (_unlisted_parameters, FUNCTIONS),
+        (_unspoken_arrays, FUNCTIONS),
+    ],
+    ids=["it says what it is", "what it raises", "what it takes", "shapes and types of arrays"],
+)
+def test_a_docstring_is_complete(
+    rule: Callable[[Public], Iterator[str]], items: list[Public]
+) -> None:
+    faults = [f"{item}: {fault}" for item in items for fault in rule(item)]
+    assert not faults, "\n".join(faults)
+
+
+def _unnamed_sources(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
-    if _SPEAKS_DICOM.search(text) and any(isinstance(i.node, Function) for i in _public(path)):
-        assert _STANDARD.search(text), "speaks DICOM, and cites no section of the Standard"
-    if path.parent.name == "architectures" and path.name != "__init__.py":
-        assert _PAPER.search(ast.get_docstring(ast.parse(text)) or ""), "a network without a paper"
+    name = path.relative_to(ROOT / "hipnode")
+    speaks = _SPEAKS_DICOM.search(text) and any(isinstance(i.node, Function) for i in _public(path))
+    if speaks and not _STANDARD.search(text):
+        yield f"{name}: speaks DICOM, and cites no section of the Standard"
+    is_network = path.parent.name == "architectures" and path.name != "__init__.py"
+    if is_network and not _PAPER.search(ast.get_docstring(ast.parse(text)) or ""):
+        yield f"{name}: a network without a paper"
+
+
+def test_modules_name_what_they_follow() -> None:
+    faults = [fault for path in MODULES for fault in _unnamed_sources(path)]
+    assert not faults, "\n".join(faults)
