@@ -7,12 +7,14 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage, generate_uid
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import StoragePresentationContexts, build_context
 
 SAMPLES: Final = sorted((Path(__file__).parents[2] / "phantom" / "samples").glob("*.dcm"))
@@ -30,12 +32,25 @@ def image(number: int) -> Dataset:
     return made
 
 
+def small_images(count: int) -> Iterator[Dataset]:
+    """Yield so many images of one study, too small to show a hip: each is read, and refused."""
+    made = image(0)
+    side = 64
+    made.Rows = made.Columns = side
+    made.PixelData = made.PixelData[: side * side * made.BitsAllocated // 8]
+    for number in range(count):
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        made.InstanceNumber = number + 1
+        yield made
+
+
 class Archive:
     """Takes whatever it is sent, and notes it."""
 
     def __init__(self) -> None:
         self.contents: dict[str, set[str]] = defaultdict(set)  # by SOP Instance UID
         self.objects: dict[str, set[str]] = defaultdict(set)  # by Study Instance UID
+        self._evidence: dict[str, int] = {}  # images, of the newest object of each study
         self._lock = threading.Lock()
         ae = AE("ARCHIVE")
         ae.supported_contexts = StoragePresentationContexts
@@ -52,7 +67,13 @@ class Archive:
         with self._lock:
             self.contents[uid].add(hashlib.sha256(data).hexdigest())
             self.objects[str(event.dataset.StudyInstanceUID)].add(uid)
+            self._evidence[str(event.dataset.StudyInstanceUID)] = _images_in(event.dataset)
         return 0x0000
+
+    def newest_evidence(self, studies: set[str]) -> int:
+        """Return how many images the newest report of each of these studies is made from."""
+        with self._lock:
+            return sum(self._evidence.get(study, 0) for study in studies)
 
     def lost(self, studies: set[str]) -> int:
         """Return how many of the studies have no report here."""
@@ -68,6 +89,16 @@ class Archive:
     def close(self) -> None:
         """Stop listening."""
         self._server.shutdown()
+
+
+def _images_in(document: Dataset) -> int:
+    """Return how many images a document has as its evidence (PS3.3 C.17.2)."""
+    return sum(
+        len(series.ReferencedSOPSequence)
+        for keyword in ("CurrentRequestedProcedureEvidenceSequence",)
+        for study in document.get(keyword, [])
+        for series in study.ReferencedSeriesSequence
+    )
 
 
 class Modality(threading.Thread):
@@ -115,6 +146,20 @@ class Modality(threading.Thread):
         """Tell whether it sends faster than this machine reads."""
         return self._archive is not None and self._archive.lost(self.acknowledged) > _AHEAD
 
+    def send_all(self, images: Iterable[Dataset]) -> int:
+        """Send images on one association; return how many were acknowledged."""
+        taken = 0
+        association: Any = None
+        for one in images:
+            self.tries += 1
+            association = association or _associated(self._port, self._calling, one, 60.0)
+            if association.send_c_store(one).get("Status") == 0:
+                self.acknowledged.add(str(one.StudyInstanceUID))
+                taken += 1
+        if association:
+            association.release()
+        return taken
+
     def send(self, one: Dataset, timeout_s: float = 20.0) -> int | None:
         """Send one image once; return its status, None where there was no answer."""
         self.tries += 1
@@ -124,11 +169,15 @@ class Modality(threading.Thread):
         return status
 
 
-def _answer(port: int, calling: str, one: Dataset, timeout_s: float) -> int | None:
+def _associated(port: int, calling: str, one: Dataset, timeout_s: float) -> Association:
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     context = build_context(one.SOPClassUID, one.file_meta.TransferSyntaxUID)
-    association = ae.associate(HOST, port, [context], ae_title=AE_TITLE)
+    return ae.associate(HOST, port, [context], ae_title=AE_TITLE)
+
+
+def _answer(port: int, calling: str, one: Dataset, timeout_s: float) -> int | None:
+    association = _associated(port, calling, one, timeout_s)
     if not association.is_established:
         return None
     try:

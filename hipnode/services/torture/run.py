@@ -19,14 +19,15 @@ from hipnode.errors import HipnodeError, InputRefused
 from hipnode.services.torture import world
 from hipnode.services.torture.hostile import hostile
 from hipnode.services.torture.kills import Limits, kills
+from hipnode.services.torture.large import large_study
 from hipnode.services.torture.peers import Archive
 from hipnode.services.torture.site import SERVICES, Site
 from hipnode.services.torture.table import Row, document
 from hipnode.services.torture.tamper import tampering
 
 ATTACKS: Final = (
-    "tampering", "kills", "rot", "clocks", "frozen", "database", "two-nodes", "hostile", "damage",
-    "disk",
+    "tampering", "kills", "rot", "clocks", "frozen", "database", "large-study", "two-nodes",
+    "hostile", "damage", "disk",
 )  # fmt: skip
 _SHARE: Final = 0.6
 """Of the time, for kills; the others take what they take."""
@@ -146,6 +147,7 @@ def _all(
         "clocks": partial(world.clocks, site, archive),
         "frozen": partial(world.frozen, site, archive),
         "database": partial(world.broken_database, site, archive, sessions),
+        "large-study": partial(large_study, site, archive),
         "hostile": partial(hostile, site, chance),
     }
     stopped: dict[str, Callable[[], Row]] = {
