@@ -33,9 +33,11 @@ class Postgres:
     ----------
     address
         A second address to listen on, from whose network anybody is let in; "" for loopback only.
+    standby_of
+        A running server to follow as its hot standby; None for a server of its own.
     """
 
-    def __init__(self, address: str = "") -> None:
+    def __init__(self, address: str = "", standby_of: Postgres | None = None) -> None:
         self.address = address
         self.initdb = require("initdb", _PACKAGE)
         self.program = require("postgres", _PACKAGE)
@@ -47,14 +49,31 @@ class Postgres:
         self._names = itertools.count(1)
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.account, self.account)
-        command = [self.initdb, "-D", self.folder / "data", "-U", "hipnode", "-A", "trust"]
-        command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
-        if os.geteuid() == 0:
-            command = ["runuser", "-u", self.account, "--", *command]
-        run(command, cwd=self.folder)
+        self._make(standby_of)
         if address:
             with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all samenet trust\n")
+
+    def _make(self, standby_of: Postgres | None) -> None:
+        data = self.folder / "data"
+        if standby_of is None:
+            command = [self.initdb, "-D", data, "-U", "hipnode", "-A", "trust"]
+            command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        else:
+            command = [require("pg_basebackup", _PACKAGE), "-D", data, "--write-recovery-conf"]
+            command += ["--checkpoint", "fast", "--no-sync", "-d", standby_of.dsn("postgres")]
+        if os.geteuid() == 0:
+            command = ["runuser", "-u", self.account, "--", *command]
+        run(command, cwd=self.folder)
+
+    def wait_for_standby(self) -> None:
+        """Have every commit wait for a standby from now on, so that none is lost with this one."""
+        self._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self._execute("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Make a standby the server that is written to."""
+        self._execute("SELECT pg_promote()")
 
     @property
     def running(self) -> bool:
