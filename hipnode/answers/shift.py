@@ -26,7 +26,7 @@ from scipy.special import chdtrc, kolmogorov
 
 from hipnode.answers.audit import findings
 from hipnode.answers.right import Rate
-from hipnode.domain import Decision
+from hipnode.domain import Decision, Task
 
 if TYPE_CHECKING:
     from hipnode.domain import Header
@@ -40,7 +40,8 @@ FEW: Final = 50
 P: Final = 1e-5
 PSI: Final = 0.2
 _BINS: Final = 10
-_NUMBERS: Final = ("P(fracture)", "age", "brightness", "contrast", "pixel spacing")
+DISTANCE: Final = "distance from the training images"
+_NUMBERS: Final = ("P(fracture)", DISTANCE, "age", "brightness", "contrast", "pixel spacing")
 _WORDS: Final = ("station", "sex")
 FEATURES: Final = (*_NUMBERS, *_WORDS)
 _AGES: Final = (18, 50, 65, 80)
@@ -92,7 +93,15 @@ def seen(entry: AuditEntry, header: Header | None) -> list[Seen]:
     found = [
         Seen(day, "P(fracture)", float(row["p_positive"]))
         for row in findings(entry)
-        if row["task"] == "hip_fracture" and not row["shadow"] and row["p_positive"] is not None
+        if row["task"] == Task.HIP_FRACTURE and not row["shadow"] and row["p_positive"] is not None
+    ]
+    found += [  # records of earlier releases do not have it, nor have models without an embedding
+        Seen(day, DISTANCE, float(said["distance"]))
+        for hip in detail.get("hips", [])
+        for said in hip.get("findings", [])
+        if said.get("task") == Task.HIP_FRACTURE
+        and not said.get("shadow")
+        and said.get("distance") is not None
     ]
     measured = detail.get("measured") or {}
     found += [
