@@ -20,6 +20,7 @@ from hipnode.domain import (
     ResultKind,
     Side,
 )
+from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.domain.people import Role
 from hipnode.reporting import build
 from hipnode.services.desk import service, sign_in
@@ -130,6 +131,36 @@ def _made(bench: Bench, name: str, p: float) -> Iterable[NewResult]:
         sop_class, sop_uid = built.dataset.SOPClassUID, built.dataset.SOPInstanceUID
         kept = files.keep_result(path, sop_uid, digest)
         yield NewResult(ResultKind(built.kind), sop_class, sop_uid, kept, digest)
+
+
+def judged(
+    bench: Bench, name: str, p: float, truth: str, *, station: str, sex: str = "F", age: float = 71
+) -> None:
+    """Have a study read, and somebody say what there is on the right side."""
+    image, study = factory.uid(name, "1"), factory.uid(name)
+    bench.receive(
+        image, study, accession=name, content=name,
+        station_name=station, patient_sex=sex, age_years=age,
+    )  # fmt: skip
+    held = bench.take(JobKind.READ)
+    made = factory.reading(
+        [factory.hip(Side.RIGHT, p), factory.hip(Side.LEFT, 0.02)],
+        name,
+        model_set_digest=held.model_set,
+    )
+    bench.store.ledger.finish_read(held, made)
+    finding = made.hips[0].findings[0]
+    raised = finding.decision.value != "absent"
+    agree = raised == (truth == "present")
+    given = Feedback(
+        study_instance_uid=study, side="R", task="hip_fracture", said=finding.decision.value,
+        opinion=Opinion.AGREE if agree else Opinion.DISAGREE, truth=truth,
+        model=finding.model.name, model_version=finding.model.version,
+        model_digest=finding.model.digest, source=OpinionSource.CSV, given_by="ris",
+        given_utc=bench.clock.now,
+    )  # fmt: skip
+    bench.store.desk.opinions.add([given], [])
+    bench.clock.forward(60)
 
 
 def trouble(bench: Bench) -> int:

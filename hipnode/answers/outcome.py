@@ -35,6 +35,18 @@ _OF: Final = {
 }
 
 
+def signs(word: StudyOutcome) -> tuple[str, ...]:
+    """Return what stands in the detail of a record that may lead to an outcome, as it is written.
+
+    One of these at least; of `WAITING`, what stands in no record that counts.
+    """
+    if word is StudyOutcome.WAITING:
+        return '"verdict":"', '"abstained"'
+    found = [f'"{verdict.value}"' for verdict, other in _OF.items() if other is word]
+    whole = word in {StudyOutcome.LOOK, StudyOutcome.NOT_ASSESSED}  # an image that has no hips
+    return (*found, '"abstained"') if whole else tuple(found)
+
+
 def newest(said: Iterable[AuditEntry], sets: Iterable[str] = ()) -> list[AuditEntry]:
     """Return the last record of what each model set said of each image.
 

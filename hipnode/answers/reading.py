@@ -51,6 +51,7 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
             "probabilities": f.probabilities,
             "p_positive": f.p_positive,
             "p_alone": f.p_alone,
+            "distance": f.distance,
             "decision": f.decision.value,
             "operating_point": {
                 "name": f.operating_point.name,

@@ -15,7 +15,7 @@ index, and 0.1 and 0.25 as its marks); Shewhart 1931 (control limits at three st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import log, sqrt
@@ -25,8 +25,7 @@ import numpy as np
 from scipy.special import chdtrc, kolmogorov
 
 from hipnode.answers.audit import findings
-from hipnode.answers.right import Rate
-from hipnode.domain import Decision
+from hipnode.domain import Task
 
 if TYPE_CHECKING:
     from hipnode.domain import Header
@@ -40,10 +39,10 @@ FEW: Final = 50
 P: Final = 1e-5
 PSI: Final = 0.2
 _BINS: Final = 10
-_NUMBERS: Final = ("P(fracture)", "age", "brightness", "contrast", "pixel spacing")
+DISTANCE: Final = "distance from the training images"
+_NUMBERS: Final = ("P(fracture)", DISTANCE, "age", "brightness", "contrast", "pixel spacing")
 _WORDS: Final = ("station", "sex")
 FEATURES: Final = (*_NUMBERS, *_WORDS)
-_AGES: Final = (18, 50, 65, 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,15 @@ def seen(entry: AuditEntry, header: Header | None) -> list[Seen]:
     found = [
         Seen(day, "P(fracture)", float(row["p_positive"]))
         for row in findings(entry)
-        if row["task"] == "hip_fracture" and not row["shadow"] and row["p_positive"] is not None
+        if row["task"] == Task.HIP_FRACTURE and not row["shadow"] and row["p_positive"] is not None
+    ]
+    found += [  # records of earlier releases do not have it, nor have models without an embedding
+        Seen(day, DISTANCE, float(said["distance"]))
+        for hip in detail.get("hips", [])
+        for said in hip.get("findings", [])
+        if said.get("task") == Task.HIP_FRACTURE
+        and not said.get("shadow")
+        and said.get("distance") is not None
     ]
     measured = detail.get("measured") or {}
     found += [
@@ -175,53 +182,3 @@ def histogram(values: Iterable[Seen], feature: str = "P(fracture)") -> list[tupl
     """Return how many values lie in each tenth from 0 to 1."""
     counted = Counter(min(9, int(float(v.value) * 10)) for v in values if v.feature == feature)
     return [(f"{n / 10:.1f}", counted[n]) for n in range(10)]
-
-
-# --- by group -------------------------------------------------------------------------------------
-
-
-def groups(
-    entries: Iterable[AuditEntry], headers: Mapping[str, Header], most: int = 30
-) -> list[tuple[str, str, Rate, Rate]]:
-    """Return, by station, sex, age group and model version, how many hips were raised, and how many
-    not assessed, each with its interval."""
-    raised: dict[tuple[str, str], list[int]] = {}
-    missed: dict[tuple[str, str], list[int]] = {}
-    for entry in entries:
-        header = headers.get(entry.record.sop_instance_uid)
-        for row in findings(entry):
-            if row["shadow"] or row["task"] not in {None, "hip_fracture"}:
-                continue
-            for key in _groups(
-                header, f"{row['model'] or ''} {row['model_version'] or ''}".strip()
-            ):
-                missed.setdefault(key, []).append(not row["decision"])
-                if row["decision"]:
-                    so = row["decision"] != Decision.ABSENT.value
-                    raised.setdefault(key, []).append(so)
-    return [
-        (kind, value, _rate(raised.get((kind, value), [])), _rate(missed[kind, value]))
-        for kind, value in sorted(missed)
-    ][:most]
-
-
-def _rate(so: Sequence[int]) -> Rate:
-    return Rate(sum(so), len(so))
-
-
-def _groups(header: Header | None, model: str) -> list[tuple[str, str]]:
-    found = [("model", model)] if model else []
-    if header is not None:
-        found.append(("station", header.station_name or "(none)"))
-        found.append(("sex", header.patient_sex or "(none)"))
-        if header.age_years is not None:
-            found.append(("age", _age_group(header.age_years)))
-    return found
-
-
-def _age_group(age: float) -> str:
-    upper = next((n for n, edge in enumerate(_AGES) if age < edge), len(_AGES))
-    if upper == 0:
-        return f"under {_AGES[0]}"
-    low = _AGES[upper - 1]
-    return f"{low} and over" if upper == len(_AGES) else f"{low} to {_AGES[upper] - 1}"

@@ -126,6 +126,7 @@ class Finding:
     shadow: bool = False  # audited, never reported
     positive: tuple[str, ...] = ()  # the labels that say yes, as the bundle has them
     p_alone: float | None = None  # p_positive before both hips of a pelvis were judged together
+    distance: float | None = None  # from what the model was trained on, in the model's own measure
 
     def __post_init__(self) -> None:
         if self.label not in self.probabilities:
@@ -304,6 +305,7 @@ class Reading:
                     "label": finding.label,
                     "p_positive": round(finding.p_positive, 6),
                     "p_alone": finding.p_alone,
+                    "distance": finding.distance,
                     "decision": finding.decision,
                     "operating_point": finding.operating_point.name,
                     "doubtful_from": finding.operating_point.doubtful_from,

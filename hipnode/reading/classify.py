@@ -239,6 +239,7 @@ def finding(
     made = decision or decide(spec, scores, i, p)
     label = _named(spec, shares, made)
     how = preprocessing(spec)
+    far = None if scores.distance is None else float(scores.distance[i])
     return Finding(
         task=_TASK_OF[spec.role],
         probabilities={
@@ -253,6 +254,7 @@ def finding(
         covariates_used=spec.covariates,
         positive=spec.positive_labels,
         p_alone=None if p_judged is None else round(alone, 6),
+        distance=round(far, 4) if far is not None and np.isfinite(far) else None,
     )
 
 

@@ -5,13 +5,15 @@ The desk shows it, and the housekeeper raises the alarm by it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Final
 
-from hipnode.answers import drift, shift
-from hipnode.domain import AuditEvent, Header
+from hipnode.answers import audit, drift, shift
+from hipnode.answers.groups import Known
+from hipnode.domain import AuditEvent, Header, Task
 from hipnode.domain.opinions import Feedback
 from hipnode.storage import Asked, AuditEntry, AuditFilter, Store
 
@@ -20,6 +22,9 @@ REFERENCE: Final = 30
 """So many of those days, the first, say what is usual."""
 READINGS: Final = 5000
 """So many of the newest readings are counted."""
+KNOWN: Final = 5000
+"""So many of the newest hips of which somebody has said what is there are counted by group."""
+_AT_ONCE: Final = 100
 _A_WINDOW: Final = 3000
 """So many of the reference, and of the newest days, are compared value by value."""
 
@@ -83,6 +88,43 @@ def opinions(store: Store, since: datetime) -> list[Feedback]:
     tests = store.self_tests.studies()
     said = store.desk.opinions.since(since)
     return [each for each in said if each.study_instance_uid not in tests]
+
+
+def known(store: Store, since: datetime) -> tuple[list[Known], bool]:
+    """Return the hips of which somebody has said since then whether they are broken.
+
+    Each with P(fracture) as it was reported, and its image's header; and whether there were more:
+    the newest are taken.
+    """
+    given = [
+        each for each in opinions(store, since) if each.truth and each.task == Task.HIP_FRACTURE
+    ]
+    newest = sorted(given, key=lambda each: (each.given_utc, each.id))[-KNOWN:]
+    of: dict[str, list[Feedback]] = {}
+    for each in newest:
+        of.setdefault(each.study_instance_uid, []).append(each)
+    uids = list(of)
+    found: list[tuple[Feedback, float | None, str]] = []
+    for first in range(0, len(uids), _AT_ONCE):
+        some = uids[first : first + _AT_ONCE]
+        said = {line.facts.study_instance_uid: line.said for line in store.desk.studies.some(some)}
+        for uid in some:
+            found += [(each, *_as_reported(each, said.get(uid, ()))) for each in of[uid]]
+    headers = store.lookups.headers([uid for _, _, uid in found if uid])
+    hips = [Known(each, p, headers.get(uid)) for each, p, uid in found]
+    return hips, len(given) > len(newest)
+
+
+def _as_reported(given: Feedback, said: Iterable[AuditEntry]) -> tuple[float | None, str]:
+    """Return P(fracture) of what somebody spoke of, and its image; the newest that was said so."""
+    p, image = None, ""
+    for entry in said:
+        for row in audit.findings(entry):
+            mine = (row["side"], row["task"], row["model_digest"], row["decision"])
+            wanted = (given.side, given.task, given.model_digest, given.said)
+            if mine == wanted and not row["shadow"] and row["p_positive"] is not None:
+                p, image = float(row["p_positive"]), entry.record.sop_instance_uid
+    return p, image
 
 
 def _read(

@@ -55,8 +55,8 @@ def _hip(side: str, verdict: str, decision: str, p: float) -> dict[str, Any]:
 _READ: Final = {
     "kind": "read", "model_set": "default", "model_set_digest": "set-a", "attention": "routine",
     "view": "frontal", "timings_ms": {"decode": 40.1, "classify": 180.2},
-    "hips": [_hip("R", "fracture_none", "absent", 0.03),
-             _hip("L", "fracture_none", "absent", 0.02)],
+    "hips": [_hip("R", "none_seen", "absent", 0.03),
+             _hip("L", "none_seen", "absent", 0.02)],
 }  # fmt: skip
 _DETAILS: Final = {
     "stored": {"address": "10.0.0.7", "called_ae": "HIPNODE", "bytes": 10756876,

@@ -22,7 +22,7 @@ from hipnode.settings import Settings
 from hipnode.storage import Beat, Store, StudyFilter
 from tests.browser.conftest import HERE
 from tests.db.conftest import Bench, Clock
-from tests.desk import HOSTILE, Guest, answering, signed_in, study, trouble
+from tests.desk import HOSTILE, Guest, answering, judged, signed_in, study, trouble
 from tests.peers import ROOT, missing, require, run
 
 pytestmark = pytest.mark.timeout(900)  # Chromium opens some ninety pages
@@ -63,6 +63,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     uid = node_uid(bench, "A-1")
     readers = Guest(bench.store, settings, Role.READER)
     readers.post(f"/studies/{uid}/feedback", {"R-hip_fracture": "disagree", "comment": "a line"})
+    for n in range(12):  # of whom somebody has said what is there
+        for p, truth in ((0.97, "present" if n else "absent"), (0.04, "absent")):
+            judged(bench, f"known-{p}-{n}", p, truth, station="DX1" if n % 4 else "ER")
     hostile = HOSTILE[0]
     study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
     clock.forward(86400)

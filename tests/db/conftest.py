@@ -64,6 +64,7 @@ class Bench:
         quiet_s: float = 0.0,
         patient_id: str = "P-17",
         accession: str = "A-99",
+        **header: Any,
     ) -> IngestOutcome:
         digest = (content.encode().hex() * 64)[:64]
         received = Received(
@@ -73,6 +74,7 @@ class Bench:
                 study_instance_uid=study,
                 patient_id=patient_id,
                 accession_number=accession,
+                **header,
             ),
             calling_ae="MODALITY",
             called_ae="HIPNODE",

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiosmtpd.controller import Controller
 
+from hipnode.domain import JobKind, Side
+from hipnode.services.housekeeper.service import Housekeeper
 from hipnode.services.life import alerts
 from hipnode.services.life.alerts import Watch
 from hipnode.settings import Settings
 from hipnode.storage import Store
+from tests import factory
 from tests.db.conftest import Bench, OpenStore
 from tests.peers import free_port
 from tests.postgres import Postgres
+
+_IMAGES = 12  # a day
 
 
 class MailServer:
@@ -109,18 +116,22 @@ def bench(open_store: OpenStore, mails: MailServer, hook: Hook) -> Bench:
     return open_store(alerts=told, retention={"disk_low_bytes": 0}, health={"hold_s": 60})
 
 
+def _only(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """See faults of one kind, and nothing else: no service runs here that could beat."""
+    alike = alerts.look
+
+    def some(settings: Settings, store: Store) -> dict[str, Any]:
+        found = alike(settings, store)
+        found["faults"] = [f for f in found["faults"] if f["key"].startswith(kind)]
+        return found
+
+    monkeypatch.setattr(alerts, "look", some)
+
+
 @pytest.fixture
 def looks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """A function that looks so many times, a quarter of a minute apart."""
-    alike = alerts.look
-
-    def at_the_queue(settings: Settings, store: Store) -> dict[str, Any]:
-        """See what was given up, and nothing else: no service runs here that could beat."""
-        found = alike(settings, store)
-        found["faults"] = [f for f in found["faults"] if f["key"].startswith("quarantine:")]
-        return found
-
-    monkeypatch.setattr(alerts, "look", at_the_queue)
+    _only(monkeypatch, "quarantine:")
     watch = Watch("listener", bench.settings, bench.store)
 
     def look(times: int) -> None:
@@ -186,6 +197,56 @@ def test_what_comes_and_goes_is_one_trouble(
         bench.store.recovery.quarantine(bench.take(), "damaged")
         looks(2)
     assert len(mails.mails) == 1
+
+
+def test_a_shift_in_what_is_read_is_told_once_and_so_is_its_end(
+    bench: Bench, mails: MailServer, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the housekeeper that looks every hour to the mail in somebody's box."""
+    _only(monkeypatch, "further:quality")
+    generator = np.random.default_rng(8)
+    keeper = Housekeeper(bench.settings, bench.store)
+    watch = Watch("housekeeper", bench.settings, bench.store)
+
+    def days(number: int, brightness: float, looks: int = 0) -> None:
+        """Have so many days of images read; at the end of each those look whose task it is."""
+        for _ in range(number):
+            for _ in range(_IMAGES):
+                image_read(bench, float(generator.normal(brightness, 0.03)))
+            bench.clock.forward(86400 - looks * alerts.LOOK_S)
+            for n in range(looks):
+                if n == 0:
+                    keeper.watch_drift()
+                bench.clock.forward(alerts.LOOK_S)
+                watch.look()
+
+    days(18, 0.40)
+    bench.clock.forward(45 * 86400)
+    days(6, 0.40)
+    days(1, 0.40, looks=6)
+    assert (mails.mails, hook.posted) == ([], [])
+    days(5, 0.46)  # another scanner, or another setting of it
+    days(2, 0.46, looks=6)
+    (subject,) = mails.subjects
+    said = "quality: shifted against the reference month: brightness (since "
+    assert subject.startswith(f"[hipnode] trouble: {said}")
+    assert [(one["state"], one["key"]) for one in hook.posted] == [("began", "further:quality")]
+    days(7, 0.40)
+    days(2, 0.40, looks=6)
+    assert len(mails.mails) == 2
+    assert mails.subjects[1].startswith(f"[hipnode] over: {said}")
+    assert [one["state"] for one in hook.posted] == ["began", "ended"]
+
+
+def image_read(bench: Bench, brightness: float) -> None:
+    """Have an image of another patient read; the picture is as bright as that."""
+    bench.made += 1
+    name = f"drift-{bench.made}"
+    bench.receive(factory.uid(name, "1"), factory.uid(name), content=name)
+    held = bench.take(JobKind.READ)
+    hips = [factory.hip(Side.RIGHT, 0.05), factory.hip(Side.LEFT, 0.02)]
+    made = factory.reading(hips, name, model_set_digest=held.model_set)
+    bench.store.ledger.finish_read(held, replace(made, measured={"brightness": brightness}))
 
 
 def test_of_several_services_one_tells(

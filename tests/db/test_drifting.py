@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
+from hipnode.answers.shift import DISTANCE
 from hipnode.cli import app
 from hipnode.domain import JobKind, Side
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
@@ -26,14 +27,24 @@ from tests.node import write_settings
 _IMAGES = 12  # a day
 
 
-def days(bench: Bench, number: int, brightness: float, generator: np.random.Generator) -> None:
-    """Have so many days of images read, as bright as that."""
+def days(
+    bench: Bench,
+    number: int,
+    brightness: float,
+    generator: np.random.Generator,
+    distance: float | None = None,
+) -> None:
+    """Have so many days of images read, as bright, and as far from those of training, as that."""
     for _ in range(number):
         for _ in range(_IMAGES):
             name = str(int(generator.integers(1 << 40)))
             bench.receive(factory.uid(name, "1"), factory.uid(name), content=name)
             held = bench.take(JobKind.READ)
-            hips = [factory.hip(Side.RIGHT, 0.05), factory.hip(Side.LEFT, 0.02)]
+            far = None if distance is None else float(generator.normal(distance, 0.5))
+            hips = [
+                factory.hip(Side.RIGHT, 0.05, distance=far),
+                factory.hip(Side.LEFT, 0.02, distance=far),
+            ]
             made = factory.reading(hips, name, model_set_digest=held.model_set)
             seen = {"brightness": float(generator.normal(brightness, 0.03)), "contrast": 0.2}
             bench.store.ledger.finish_read(held, replace(made, measured=seen))
@@ -65,6 +76,30 @@ def test_a_brighter_scanner_is_a_fault_that_ends_with_it(bench: Bench) -> None:
     days(bench, 8, 0.40, generator)
     keeper.watch_drift()
     assert faults(bench) == []
+
+
+def test_images_unlike_those_of_training_are_a_fault(bench: Bench) -> None:
+    """Whoever sends them is as bright as ever; records without a distance say nothing of it."""
+    generator = np.random.default_rng(6)
+    keeper = Housekeeper(bench.settings, bench.store)
+    days(bench, 18, 0.40, generator)  # as an earlier release wrote them
+    bench.clock.forward(timedelta(days=45).total_seconds())
+    days(bench, 6, 0.40, generator, distance=6.0)
+    assert drifting.watched(bench.store, bench.clock.now).shifts[DISTANCE] is None
+    bench.clock.forward(timedelta(days=80).total_seconds())
+    days(bench, 18, 0.40, generator, distance=4.0)
+    bench.clock.forward(timedelta(days=50).total_seconds())
+    days(bench, 8, 0.40, generator, distance=4.0)
+    keeper.watch_drift()
+    assert faults(bench) == []
+    days(bench, 8, 0.40, generator, distance=6.0)
+    keeper.watch_drift()
+    (fault,) = faults(bench)
+    assert DISTANCE in fault
+    assert "brightness" not in fault
+    page = Guest(bench.store, bench.settings, Role.SCIENTIST).get("/quality").text
+    assert page.count("✕ alarm") == 1
+    assert DISTANCE in page
 
 
 def test_misses_are_labels_that_validate_takes(open_store: OpenStore, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -210,10 +211,52 @@ def test_settings_name_a_pacs_that_there_is() -> None:
         Settings.model_validate({"self_test": {"send_to": "pacs"}})
 
 
-def test_whoever_runs_the_node_may_start_one(bench: Bench) -> None:
+def switched_on(bench: Bench) -> Settings:
+    """Return the bench's settings with a destination for self-tests."""
     place = {"name": "pacs", "host": "127.0.0.1", "port": 104, "ae_title": "PACS"}
     tables = {"destinations": [place], "self_test": {"send_to": "pacs"}}
-    settings = bench.settings.model_validate(bench.settings.model_dump() | tables)
+    return bench.settings.model_validate(bench.settings.model_dump() | tables)
+
+
+def test_the_first_page_shows_what_became_of_the_last(bench: Bench) -> None:
+    settings, tests = switched_on(bench), bench.store.self_tests
+    heading = "<h2>Self-test <span"
+
+    def first_page(role: Role = Role.OPERATOR) -> str:
+        text: str = Guest(bench.store, settings, role).get("/").text
+        return text.split(heading)[1].split("<h2>", maxsplit=1)[0]
+
+    assert "none yet" in first_page()
+    passed = begun(bench)
+    bench.clock.forward(12.5)
+    tests.note(passed, seen_utc=bench.clock.now, said="no fracture", is_right=True)
+    tests.end(passed)
+    assert "✓ well" in first_page()
+    bench.clock.forward(86400)
+    why = "the PACS did not route the image back to this node"
+    for day in (1, 2):
+        missed = tests.ask(DAY + timedelta(days=day), "no_fracture", actor="housekeeper")
+        assert missed is not None
+        tests.end(missed, why)
+        assert ("✕ wrong" if day == 2 else "○ note") in first_page()
+    tests.ask(DAY + timedelta(days=3), "no_fracture", actor="ada")
+    text = first_page()
+    assert re.findall(r"<li>(2026-11-\d\d):", text) == [f"2026-11-{d}" for d in (24, 23, 22, 21)]
+    assert "seen in the PACS after 12.5 s" in text
+    assert text.count(why) == 2
+    assert "on its way" in text
+    assert 'href="/self-test"' in text
+    assert 'href="/self-test"' not in first_page(Role.READER)
+    bench.store.audit.seal()
+    bench.store.audit.report(actor="housekeeper")
+    bench.store.audit.seal()
+    whole = Guest(bench.store, settings, Role.OPERATOR).get("/").text
+    assert '<li class="wrong"><h2>Audit log' not in whole, "a fault of another is not the log's"
+    assert heading not in Guest(bench.store, bench.settings, Role.OPERATOR).get("/").text
+
+
+def test_whoever_runs_the_node_may_start_one(bench: Bench) -> None:
+    settings = switched_on(bench)
     operator = Guest(bench.store, settings, Role.OPERATOR)
     assert operator.post("/self-test").status_code == 303
     (test,) = bench.store.self_tests.newest(9)

@@ -23,6 +23,7 @@ from hipnode.services.courier.ways.dimse import application_entity, associate
 from hipnode.settings import DestinationSettings, load
 from tests.archive import Orthanc
 from tests.node import destination, write_settings
+from tests.peers import free_port
 
 
 class Typed:
@@ -114,6 +115,25 @@ def test_a_port_that_somebody_else_has(typed: Typed) -> None:
     only(lines, "FAULT", "listener.port")
 
 
+def test_the_port_of_final_reports_is_tried_too(typed: Typed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        _, lines = typed(feedback={"port": port})
+        assert "cannot be bound" in only(lines, "FAULT", "feedback.port")
+    only(lines, "advice", "feedback.senders")
+    status, lines = typed(feedback={"port": port, "senders": ["10.0.0.5"]})
+    only(lines, "ok", "feedback.port")
+    assert (status, "feedback.senders" in str(lines)) == (0, False)
+
+
+def test_two_doors_with_one_port(typed: Typed) -> None:
+    """Each by itself could be bound."""
+    port = free_port()
+    _, lines = typed(listener={"port": port}, feedback={"port": port})
+    only(lines, "ok", "listener.port")
+    only(lines, "FAULT", "feedback.port")
+
+
 def test_model_sets_that_cannot_be_used(typed: Typed, tmp_path: Path) -> None:
     damaged = shutil.copytree(SHIPPED, tmp_path / "damaged")
     weights = damaged / "murphy2022-cnn2" / "models" / "model.safetensors"
@@ -139,6 +159,9 @@ def test_keys_and_certificates(typed: Typed, tmp_path: Path) -> None:
     only(lines, "advice", "listener.tls.certificate: ends on")
     _, lines = typed(listener={"tls": {"certificate": certificate, "key": files["other"][1]}})
     only(lines, "FAULT", "listener.tls:")
+    _, lines = typed(feedback={"tls": {"certificate": certificate, "key": files["other"][1]}})
+    only(lines, "FAULT", "feedback.tls:")
+    only(lines, "advice", "feedback.tls.certificate: ends on")
 
 
 def test_an_unknown_key_is_found_and_understood(tmp_path: Path) -> None:

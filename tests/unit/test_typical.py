@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from hipnode import imaging
-from hipnode.domain import Abstention, AbstentionReason, Box, Finding, HipROI, Role, Side, Task
+from hipnode.answers.reading import document
+from hipnode.domain import (
+    Abstention,
+    AbstentionReason,
+    Box,
+    Finding,
+    HipROI,
+    Reading,
+    Role,
+    Side,
+    Task,
+)
 from hipnode.errors import BundleRefused
 from hipnode.nets import LoadedModel, load_bundle, load_model_set
 from hipnode.nets.bundle.contents import FILES, MANIFEST, TYPICAL
@@ -68,6 +80,29 @@ def test_a_hip_is_read_and_what_is_none_is_abstained_from(model: LoadedModel) ->
     assert "murphy2022-cnn2: distance" in odd.detail
     (free,) = classify.findings(replace(model, typical=None), noise, [hip])
     assert isinstance(free, Finding)
+    assert free.distance is None
+
+
+def test_how_far_a_hip_is_from_the_training_images_goes_with_what_is_said_of_it(
+    model: LoadedModel,
+) -> None:
+    made = read(*imaging.load(SAMPLES[-1]), load_model_set("default", threads=1), ReadPolicy())
+    assert model.typical is not None
+    far = [finding.distance for hip in made.hips for finding in hip.findings]
+    assert far
+    for distance in far:
+        assert distance is not None
+        assert 0 < distance < 3 * model.typical.limit
+    assert [f["distance"] for hip in made.facts()["hips"] for f in hip["findings"]] == far
+    shown = document(Path("x"), made)
+    assert [f["distance"] for hip in shown["hips"] for f in hip["findings"]] == far
+    assert Reading.from_json(made.to_json()) == made
+    earlier = json.loads(made.to_json())  # as an earlier release wrote it
+    for hip in earlier["hips"]:
+        for finding in hip["findings"]:
+            del finding["distance"]
+    read_again = Reading.from_json(json.dumps(earlier))
+    assert {f.distance for hip in read_again.hips for f in hip.findings} == {None}
 
 
 def test_what_is_typical_travels_with_the_bundle(tmp_path: Path, model: LoadedModel) -> None:

@@ -12,7 +12,11 @@ from hipnode.settings import Settings
 
 def certificates(settings: Settings) -> list[Certificate]:
     """Return each certificate of the settings that a peer is shown or is checked against."""
-    tables = {"listener.tls": settings.listener.tls, "desk.tls": settings.desk.tls} | {
+    tables = {
+        "listener.tls": settings.listener.tls,
+        "feedback.tls": settings.feedback.tls,
+        "desk.tls": settings.desk.tls,
+    } | {
         f"destinations.{place.name}.tls": getattr(place, "tls", None)
         for place in settings.destinations
     }

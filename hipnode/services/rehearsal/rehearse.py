@@ -7,6 +7,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -94,7 +95,10 @@ def _models(settings: Settings) -> Iterator[Found]:
 
 def _tls(settings: Settings) -> Iterator[Found]:
     tables: list[tuple[str, TLSSettings | None, Callable[[TLSSettings], ssl.SSLContext]]]
-    tables = [("listener.tls", settings.listener.tls, server_context)]
+    tables = [
+        ("listener.tls", settings.listener.tls, server_context),
+        ("feedback.tls", settings.feedback.tls, server_context),
+    ]
     tables += [
         (f"destinations.{place.name}.tls", getattr(place, "tls", None), client_context)
         for place in settings.destinations
@@ -121,9 +125,14 @@ def _tls(settings: Settings) -> Iterator[Found]:
 
 
 def _ports(settings: Settings, runs: set[str]) -> Iterator[Found]:
-    """Bind each port that a service would; one that this node has already is as it should be."""
-    listener, health = settings.listener, settings.health
+    """Bind each port that a service would, all at once: two may be the same by mistake.
+
+    One that this node has already is as it should be.
+    """
+    listener, health, feedback = settings.listener, settings.health, settings.feedback
     wanted = [("listener.port", "listener", listener.host, listener.port)]
+    if feedback.port:
+        wanted.append(("feedback.port", "listener", feedback.host, feedback.port))
     if health.port:
         wanted += [
             ("health.port", service.name, health.host, health.port + n)
@@ -131,17 +140,21 @@ def _ports(settings: Settings, runs: set[str]) -> Iterator[Found]:
         ]
     if settings.desk.port:
         wanted.append(("desk.port", "desk", settings.desk.host, settings.desk.port))
-    for key, name, host, port in wanted:
-        what = f"{key} ({host}:{port})"
-        try:
-            with socket.create_server((host, port)):
+    with ExitStack() as bound:
+        for key, name, host, port in wanted:
+            what = f"{key} ({host}:{port})"
+            try:
+                bound.enter_context(socket.create_server((host, port)))
                 yield Found("ok", what, "can be bound")
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and name in runs:
-                yield Found("ok", what, f"this node's {name} has it")
-            else:
-                says = error.strerror or type(error).__name__
-                yield Found("FAULT", what, f"cannot be bound: {says}")
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and name in runs:
+                    yield Found("ok", what, f"this node's {name} has it")
+                else:
+                    says = error.strerror or type(error).__name__
+                    yield Found("FAULT", what, f"cannot be bound: {says}")
+    if feedback.port and not feedback.senders:
+        says = "none is named: no final report will be taken from anybody"
+        yield Found("advice", "feedback.senders", says)
     if listener.host in {"127.0.0.1", "localhost", "::1"}:
         says = "only this machine can reach it; 0.0.0.0 listens on every network"
         yield Found("advice", "listener.host", says)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, literal, select, tuple_
+from sqlalchemy import Connection, Select, func, literal, or_, select, tuple_
 
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.storage.audit.log import AuditEntry, as_entry
@@ -71,16 +71,7 @@ class Studies:
         self, wanted: StudyFilter, before: Place | None = None, limit: int = 50
     ) -> tuple[list[StudyLine], Place | None]:
         """Return the newest studies that fit, or the newest before a place; and the next place."""
-        conditions = _conditions(wanted)
-        if before is not None:
-            place = tuple_(study.c.last_received_utc, study.c.study_instance_uid)
-            conditions.append(place < tuple_(literal(before[0], Moment), literal(before[1])))
-        statement = (
-            select(study)
-            .where(*conditions)
-            .order_by(study.c.last_received_utc.desc(), study.c.study_instance_uid.desc())
-            .limit(limit + 1)
-        )
+        statement = _newest(select(study), wanted, before, limit + 1)
 
         def work(connection: Connection) -> tuple[list[StudyLine], bool]:
             rows = connection.execute(statement).all()
@@ -89,6 +80,51 @@ class Studies:
         lines, more = self._database.read(work)
         last = lines[-1].facts if lines else None
         return lines, (last.last_received_utc, last.study_instance_uid) if more and last else None
+
+    def places(self, wanted: StudyFilter, before: Place | None, limit: int) -> list[Place]:
+        """Return where the newest studies stand that fit, or the newest before a place."""
+        columns = select(study.c.last_received_utc, study.c.study_instance_uid)
+        statement = _newest(columns, wanted, before, limit)
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        return [(row[0], row[1]) for row in rows]
+
+    def some(self, uids: Sequence[str]) -> list[StudyLine]:
+        """Return some studies, in the order in which they are named."""
+
+        def work(connection: Connection) -> list[StudyLine]:
+            found = select(study).where(study.c.study_instance_uid.in_(uids))
+            rows = {row.study_instance_uid: row for row in connection.execute(found)}
+            return _lines(connection, [rows[uid] for uid in uids if uid in rows])
+
+        return self._database.read(work)
+
+    def said(
+        self, uids: Iterable[str], words: Iterable[str], *, reported: bool = False
+    ) -> set[str]:
+        """Return of which studies one of these words was said, of an image.
+
+        The words are looked for in the detail as it is written: nothing else is read of the log.
+        ``reported``: by a model set that reports on the study.
+        """
+        holds = [audit.c.detail.contains(word, autoescape=True) for word in words]
+        statement = select(audit.c.study_instance_uid).where(*_said_of(uids), or_(*holds))
+        if reported:
+            by = literal('"model_set_digest":"') + job.c.model_set + '"'
+            reports = job.c.study_instance_uid == audit.c.study_instance_uid
+            statement = statement.join(job, reports & (job.c.kind == JobKind.REPORT))
+            statement = statement.where(audit.c.detail.contains(by))
+        return set(self._database.read(lambda connection: connection.execute(statement).scalars()))
+
+    def with_work(
+        self, uids: Iterable[str], states: Iterable[JobState], kind: JobKind | None = None
+    ) -> set[str]:
+        """Return which of some studies have work in one of these states."""
+        statement = select(job.c.study_instance_uid).where(
+            job.c.study_instance_uid.in_(uids), job.c.state.in_(states)
+        )
+        if kind is not None:
+            statement = statement.where(job.c.kind == kind)
+        return set(self._database.read(lambda connection: connection.execute(statement).scalars()))
 
     def one(self, uid: str) -> StudyLine | None:
         """Return a study, or None."""
@@ -118,6 +154,32 @@ class Studies:
         ]
 
 
+def _newest(
+    columns: Select[Any], wanted: StudyFilter, before: Place | None, limit: int
+) -> Select[Any]:
+    """Return the question for the newest studies that fit, or the newest before a place."""
+    conditions = _conditions(wanted)
+    if before is not None:
+        place = tuple_(study.c.last_received_utc, study.c.study_instance_uid)
+        conditions.append(place < tuple_(literal(before[0], Moment), literal(before[1])))
+    ordered = columns.where(*conditions).order_by(
+        study.c.last_received_utc.desc(), study.c.study_instance_uid.desc()
+    )
+    return ordered.limit(limit)
+
+
+def _said_of(uids: Iterable[str]) -> tuple[Any, ...]:
+    """Return the conditions for the records of what was said of studies.
+
+    By study: with the event, or an order, named as it is, SQLite takes the way by the event.
+    """
+    return (
+        audit.c.study_instance_uid.in_(uids),
+        audit.c.study_instance_uid != "",
+        (audit.c.event + "").in_(_SAID),
+    )
+
+
 def _conditions(wanted: StudyFilter) -> list[Any]:
     conditions: list[Any] = []
     for name in ("accession_number", "patient_id"):
@@ -138,12 +200,7 @@ def _lines(connection: Connection, rows: Sequence[Any]) -> list[StudyLine]:
     counted = select(of, func.count()).where(of.in_(uids)).group_by(of)
     images = {row[0]: row[1] for row in connection.execute(counted)}
     said: dict[str, list[AuditEntry]] = {uid: [] for uid in uids}
-    # By study: with the event, or an order, named as it is, SQLite takes the way by the event.
-    statement = select(audit).where(
-        audit.c.study_instance_uid.in_(uids),
-        audit.c.study_instance_uid != "",
-        (audit.c.event + "").in_(_SAID),
-    )
+    statement = select(audit).where(*_said_of(uids))
     for row in sorted(connection.execute(statement), key=lambda row: (row.at_utc, row.id)):
         said[row.study_instance_uid].append(as_entry(row))
     work = select(job.c.study_instance_uid, job.c.kind, job.c.state, job.c.model_set).where(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import distributions
 from typing import Any, Final
 
 from hipnode.domain import AuditEvent
+from hipnode.domain.selftest import OPEN, SelfTest, SelfTestState
+from hipnode.services.desk.pages import selftests
 from hipnode.services.desk.visit import Answer, Visit
 from hipnode.services.life.look import look
 
 _DAYS: Final = 30
+_TESTS: Final = 5
+"""So many self-tests are shown, the newest."""
 _EVERY_S: Final = 15
 
 
 def glance(visit: Visit) -> Answer:
     """Show the state of the node: nothing of a patient is in it."""
     state = look(visit.settings, visit.store)
-    kinds = [fault["key"].partition(":")[0] for fault in state["faults"]]
+    keys = [fault["key"] for fault in state["faults"]]
+    kinds = [key.partition(":")[0] for key in keys]
     images: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for counted in visit.store.desk.records.days(visit.now, _DAYS):
@@ -40,7 +46,9 @@ def glance(visit: Visit) -> Answer:
     values = {
         "state": state,
         "wrong": Counter(kinds),
-        "tiles": _tiles(state, kinds),
+        "tiles": _tiles(state, {*keys, *kinds}, tests),
+        "tested": [selftests.row(test) for test in tests[:_TESTS]],
+        "test_days": selftests.days(visit, tests) if visit.settings.self_test.send_to else [],
         "chart": [(day, images[day]) for day in days],
         "refused": [refused[day] for day in days],
         "today": images[today],
@@ -51,11 +59,13 @@ def glance(visit: Visit) -> Answer:
     return Answer("glance.html", values, headers={"Refresh": str(_EVERY_S)} if live else {})
 
 
-def _tiles(state: dict[str, Any], kinds: list[str]) -> dict[str, str]:
-    """Return of each tile whether it is well: ok, look, or wrong."""
+def _tiles(state: dict[str, Any], faults: set[str], tests: Sequence[SelfTest]) -> dict[str, str]:
+    """Return of each tile whether it is well: ok, look, or wrong. Faults go by kind, or by key."""
 
     def worst(*wrong: str, look: bool = False) -> str:
-        return "wrong" if set(wrong) & set(kinds) else "look" if look else "ok"
+        return "wrong" if faults.intersection(wrong) else "look" if look else "ok"
+
+    ended = [test.state for test in tests if test.state not in OPEN]
 
     places = state["destinations"]
     audit = state["audit"]
@@ -67,7 +77,10 @@ def _tiles(state: dict[str, Any], kinds: list[str]) -> dict[str, str]:
         ),
         "models": worst("models", look=not any(s["models"] for s in state["services"])),
         "disk": worst("disk", look=state["disk_free_bytes"] < 2 * state["disk_low_bytes"]),
-        "log": worst("audit", "further", look=audit["verified_utc"] is None),
+        "log": worst(
+            "audit", "further:audit log", "further:database", look=audit["verified_utc"] is None
+        ),
+        "self_test": worst("further:self-test", look=ended[:1] != [SelfTestState.PASSED]),
         "services": worst("service", "starts", "hangs", "clock"),
     }
 

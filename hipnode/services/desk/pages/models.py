@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,10 +15,11 @@ from hipnode.nets.bundle.contents import verify as verified
 from hipnode.nets.bundle.setfile import pins
 from hipnode.nets.bundle.spec import read_spec
 from hipnode.services import drifting
+from hipnode.services.desk.remembered import Remembered
 from hipnode.services.desk.roles import CONFIRMING, PROPOSING
 from hipnode.services.desk.visit import Answer, NotAllowed, Visit
 from hipnode.services.modelsets import ModelSets, check, proposal
-from hipnode.storage import Asked, AuditEntry, AuditFilter
+from hipnode.storage import Asked, AuditEntry, AuditFilter, Store
 from hipnode.storage.desk.choices import NONE_OPEN
 
 _COMPARED: Final = 1000
@@ -36,14 +38,15 @@ def models(visit: Visit) -> Answer:
     loaded = visit.store.desk.records.page(
         Asked(AuditFilter(event=AuditEvent.MODEL_SET_LOADED)), limit=20
     )
-    read = drifting.findings(visit.store, _COMPARED)
+    at, (readings, compared) = _BESIDE.of(visit.store, visit.now)
     values = {
         **_choice(visit),
         "sets": sets,
         "services": services,
         "loaded": loaded.entries,
-        "compared": _compared(read),
-        "readings": len(read),
+        "at": at,
+        "compared": compared,
+        "readings": readings,
     }
     return Answer("models.html", values)
 
@@ -132,6 +135,15 @@ def _cards(reference: str) -> dict[str, Any]:
     except BundleRefused as error:
         return {"bundles": [], "error": str(error)}
     return {"bundles": found, "error": ""}
+
+
+def _beside(store: Store, _now: datetime) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many readings were gone through, and what follows from them."""
+    read = drifting.findings(store, _COMPARED)
+    return len(read), _compared(read)
+
+
+_BESIDE: Final = Remembered(_beside)
 
 
 def _compared(read: tuple[AuditEntry, ...]) -> list[dict[str, Any]]:

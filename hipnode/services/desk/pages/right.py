@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from hipnode.answers import right, shift
+from hipnode.answers import groups, right, shift
 from hipnode.domain import AuditEvent
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.domain.people import Role
@@ -14,12 +13,9 @@ from hipnode.errors import InputRefused
 from hipnode.services import drifting
 from hipnode.services.desk.pages import asked
 from hipnode.services.desk.pages.studies import opened
+from hipnode.services.desk.remembered import Remembered
 from hipnode.services.desk.visit import Answer, Seen, Visit
 from hipnode.storage import Store, StudyLine
-
-_FRESH: Final = timedelta(minutes=10)
-"""Figures are made anew after so long: all readings of three months are gone through for them."""
-_MADE: Final[WeakKeyDictionary[Store, tuple[datetime, dict[str, Any]]]] = WeakKeyDictionary()
 
 
 def give(visit: Visit) -> Answer:
@@ -100,10 +96,7 @@ def _row(each: Feedback, line: StudyLine | None) -> dict[str, Any]:
 def quality(visit: Visit) -> Answer:
     """Show figures without patients: how much was read, and how often it was right."""
     since = visit.now - timedelta(days=drifting.DAYS)
-    at, counted = _MADE.get(visit.store, (since, {}))
-    if not counted or visit.now - at > _FRESH:
-        at, counted = visit.now, _counted(visit.store, visit.now)
-        _MADE[visit.store] = at, counted
+    at, counted = _COUNTED.of(visit.store, visit.now)
     given = drifting.opinions(visit.store, since)
     values = {
         "days": drifting.DAYS,
@@ -118,6 +111,7 @@ def quality(visit: Visit) -> Answer:
 def _counted(store: Store, now: datetime) -> dict[str, Any]:
     """Return what follows from the readings of the last months."""
     found = drifting.watched(store, now)
+    known, more = drifting.known(store, now - timedelta(days=drifting.DAYS))
     until = (now - timedelta(days=drifting.DAYS - drifting.REFERENCE)).date()
     usual = [v for entry in found.usual for v in shift.seen(entry, None)]
     newest = [v for entry in found.newest for v in shift.seen(entry, None)]
@@ -131,5 +125,12 @@ def _counted(store: Store, now: datetime) -> dict[str, Any]:
         "until": until,
         "usual": shift.histogram(usual),
         "newest": shift.histogram(newest),
-        "groups": shift.groups(found.newest, found.headers),
+        "groups": groups.said(found.newest, found.headers),
+        "right": groups.right(known),
+        "known_cut": more,
+        "fewest": groups.FEWEST,
+        "bins": groups.BINS,
     }
+
+
+_COUNTED: Final = Remembered(_counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,8 +25,8 @@ def self_tests(visit: Visit) -> Answer:
     values = {
         "on": bool(chosen.send_to),
         "chosen": chosen,
-        "rows": [_row(test) for test in found],
-        "days": _days(visit, found),
+        "rows": [row(test) for test in found],
+        "days": days(visit, found),
         "tomorrow": matter_of(visit.now.date() + timedelta(days=1)).word,
         "matters": len(MATTERS),
         "may": bool(visit.who.roles & RUNNING),
@@ -34,7 +35,7 @@ def self_tests(visit: Visit) -> Answer:
     return Answer("selftests.html", values)
 
 
-def _row(test: SelfTest) -> dict[str, Any]:
+def row(test: SelfTest) -> dict[str, Any]:
     """Return a self-test, and how long after it was sent each step was reached."""
     steps = []
     for name in _STEPS:
@@ -44,12 +45,12 @@ def _row(test: SelfTest) -> dict[str, Any]:
     return {"test": test, "steps": steps}
 
 
-def _days(visit: Visit, found: list[SelfTest]) -> list[tuple[str, str]]:
+def days(visit: Visit, found: Sequence[SelfTest]) -> list[tuple[str, str]]:
     """Return of each of the last days whether its self-test passed: ok, wrong, or look."""
     words = {SelfTestState.PASSED: "ok", SelfTestState.MISSED: "wrong"}
     by_day = {test.day: words.get(test.state, "look") for test in reversed(found)}
-    days = [(visit.now - timedelta(days=n)).date() for n in range(_DAYS)][::-1]
-    return [(day.isoformat(), by_day.get(day, "look")) for day in days]
+    last = [(visit.now - timedelta(days=n)).date() for n in range(_DAYS)][::-1]
+    return [(day.isoformat(), by_day.get(day, "look")) for day in last]
 
 
 def ask(visit: Visit) -> Answer:
