@@ -44,7 +44,9 @@ def read_back(source: Path | bytes) -> list[Measured]:
         report: Any = hd.sr.srread(BytesIO(source) if isinstance(source, bytes) else source)
         groups = report.content.get_planar_roi_measurement_groups()
         return [_measured(group) for group in groups]
-    except (AttributeError, TypeError, KeyError, IndexError, RuntimeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # pydicom and highdicom raise whatever they meet
         raise ValueError(f"highdicom cannot read it: {type(error).__name__}: {error}") from error
 
 

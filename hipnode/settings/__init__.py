@@ -251,7 +251,9 @@ def load(path: Path | None = None, *, environment: bool = True) -> Settings:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsInvalid(f"{path} cannot be read: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
+        except UnicodeDecodeError as error:
+            raise SettingsInvalid(f"{path} is not in UTF-8 (byte {error.start})") from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise SettingsInvalid(f"{path} is not valid TOML: {error}") from error
     try:
         return (Settings if environment else _FileAlone)(**table)

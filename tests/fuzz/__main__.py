@@ -15,7 +15,15 @@ from typing import Final
 import atheris
 
 with atheris.instrument_imports(
-    include=["hipnode.services.listener", "hipnode.imaging", "hipnode.nets", "pydicom.filereader"]
+    include=[
+        "hipnode.services.listener",
+        "hipnode.services.opinions",
+        "hipnode.settings",
+        "hipnode.reporting.readback",
+        "hipnode.imaging",
+        "hipnode.nets",
+        "pydicom.filereader",
+    ]
 ):
     from tests.fuzz.targets import MAX_BYTES, TARGETS, seeds
 

@@ -38,6 +38,7 @@ from hipnode.services.listener.stream import StreamingDUL
 from hipnode.services.listener.tolerant import NotUnderstood, understood
 from hipnode.settings import Settings
 from hipnode.storage import Store
+from tests.fuzz import documents
 from tests.protocol.wire import DX
 
 Target = Callable[[bytes], None]
@@ -198,7 +199,8 @@ def metadata(data: bytes) -> None:
 TARGETS: Final[dict[str, Target]] = {
     target.__name__: target
     for target in (
-        stream, association, command, header, door, dataset, code, tensors, manifest, metadata
+        stream, association, command, header, door, dataset, code, tensors, manifest, metadata,
+        documents.report, documents.assessment, documents.final_report, documents.settings,
     )
 }  # fmt: skip
 
@@ -234,5 +236,6 @@ def seeds(name: str) -> list[bytes]:
                     + bytes(4)],
         "manifest": [path.read_bytes() for path in listed],
         "metadata": [path.read_bytes() for path in described],
+        **documents.seeds(),
     }  # fmt: skip
     return valid[name]

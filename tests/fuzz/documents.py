@@ -1,0 +1,75 @@
+"""Targets for what the node reads beside images: SRs, final reports, its own settings."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from hipnode import dicom, reporting
+from hipnode.dicom.assessment import assessment_of
+from hipnode.domain import ResultKind
+from hipnode.errors import InputRefused, SettingsInvalid
+from hipnode.services.opinions import message
+from hipnode.settings import load
+from tests import cases
+from tests.peers import ROOT
+
+_CODES = ("DCM:121008", "DCM:111151")
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hipnode-fuzz-")
+
+
+def _file(name: str, data: bytes) -> Path:
+    path = Path(_folder().name) / name
+    path.write_bytes(data)
+    return path
+
+
+def report(data: bytes) -> None:
+    """A measurement report, read back with highdicom."""
+    with suppress(ValueError):
+        reporting.read_back(data)
+
+
+def assessment(data: bytes) -> None:
+    """An SR or a Key Object Selection that may say whether somebody agrees."""
+    with suppress(InputRefused):
+        found = dicom.open_dicom(_file("assessment.dcm", data), pixels=False)
+        assessment_of(found, _CODES[:1], _CODES[1:])
+
+
+def final_report(data: bytes) -> None:
+    """An HL7 v2 message."""
+    with suppress(message.MessageRefused):
+        message.read(data, "")
+
+
+def settings(data: bytes) -> None:
+    """A settings file."""
+    with suppress(SettingsInvalid):
+        load(_file("settings.toml", data), environment=False)
+
+
+@cache
+def seeds() -> dict[str, list[bytes]]:
+    """Return valid inputs to start from, by target."""
+    name = "positive-right"
+    built = {one.kind: one.to_bytes() for one in reporting.build(cases.CASES[name].request(name))}
+    documents = [built[ResultKind.SR], built[ResultKind.TEXT]]
+    message = (
+        b"MSH|^~\\&|RIS|GENERAL|HIPNODE|GENERAL|20261128||ORU^R01|17|P|2.5.1\r"
+        b"PID|1||P1^^^HOSPITAL^MR\rOBR|1||A1|XR PELVIS|||20261128\r"
+        b"OBX|1|TX|GDT||No fracture of the right hip.||||||F\r"
+    )
+    files = (ROOT / "config" / "hipnode.toml", ROOT / "config" / "reference.toml")
+    return {
+        "report": documents,
+        "assessment": documents,
+        "final_report": [message],
+        "settings": [path.read_bytes() for path in files],
+    }
