@@ -66,6 +66,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     for n in range(12):  # of whom somebody has said what is there
         for p, truth in ((0.97, "present" if n else "absent"), (0.04, "absent")):
             judged(bench, f"known-{p}-{n}", p, truth, station="DX1" if n % 4 else "ER")
+    while job := bench.claim(JobKind.REPORT):
+        bench.report(job)
+        bench.deliver()
     hostile = HOSTILE[0]
     study(bench, "4", 0.9, accession=hostile, patient_id=HOSTILE[3], objects=False)
     clock.forward(86400)
