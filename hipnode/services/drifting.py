@@ -22,7 +22,7 @@ REFERENCE: Final = 30
 """So many of those days, the first, say what is usual."""
 READINGS: Final = 5000
 """So many of the newest readings are counted."""
-KNOWN: Final = 5000
+KNOWN: Final = 2000
 """So many of the newest hips of which somebody has said what is there are counted by group."""
 FAULT: Final = "quality"
 """Under this name the fault is noted that something has shifted."""
