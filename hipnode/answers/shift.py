@@ -38,6 +38,9 @@ FEW: Final = 50
 """So many the newest days have at least."""
 P: Final = 1e-5
 PSI: Final = 0.2
+LASTS_P: Final = 0.01
+LASTS_PSI: Final = 0.1
+"""An alarm lasts while these are passed: else one shift would be told of time and again."""
 _BINS: Final = 10
 DISTANCE: Final = "distance from the training images"
 _NUMBERS: Final = ("P(fracture)", DISTANCE, "age", "brightness", "contrast", "pixel spacing")
@@ -77,6 +80,11 @@ class Shift:
     def is_alarm(self) -> bool:
         """Whether it is no noise, and matters."""
         return self.p < P and self.psi > PSI
+
+    @property
+    def lasts(self) -> bool:
+        """Whether an alarm that has begun is not yet over."""
+        return self.p < LASTS_P and self.psi > LASTS_PSI
 
     @property
     def is_outside(self) -> bool:

@@ -22,8 +22,12 @@ REFERENCE: Final = 30
 """So many of those days, the first, say what is usual."""
 READINGS: Final = 5000
 """So many of the newest readings are counted."""
-KNOWN: Final = 5000
+KNOWN: Final = 2000
 """So many of the newest hips of which somebody has said what is there are counted by group."""
+FAULT: Final = "quality"
+"""Under this name the fault is noted that something has shifted."""
+_SHIFTED: Final = "shifted against the reference month: "
+_AND: Final = ", "
 _AT_ONCE: Final = 100
 _A_WINDOW: Final = 3000
 """So many of the reference, and of the newest days, are compared value by value."""
@@ -40,16 +44,15 @@ class Watched:
     usual: tuple[AuditEntry, ...]  # of the reference
     newest: tuple[AuditEntry, ...]  # of the newest days
     headers: dict[str, Header]  # of both, by SOP Instance UID
+    shifted: frozenset[str]  # the features that have, those of an alarm that lasts among them
 
     @property
-    def alarms(self) -> list[str]:
-        """What has shifted, in words."""
+    def why(self) -> str:
+        """What has shifted, in words, as the fault says it; "" where nothing has."""
         rates = [f"{name} ({found.side})" for name, found in self.drifts.items()
                  if found is not None and found.alarm is not None]  # fmt: skip
-        looks = [
-            name for name, found in self.shifts.items() if found is not None and found.is_alarm
-        ]
-        return rates + looks
+        names = rates + [name for name in self.shifts if name in self.shifted]
+        return _SHIFTED + _AND.join(names) if names else ""
 
 
 def watched(store: Store, now: datetime) -> Watched:
@@ -75,7 +78,13 @@ def watched(store: Store, now: datetime) -> Watched:
         for name, days in drift.by_day(read).items()
     }
     found = shift.shifts(values, until.date(), now.date())
-    return Watched(read, len(read) >= READINGS, drifts, found, usual, newest, headers)
+    before = store.noted_fault(FAULT).removeprefix(_SHIFTED).split(_AND)
+    shifted = frozenset(
+        name
+        for name, each in found.items()
+        if each is not None and (each.is_alarm or (name in before and each.lasts))
+    )
+    return Watched(read, len(read) >= READINGS, drifts, found, usual, newest, headers, shifted)
 
 
 def findings(store: Store, limit: int) -> tuple[AuditEntry, ...]:

@@ -377,6 +377,10 @@ class Store:
         """Note what a person must see to, or that it is mended, where ``why`` is empty."""
         self.database.write(lambda c: faults.note(c, self.now(), name, why))
 
+    def noted_fault(self, name: str) -> str:
+        """Return why a fault was noted that stands; "" where none does."""
+        return self.database.read(lambda connection: faults.reason(connection, name))
+
     def known_files(self) -> tuple[int, int]:
         """Return how many of some files here the database knows, and how many those are."""
         some = _holders(self.settings)[0].some()

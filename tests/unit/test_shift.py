@@ -52,6 +52,27 @@ def test_a_shifted_scanner_is_found_in_days(a_day: int, by: float, within: int) 
     assert median(found) <= within
 
 
+@pytest.mark.parametrize(("a_day", "by"), [(10, 0.8), (20, 0.6), (60, 0.5), (60, 0.4)])
+def test_a_shift_begins_once_and_ends_once_however_often_one_looks(a_day: int, by: float) -> None:
+    """Four times a day; for 25 days it is shifted, then it is as usual again."""
+    generator, begun, over = np.random.default_rng(3), [], []
+    for _ in range(10):
+        old = list(generator.normal(0, 1, 30 * a_day))
+        daily = images(generator, RECENT_DAYS, a_day, 0.0) + images(generator, 25, a_day, by)
+        daily += images(generator, 10, a_day, 0.0)
+        alarms = [False]
+        for day in range(RECENT_DAYS, len(daily)):
+            before = [v for one in daily[day - RECENT_DAYS + 1 : day] for v in one]
+            for part in (1, 2, 3, 4):
+                found = numbers("age", old, before + daily[day][: a_day * part // 4])
+                alarms.append(found.is_alarm or (alarms[-1] and found.lasts))
+        changes = [n for n in range(1, len(alarms)) if alarms[n] != alarms[n - 1]]
+        begun.append(len(changes))
+        over.append(changes[-1] / 4 - 25)
+    assert sum(changes > 2 for changes in begun) <= 1
+    assert max(over) <= RECENT_DAYS
+
+
 def test_a_mix_that_stays_is_none_and_a_new_station_is() -> None:
     generator = np.random.default_rng(3)
     old = list(generator.choice(STATIONS, 600))

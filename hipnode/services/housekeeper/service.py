@@ -159,9 +159,8 @@ class Housekeeper:
 
     def watch_drift(self) -> None:
         """Look whether what is read, or what it looks like, has shifted; a person is told if so."""
-        alarms = drifting.watched(self._store, self._store.now()).alarms
-        why = f"shifted against the reference month: {', '.join(alarms)}" if alarms else ""
-        self._store.note_fault("quality", why)
+        found = drifting.watched(self._store, self._store.now())
+        self._store.note_fault(drifting.FAULT, found.why)
 
     def publish(self) -> None:
         """Send the newest head of the audit log to where the database's owner cannot write."""

@@ -38,6 +38,11 @@ def of_log(state: AuditState, now: datetime, limit_s: float) -> list[str]:
     return found
 
 
+def reason(connection: Connection, name: str) -> str:
+    """Return what is noted under a name; "" where nothing is."""
+    return connection.execute(select(fault.c.reason).where(fault.c.name == name)).scalar() or ""
+
+
 def every(connection: Connection) -> list[str]:
     """Return all that is wrong, in words."""
     rows = connection.execute(select(fault).order_by(fault.c.since_utc, fault.c.name))

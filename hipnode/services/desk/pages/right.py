@@ -121,6 +121,7 @@ def _counted(store: Store, now: datetime) -> dict[str, Any]:
         "volume": right.volume(found.read),
         "drifts": found.drifts,
         "shifts": found.shifts,
+        "shifted": found.shifted,
         "recent": shift.RECENT_DAYS,
         "until": until,
         "usual": shift.histogram(usual),
