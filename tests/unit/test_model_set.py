@@ -25,8 +25,8 @@ def test_default_set_has_every_role_that_a_reading_needs() -> None:
     assert {Role.GATE, Role.LOCALISER, Role.METAL, Role.FRACTURE} <= set(models.models)
     fractures = ("trochanteric", "intracapsular", "subtrochanteric")
     assert models.fracture.spec.labels == ("no_fracture", *fractures)
-    assert models.gate.spec.labels == ("pelvis_ap", "hip_ap", "other")
-    assert models.gate.spec.positive_labels == ("pelvis_ap", "hip_ap")
+    assert models.gate.spec.labels == ("pelvis_ap", "hip_ap", "hip_other", "other")
+    assert models.gate.spec.positive_labels == ("pelvis_ap", "hip_ap", "hip_other")
     assert set(models.fracture.spec.outputs) >= {"logits", "cam", "embedding"}
     assert len(models.digest) == 64
 

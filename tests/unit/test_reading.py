@@ -21,7 +21,6 @@ from hipnode.domain import (
     Role,
     Side,
     Verdict,
-    View,
 )
 from hipnode.nets import BundleSpec, LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, candidates, read
@@ -180,24 +179,6 @@ def test_the_header_alone_can_end_a_reading(
     reading = read(header, pelvis(), MODELS, ReadPolicy())
     assert reading.abstention is not None
     assert reading.abstention.reason is reason
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"series_description": "HIP AP + LAT"},  # two views in a series: which, it does not say
-        {"series_description": "PLATFORM PELVIS"},
-        {"series_description": "HIP LAT", "view_position": "AP"},
-        {"series_description": "HIP LAT", "view_words": ("antero-posterior",)},
-    ],
-)
-def test_a_series_called_lateral_is_not_believed_against_its_image(
-    changes: dict[str, object],
-) -> None:
-    header = Header(**{**_fields(HEADER), **changes})  # type: ignore[arg-type]
-    reading = read(header, pelvis(), MODELS, ReadPolicy())
-    assert reading.abstention is None
-    assert reading.view is View.PELVIS
 
 
 @pytest.mark.parametrize(

@@ -182,16 +182,21 @@ def test_views_that_a_recipe_does_not_ask_for_are_named(manifest: Path) -> None:
 def test_the_gate_of_views_sees_other_frames(manifest: Path, tmp_path: Path) -> None:
     recipe = read_recipe("gale2017-cnn-views", ["plan.epochs=1", "plan.epoch_images=64"])
     assert isinstance(recipe, Recipe)
-    split = gather(recipe, read_manifest(manifest.with_name("gate.csv")), "train", tmp_path)
+    rows = [
+        replace(row, frames=2) if row.view == "lateral" else row
+        for row in read_manifest(manifest.with_name("gate.csv"))
+    ]
+    split = gather(recipe, rows, "train", tmp_path)
     seen: dict[str, set[str]] = {}
     for item in split.items:
         kind = item.drawn.kind if item.drawn else "whole"
         seen.setdefault(f"{item.row.view} {kind}", set()).add(recipe.labels[item.target])
     assert seen["frontal whole"] == seen["frontal collimated"] == {"pelvis_ap"}
     assert seen["one_hip whole"] == seen["frontal one_hip"] == {"hip_ap"}
-    assert seen["lateral whole"] == seen["frontal turned"] == {"other"}
+    assert seen["lateral whole"] == seen["lateral one_hip"] == {"hip_other"}
+    assert seen["lateral turned"] == seen["frontal turned"] == {"other"}
     assert seen["frontal one_hip_turned"] == seen["one_hip turned"] == {"other"}
-    again = gather(recipe, read_manifest(manifest.with_name("gate.csv")), "train", tmp_path / "2")
+    again = gather(recipe, rows, "train", tmp_path / "2")
     assert np.array_equal(split.samples.images, again.samples.images)
 
 

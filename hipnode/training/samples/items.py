@@ -11,7 +11,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.training.samples.drawn.plan import Drawing
 from hipnode.training.samples.manifest import HipRow, Row
 
-_LABEL_OF_VIEW: Final = {"frontal": "pelvis_ap", "one_hip": "hip_ap"}
+_LABEL_OF_VIEW: Final = {"frontal": "pelvis_ap", "one_hip": "hip_ap", "lateral": "hip_other"}
 PLACES: Final = ("no_fracture", "intracapsular", "extracapsular")
 """Gale 2017, 3.1: what the secondary loss tells apart."""
 PLACE_OF: Final = {
@@ -95,7 +95,8 @@ def _of_row(recipe: Learns, row: Row, views: Sequence[str], every: bool) -> Iter
 def view_of(recipe: Learns, view: str, *, turned: bool) -> str:
     """Return what the gate is to call a view; what is stored turned is not as it should be."""
     if {"pelvis_ap", "hip_ap"} <= set(recipe.labels):
-        return "other" if turned else _LABEL_OF_VIEW.get(view, "other")
+        label = "other" if turned else _LABEL_OF_VIEW.get(view, "other")
+        return label if label in recipe.labels else "other"
     return recipe.labels[int(view == "frontal" and not turned)]
 
 

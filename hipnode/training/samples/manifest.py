@@ -9,7 +9,8 @@ Where several manifests are read as one: ``domain`` says where an image comes fr
 ``real``), and ``draw`` how many fractures and implants of each kind are drawn into its whole hips
 at the points in ``right_landmarks`` and ``left_landmarks`` (see `drawn.plan`). ``often`` says how
 many times as often as others of its class and domain each hip of a row is learned from, and
-``image_often`` the same of the whole image.
+``image_often`` the same of the whole image. ``frames`` says how many parts around one hip a gate
+learns from beside the whole image.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Row:
     cells: Mapping[str, str]
     draw: int
     manifest: Path
+    frames: int = 0  # parts around one hip that a gate learns from too
     often: float = 1.0  # each hip, as many times as others of its class and domain
     image_often: float = 1.0  # the image as a whole, likewise
 
@@ -161,8 +163,10 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
     if split not in SPLITS:
         raise ManifestInvalid(f"{path}, line {line}: split {split!r} is none of {SPLITS}")
     draw = text.get("draw") or "0"
-    if not draw.isdecimal():
-        raise ManifestInvalid(f"{path}, line {line}: draw is {draw!r}, no count")
+    frames = text.get("frames") or "0"
+    for column, count in (("draw", draw), ("frames", frames)):
+        if not count.isdecimal():
+            raise ManifestInvalid(f"{path}, line {line}: {column} is {count!r}, no count")
     hips = [_hip(path, line, text, side, int(draw) > 0) for side in Side]
     return Row(
         line=line,
@@ -176,6 +180,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> R
         cells=text,
         draw=int(draw),
         manifest=path,
+        frames=int(frames),
         often=_often(path, line, text, "often"),
         image_often=_often(path, line, text, "image_often"),
     )

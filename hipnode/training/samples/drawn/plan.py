@@ -49,7 +49,7 @@ class Drawing:
         """The view of a whole image of a ``view`` with the drawing; None for one that is turned."""
         if self.kind.endswith("turned"):
             return None
-        return "one_hip" if self.kind == "one_hip" else view
+        return "one_hip" if self.kind == "one_hip" and view in {"", "frontal"} else view
 
 
 def drawings(role: str, labels: Sequence[str], row: Row, hip: HipRow | None) -> Iterator[Drawing]:
@@ -62,6 +62,8 @@ def drawings(role: str, labels: Sequence[str], row: Row, hip: HipRow | None) -> 
         yield from (Drawing("turned", quarter) for quarter in (1, 2, 3))
         if "hip_ap" in labels:
             yield from _frames(row)
+    if role == "gate" and "hip_ap" in labels and row.hips and not row.turned:
+        yield from (Drawing("one_hip", number) for number in range(row.frames))
     if role not in {"fracture", "metal"} or hip is None or hip.points is None:
         return
     if hip.label == "no_fracture" and not hip.implant:

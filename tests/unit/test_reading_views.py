@@ -1,0 +1,91 @@
+"""Views of a hip: what the gate tells apart, and what the header says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hipnode.domain import OperatingPoint, Role, Verdict, View
+from hipnode.nets import LoadedModel
+from hipnode.reading import ReadPolicy, read, view_of
+from tests.unit.test_reading import HEADER, MODELS, Arrays, model, pelvis
+
+
+class Says:
+    """A gate of four views that says the same of any upright image, and nothing when turned."""
+
+    def __init__(self, *p: float) -> None:
+        self._p = np.array(p, np.float32)
+
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+        top, size = batch[:, 0, : batch.shape[2] // 8].mean(axis=(1, 2)), len(batch)
+        p = np.where((top > 0.9)[:, None], self._p, np.tile([0.01, 0.01, 0.01, 0.97], (size, 1)))
+        return {"logits": np.log(p).astype(np.float32)}
+
+
+def _views(*p: float) -> LoadedModel:
+    labels = ("pelvis_ap", "hip_ap", "hip_other", "other")
+    spec = replace(
+        model(Role.GATE, Says()).spec,
+        labels=labels,
+        positive_labels=labels[:3],
+        operating_point=OperatingPoint("test", 0.7, 0.7),
+    )
+    return LoadedModel(spec, Says(*p), Path())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("p", "view"),
+    [
+        ((0.7, 0.1, 0.1, 0.1), View.PELVIS),
+        ((0.4, 0.2, 0.3, 0.1), View.PELVIS),
+        ((0.1, 0.7, 0.1, 0.1), View.HIP),
+        ((0.1, 0.4, 0.4, 0.1), View.HIP),
+        ((0.1, 0.39, 0.41, 0.1), View.OTHER),
+        ((0.1, 0.1, 0.7, 0.1), View.OTHER),
+        ((0.2, 0.2, 0.2, 0.4), View.OTHER),  # perhaps no hip at all
+    ],
+)
+@pytest.mark.parametrize("turns", [0, 1])
+def test_another_view_of_a_hip_is_told_from_an_ap_view(
+    p: tuple[float, ...], view: View, turns: int
+) -> None:
+    sight = view_of(np.rot90(pelvis().pixels, -turns).copy(), _views(*p))
+    if turns and view is not View.OTHER and p[0] + p[1] < 0.9:
+        view = View.OTHER  # turned, the gate has to be surer
+    assert sight.view is view
+    assert sight.p_none == pytest.approx(0.97 if turns else p[3], abs=1e-3)
+
+
+def test_what_may_be_another_view_is_never_told_none_seen() -> None:
+    for p, said in (((0.05, 0.85, 0.05, 0.05), True), ((0.05, 0.4, 0.5, 0.05), False)):
+        gates = MappingProxyType(dict(MODELS.models) | {Role.GATE: _views(*p)})
+        image = pelvis(right_level=0.9)
+        reading = read(HEADER, image, replace(MODELS, models=gates), ReadPolicy())
+        seen = Verdict.NONE_SEEN in {hip.verdict for hip in reading.hips}
+        assert seen is said
+        suspected = {Verdict.DEFINITE, Verdict.DOUBTFUL}
+        assert suspected & {hip.verdict for hip in reading.hips}  # the bright one
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"series_description": "HIP AP + LAT"},  # two views in a series: which, it does not say
+        {"series_description": "PLATFORM PELVIS"},
+        {"series_description": "HIP LAT", "view_position": "AP"},
+        {"series_description": "HIP LAT", "view_words": ("antero-posterior",)},
+    ],
+)
+def test_a_series_called_lateral_is_not_believed_against_its_image(
+    changes: dict[str, object],
+) -> None:
+    header = replace(HEADER, **changes)  # type: ignore[arg-type]
+    reading = read(header, pelvis(), MODELS, ReadPolicy())
+    assert reading.abstention is None
+    assert reading.view is View.PELVIS
