@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, func, select, text
 
 from hipnode.domain import (
     AuditEvent,
@@ -94,6 +94,12 @@ _FOR_S: Final = 60.0
 """What takes so long to count is counted once in so many seconds."""
 _AT_ONCE: Final = 500
 """Values in one statement: engines have limits."""
+_FEW: Final = {
+    JobState.QUEUED: IS_QUEUED,
+    JobState.CLAIMED: IS_CLAIMED,
+    JobState.QUARANTINED: IS_QUARANTINED,
+}
+"""Of these there are few beside those that are done, and each has an index of its own."""
 _UNCOMMITTED: Final = (CommitmentState.WANTED, CommitmentState.ASKED, CommitmentState.FAILED)
 
 
@@ -186,16 +192,15 @@ class Lookups:
         limit: int = 1000,
     ) -> list[Job]:
         """Return the jobs that fit all that is given, oldest first."""
-        wanted = {
-            "kind": kind,
-            "state": state,
-            "study_instance_uid": study_uid,
-            "destination": destination,
-        }
-        statement = select(job).order_by(job.c.id).limit(limit)
-        for name, value in wanted.items():
-            if value is not None:
-                statement = statement.where(job.c[name] == value)
+        wanted = {"kind": kind, "study_instance_uid": study_uid, "destination": destination}
+        conditions = [job.c[name] == value for name, value in wanted.items() if value is not None]
+        order: ColumnElement[int] = job.c.id
+        if state in _FEW:
+            conditions.append(_FEW[state])
+            order = job.c.id + 0  # ordered by the key itself, SQLite reads every job there is
+        elif state is not None:
+            conditions.append(job.c.state == state)
+        statement = select(job).where(*conditions).order_by(order).limit(limit)
         return [to_job(row) for row in self._database.rows(statement)]
 
     def result(self, result_id: int) -> Result:
