@@ -97,7 +97,10 @@ def read(
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
     if sight.view is View.OTHER and all(_says_nothing(hip) for hip in hips):
-        return draft.abstained(_not_frontal(sight.p_frontal, header))
+        unsaid = _not_frontal(sight.p_frontal, header)
+        judged = (hip.abstention.p_judged for hip in hips if hip.abstention)
+        highest = max((p for p in judged if p is not None), default=None)
+        return draft.abstained(replace(unsaid, p_judged=highest))
     notes = (*hips_found.notes, *used, *left_out, *facing.changes)
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)

@@ -96,5 +96,5 @@ def test_what_waits_is_counted_anew_where_what_is_finished_is_kept(
     assert after.jobs[JobKind.READ, JobState.QUEUED] == 1
     assert after.instances == 1, "as it was counted a moment ago"
     monkeypatch.setattr(questions, "_LONG_S", 1e9)
-    bench.store.ledger._known = None
+    bench.store.lookups._known = None
     assert bench.store.lookups.overview().instances == 2
