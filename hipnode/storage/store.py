@@ -369,9 +369,13 @@ class Store:
         """Return what a person must see to, in words; the first is the oldest."""
         damaged = "database: it is damaged, nothing is taken in: `hipnode check`"
         found = [damaged] if self.database.is_damaged() else []
-        limit_s = self.settings.audit.max_unsealed_s
-        found += faults.of_log(self.audit.state(), self.now(), limit_s)
-        return found + self.database.read(faults.every)
+        noted = self.database.read(faults.every)
+        try:
+            limit_s = self.settings.audit.max_unsealed_s
+            found += faults.of_log(self.audit.state(), self.now(), limit_s)
+        except StorageUnavailable as error:  # PostgreSQL meets damage where it lies
+            found.append(f"audit log: it cannot be read: {error}")
+        return found + noted
 
     def note_fault(self, name: str, why: str) -> None:
         """Note what a person must see to, or that it is mended, where ``why`` is empty."""
