@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 from hipnode import dicom, reporting
 from hipnode.dicom.assessment import assessment_of
@@ -14,20 +12,10 @@ from hipnode.errors import InputRefused, SettingsInvalid
 from hipnode.services.opinions import message
 from hipnode.settings import load
 from tests import cases
+from tests.fuzz.files import written
 from tests.peers import ROOT
 
 _CODES = ("DCM:121008", "DCM:111151")
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="hipnode-fuzz-")
-
-
-def _file(name: str, data: bytes) -> Path:
-    path = Path(_folder().name) / name
-    path.write_bytes(data)
-    return path
 
 
 def report(data: bytes) -> None:
@@ -39,7 +27,7 @@ def report(data: bytes) -> None:
 def assessment(data: bytes) -> None:
     """An SR or a Key Object Selection that may say whether somebody agrees."""
     with suppress(InputRefused):
-        found = dicom.open_dicom(_file("assessment.dcm", data), pixels=False)
+        found = dicom.open_dicom(written(data), pixels=False)
         assessment_of(found, _CODES[:1], _CODES[1:])
 
 
@@ -52,7 +40,7 @@ def final_report(data: bytes) -> None:
 def settings(data: bytes) -> None:
     """A settings file."""
     with suppress(SettingsInvalid):
-        load(_file("settings.toml", data), environment=False)
+        load(written(data), environment=False)
 
 
 @cache

@@ -5,8 +5,6 @@ Each is given to hypothesis, to atheris, and to the bytes of earlier findings in
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -39,23 +37,18 @@ from hipnode.services.listener.tolerant import NotUnderstood, understood
 from hipnode.settings import Settings
 from hipnode.storage import Store
 from tests.fuzz import documents
+from tests.fuzz.files import folder, written
 from tests.protocol.wire import DX
 
 Target = Callable[[bytes], None]
-_SHM: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 MAX_BYTES: Final = 65_536
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="hipnode-fuzz-", dir=_SHM)
 
 
 @cache
 def _server() -> NodeServer:
     settings = Settings.model_validate(
         {
-            "node": {"data_dir": Path(_folder().name) / "node"},
+            "node": {"data_dir": folder() / "node"},
             "listener": {"port": 0, "accept_any_caller": True, "max_objects_per_minute": 0},
             "retention": {"disk_low_bytes": 0},
             "log": {"level": "error"},
@@ -63,12 +56,6 @@ def _server() -> NodeServer:
     )
     store = Store.open(settings, migrate=True)
     return NodeServer(settings, Intake(settings, store))
-
-
-def _file(data: bytes) -> Path:
-    path = Path(_folder().name) / "input.dcm"
-    path.write_bytes(data)
-    return path
 
 
 def stream(data: bytes) -> None:
@@ -124,7 +111,7 @@ def command(data: bytes) -> None:
 def header(data: bytes) -> None:
     """A file's header, as the listener reads it: every text may be stored and printed."""
     try:
-        found = dicom.read_header(_file(data))
+        found = dicom.read_header(written(data))
     except InputRefused:
         return
     for text in found.facts("AE").values():
@@ -144,7 +131,7 @@ def door(data: bytes) -> None:
         return
     syntax = DOOR_SYNTAXES[data[0] % len(DOOR_SYNTAXES)]
     head = file_meta(StoreRequest(1, 1, DX, "1.2.3"), syntax)
-    path = _file(head + data[1:])
+    path = written(head + data[1:])
     with path.open("rb") as file:
         at_the_door = _outcome(lambda: dicom.open_at_the_door(path, file.fileno(), dicom.Limits()))
     assert at_the_door == _outcome(lambda: dicom.open_dicom(path, pixels=False))
@@ -162,7 +149,7 @@ def _outcome(opened: Callable[[], Any]) -> Any:
 
 def dataset(data: bytes) -> None:
     """A whole image, decoded; native decoders for compressed ones stay out."""
-    path = _file(b"\0" * 128 + b"DICM" + data)
+    path = written(b"\0" * 128 + b"DICM" + data)
     with suppress(HipnodeError):
         ds = dicom.open_dicom(path, pixels=True)
         meta = getattr(ds, "file_meta", pydicom.Dataset())

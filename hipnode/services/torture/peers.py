@@ -95,8 +95,7 @@ def _images_in(document: Dataset) -> int:
     """Return how many images a document has as its evidence (PS3.3 C.17.2)."""
     return sum(
         len(series.ReferencedSOPSequence)
-        for keyword in ("CurrentRequestedProcedureEvidenceSequence",)
-        for study in document.get(keyword, [])
+        for study in document.get("CurrentRequestedProcedureEvidenceSequence", [])
         for series in study.ReferencedSeriesSequence
     )
 
@@ -147,13 +146,16 @@ class Modality(threading.Thread):
         return self._archive is not None and self._archive.lost(self.acknowledged) > _AHEAD
 
     def send_all(self, images: Iterable[Dataset]) -> int:
-        """Send images on one association; return how many were acknowledged."""
+        """Send images on one association, until it breaks; return how many were acknowledged."""
         taken = 0
-        association: Any = None
+        association: Association | None = None
         for one in images:
             self.tries += 1
             association = association or _associated(self._port, self._calling, one, 60.0)
-            if association.send_c_store(one).get("Status") == 0:
+            status = _stored(association, one)
+            if status is None:
+                break
+            if status == 0:
                 self.acknowledged.add(str(one.StudyInstanceUID))
                 taken += 1
         if association:
@@ -176,17 +178,23 @@ def _associated(port: int, calling: str, one: Dataset, timeout_s: float) -> Asso
     return ae.associate(HOST, port, [context], ae_title=AE_TITLE)
 
 
-def _answer(port: int, calling: str, one: Dataset, timeout_s: float) -> int | None:
-    association = _associated(port, calling, one, timeout_s)
+def _stored(association: Association, one: Dataset) -> int | None:
+    """Return the status of an image that is sent; None where there was no answer."""
     if not association.is_established:
         return None
     try:
         answer: int | None = association.send_c_store(one).get("Status")
     except (RuntimeError, ValueError):  # the node died in the middle
         return None
+    return answer
+
+
+def _answer(port: int, calling: str, one: Dataset, timeout_s: float) -> int | None:
+    association = _associated(port, calling, one, timeout_s)
+    try:
+        return _stored(association, one)
     finally:
         association.release()
-    return answer
 
 
 def echo_s(port: int, calling: str = "OTHER") -> float:
