@@ -23,7 +23,7 @@ from tests.factory import as_cr, hip, radiograph, reading
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1600),  # six minutes where idle
+    pytest.mark.timeout(1600),  # four minutes where idle
     pytest.mark.xdist_group("viewer"),  # one folder of screenshots
 ]
 
@@ -76,7 +76,7 @@ def _steps(name: str, request: ReportRequest, folder: Path) -> list[Seen]:
     """Return what a person does: look at the list, the SR, the tracking prompt, capture, text."""
     case = cases.CASES.get(name)
     listed = [entry(name, "text"), *([entry(name, "SR")] if name in MEASURED else [])]
-    steps: list[Seen] = [{"expect": listed, "shot": str(folder / f"{name}-1-list.png")}]
+    steps: list[Seen] = [{"expect": [*listed, "W:"], "shot": str(folder / f"{name}-1-list.png")}]
     if name in MEASURED:
         labels = [
             f"{h.roi.side.word} {SHORT[first.task]} AI: {100 * first.p_positive:.2f} %"
