@@ -35,6 +35,9 @@ FromNode = Annotated[
 SetOption = Annotated[
     str | None, typer.Option("--set", help="Judge this model set, not the settings'.")
 ]
+Split = Annotated[
+    str | None, typer.Option(help="Of a manifest: the rows of this split (train, val, test) alone.")
+]
 Alarms = Annotated[
     float, typer.Option(min=0.001, max=0.5, help="The share of intact images to be suspected.")
 ]
@@ -61,6 +64,7 @@ def validate(
     intact: Intact = None,
     from_node: FromNode = False,
     model_set: SetOption = None,
+    split: Split = None,
     false_alarms: Alarms = 0.1,
     definite_false_alarms: Definite = 0.01,
     apply: Apply = None,
@@ -76,7 +80,8 @@ def validate(
     from hipnode.validation import cases, run
     from hipnode.validation.labels import Words
 
-    given, unused = _labels(labels, broken, intact, Words.with_more(positive or (), negative or ()))
+    words = Words.with_more(positive or (), negative or ())
+    given, unused = _labels(labels, broken, intact, words, split)
     _check(folder, labels, from_node=from_node)
     effective = settings.load(config)
     worker = effective.worker
@@ -109,18 +114,18 @@ def validate(
 
 
 def _labels(
-    labels: Path | None, broken: Path | None, intact: Path | None, words: Any
+    labels: Path | None, broken: Path | None, intact: Path | None, words: Any, split: str | None
 ) -> tuple[list[Label], list[Unused]]:
     from hipnode.validation.labels import of_folders, read_labels
 
     if labels is not None and broken is None and intact is None:
-        return read_labels(labels, words)
-    if labels is None and broken is not None and intact is not None:
+        return read_labels(labels, words, split)
+    if labels is None and broken is not None and intact is not None and split is None:
         for one in (broken, intact):
             if not one.is_dir():
                 raise typer.BadParameter(f"{one} is no folder")
         return of_folders(broken, intact), []
-    raise typer.BadParameter("give --labels, or --broken and --intact")
+    raise typer.BadParameter("give --labels (with --split or without), or --broken and --intact")
 
 
 def _check(folder: Path | None, labels: Path | None, *, from_node: bool) -> None:

@@ -103,8 +103,10 @@ class _Said:
     kinds: frozenset[str]
 
 
-def read_labels(path: Path, words: Words) -> tuple[list[Label], list[Unused]]:
-    """Read a file of labels.
+def read_labels(
+    path: Path, words: Words, split: str | None = None
+) -> tuple[list[Label], list[Unused]]:
+    """Read a file of labels; a training manifest is one.
 
     Parameters
     ----------
@@ -112,6 +114,8 @@ def read_labels(path: Path, words: Words) -> tuple[list[Label], list[Unused]]:
         CSV with commas, semicolons or tabs; UTF-8, or Windows-1252 as spreadsheets write it.
     words
         What the labels mean.
+    split
+        Of a manifest, the split whose rows are asked for (its column ``split``); None for all.
 
     Raises
     ------
@@ -123,6 +127,10 @@ def read_labels(path: Path, words: Words) -> tuple[list[Label], list[Unused]]:
         raise ManifestInvalid(f"{path} has none of the columns {', '.join(KEYS)}")
     if not {"label", "right_label", "left_label"} & columns:
         raise ManifestInvalid(f"{path} has no column label, right_label or left_label")
+    if split is not None:
+        rows = [(number, cells) for number, cells in rows if cells.get("split") == split]
+        if not rows:
+            raise ManifestInvalid(f"{path} has no row of the split {split!r}")
     said: list[_Said] = []
     unused: list[Unused] = []
     for number, cells in rows:

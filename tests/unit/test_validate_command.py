@@ -269,6 +269,25 @@ def test_two_folders_of_real_radiographs_to_a_set_with_thresholds(tmp_path: Path
     assert point.doubtful_from == proposal["doubtful_from"]
 
 
+def test_a_set_is_evaluated_on_one_split_of_a_manifest(samples: Path, tmp_path: Path) -> None:
+    manifest = samples / "manifest.csv"
+    manifest.write_text(
+        "file,patient_id,split,view,right_label,left_label\n"
+        "fracture.dcm,P1,test,frontal,no_fracture,trochanteric\n"
+        "normal.dcm,P2,test,frontal,no_fracture,no_fracture\n"
+        "again.dcm,P3,train,frontal,no_fracture,trochanteric\n"
+    )
+    command = ["evaluate", "--data", str(manifest), "--out", str(tmp_path / "report")]
+    done = CliRunner().invoke(app, [*command, "--model-set", "default"])
+    assert done.exit_code == 0, done.output
+    assert "1 images with a fracture: 1 fracture, definite" in done.output
+    assert "1 images without: 1 none seen" in done.output
+    other = CliRunner().invoke(app, [*command, "--model-set", "default", "--split", "val"])
+    assert "no row of the split 'val'" in str(other.exception)
+    for wrong in ([], ["fracture", "--model-set", "default"], ["--model-set", "x", "--maps", "1"]):
+        assert CliRunner().invoke(app, [*command, *wrong]).exit_code == 2
+
+
 def test_the_reading_is_the_workers_own(samples: Path, labels: Path) -> None:
     given, _ = read_labels(labels, Words())
     spec = _spec("default")
