@@ -197,7 +197,7 @@ def _is_plausible(text: str) -> bool:
 # --- on the way out ---------------------------------------------------------------------------
 
 
-def seal(out: Dataset, of_source: Sequence[str]) -> Dataset:
+def seal(out: Dataset, of_source: Sequence[str], beside: Sequence[str] = ()) -> Dataset:
     """Choose the character set (PS3.3 C.12.1.1.2) of a finished object.
 
     Plain ASCII declares none. The source's own is kept where it can say everything, so that a PACS
@@ -211,8 +211,10 @@ def seal(out: Dataset, of_source: Sequence[str]) -> Dataset:
         The object, with its text as Unicode.
     of_source
         The defined terms of the source; empty where it had none that is valid.
+    beside
+        Text that will be put into it, in the character set that is chosen here.
     """
-    texts = list(_texts(out))
+    texts = [*_texts(out), *beside]
     declared = [term or "ISO 2022 IR 6" for term in of_source]
     if all(text.isascii() for text in texts):
         del out.SpecificCharacterSet

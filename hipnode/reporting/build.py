@@ -45,23 +45,31 @@ _MESSAGES: Final = {
 }
 
 
-def build(request: ReportRequest) -> list[BuiltObject]:
+def build(request: ReportRequest, *, prepared: bool = True) -> list[BuiltObject]:
     """Return the objects of a report, in the order in which to send them.
 
     Images under several Patient IDs make as many reports. A study of which no hip was read has no
     measurements to report: where an SR is wanted, it gets the text report, so that nothing ever
     ends in silence. An image that could not be decoded has no capture.
 
+    Parameters
+    ----------
+    request
+        All that the report depends on.
+    prepared
+        Whether content trees are filled into pieces that were made and encoded before; else
+        highdicom makes each anew. The bytes are the same, and a test holds it.
+
     Raises
     ------
     ReportRefused
         If the identity of the study cannot be used without inventing data.
     """
-    return [made for study in mend_studies(request) for made in _made(study)]
+    return [made for study in mend_studies(request) for made in _made(study, prepared)]
 
 
-def _made(study: Study) -> list[BuiltObject]:
-    made = list(_objects(study))
+def _made(study: Study, prepared: bool) -> list[BuiltObject]:
+    made = list(_objects(study, prepared))
     measured = any(kind is ResultKind.SR for kind, _ in made)
     return [
         BuiltObject(kind, ds, study.notes, kind is ResultKind.TEXT and not measured)
@@ -69,7 +77,7 @@ def _made(study: Study) -> list[BuiltObject]:
     ]
 
 
-def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:
+def _objects(study: Study, prepared: bool) -> Iterator[tuple[ResultKind, Dataset]]:
     request, wanted = study.request, study.request.objects
     captures: dict[str, Dataset] = {}
     if wanted & {ResultKind.CAPTURE, ResultKind.PDF}:
@@ -77,10 +85,12 @@ def _objects(study: Study) -> Iterator[tuple[ResultKind, Dataset]]:
     if ResultKind.CAPTURE in wanted:
         yield from ((ResultKind.CAPTURE, made) for made in captures.values())
     shown = captures if ResultKind.CAPTURE in wanted else {}
-    reports = measurement_reports(study, shown) if ResultKind.SR in wanted else []
+    reports: list[Dataset] = []
+    if ResultKind.SR in wanted:
+        reports = measurement_reports(study, shown, prepared=prepared)
     yield from ((ResultKind.SR, report) for report in reports)
     if ResultKind.TEXT in wanted or (ResultKind.SR in wanted and not reports):
-        yield ResultKind.TEXT, text_report(study)
+        yield ResultKind.TEXT, text_report(study, prepared=prepared)
     if ResultKind.GSPS in wanted:
         images = zip(request.sources, study.images, strict=True)
         for number, (source, image) in enumerate(images, start=1):

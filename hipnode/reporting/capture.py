@@ -12,8 +12,6 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
@@ -22,9 +20,9 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from hipnode import DISCLAIMER, codes
 from hipnode.dicom.charset import seal
 from hipnode.domain import TASKS, ResultKind
-from hipnode.reporting.drawing import LONG_SIDE_PX, draw, maps_of
+from hipnode.reporting.drawing import LONG_SIDE_PX, maps_of, picture
 from hipnode.reporting.envelope import body_part, code, envelope, outcome, reference
-from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.request import SourceImage
 from hipnode.reporting.study import Study
 from hipnode.reporting.words import phrases_of
 
@@ -48,7 +46,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     node = study.request.node
     maker = f"{node.name} {node.software_version}"
     said = f"{study.request.language} {outcome(study.request, (source,))}"
-    identity = source_fingerprint(source).hex() + image.to_json() + repr(node) + _ENCODING + said
+    identity = source.fingerprint.hex() + image.to_json() + repr(node) + _ENCODING + said
     sop_class = SecondaryCaptureImageStorage
     out = envelope(study, ResultKind.CAPTURE, sop_class, identity, number, of=source)
     for keyword in _COPIED:
@@ -56,7 +54,7 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
             out[keyword] = image[keyword]
     out.setdefault("PatientOrientation", "")
     body_part(out, image)
-    picture = draw(source, maker, phrases_of(study.request))
+    drawn_picture = picture(source, maker, phrases_of(study.request))
     out.ConversionType = "WSD"
     out.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     out.BurnedInAnnotation = image.get("BurnedInAnnotation") or "YES"
@@ -74,28 +72,30 @@ def capture(study: Study, source: SourceImage, image: Dataset, number: int) -> D
     origin.SpatialLocationsPreserved = "NO"  # the strips move the image down
     out.SourceImageSequence = [origin]
     out.ImageComments = f"{DISCLAIMER}."
-    _put_pixels(out, picture, lossy_before=image.get("LossyImageCompression") == "01")
+    _put_pixels(out, drawn_picture, lossy_before=image.get("LossyImageCompression") == "01")
     return seal(out, study.declared)
 
 
-def _put_pixels(out: Dataset, picture: NDArray[np.uint8], *, lossy_before: bool) -> None:
+def _put_pixels(out: Dataset, picture: Image.Image, *, lossy_before: bool) -> None:
     """Put the picture in, as JPEG: a fifteenth of the bytes that every archive would keep."""
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_QUALITY, subsampling="4:2:2")
+    picture.save(buffer, "JPEG", quality=_QUALITY, subsampling="4:2:2")
     out.SamplesPerPixel = 3
     out.PhotometricInterpretation = "YBR_FULL_422"
     out.PlanarConfiguration = 0
-    out.Rows, out.Columns = picture.shape[:2]
+    out.Columns, out.Rows = picture.size
     out.BitsAllocated = out.BitsStored = 8
     out.HighBit = 7
     out.PixelRepresentation = 0
     out.LossyImageCompression = "01"
     if not lossy_before:  # else the first of several values would be missing
-        out.LossyImageCompressionRatio = round(picture.nbytes / buffer.tell(), 1)
+        out.LossyImageCompressionRatio = round(
+            3 * picture.width * picture.height / buffer.tell(), 1
+        )
         out.LossyImageCompressionMethod = "ISO_10918_1"
     out.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     out.PixelData = encapsulate([buffer.getvalue()])
-    out["PixelData"].is_undefined_length = True
+    out["PixelData"].VR, out["PixelData"].is_undefined_length = "OB", True
 
 
 def jpeg(made: Dataset) -> bytes:

@@ -25,13 +25,14 @@ from hipnode.reporting.envelope import (
 )
 from hipnode.reporting.request import encoded, fingerprint
 from hipnode.reporting.study import Study
+from hipnode.reporting.tree import Content
 
 
 def document(
     study: Study,
     kind: ResultKind,
     sop_class_uid: str,
-    root: Dataset,
+    root: Dataset | Content,
     shown: Sequence[Dataset] = (),
 ) -> Dataset:
     """Return a document of the study around a content tree.
@@ -39,7 +40,7 @@ def document(
     Parameters
     ----------
     root
-        The root content item: a CONTAINER.
+        The root content item: a CONTAINER, of highdicom's or prepared.
     shown
         Objects other than the images that the tree refers to.
     """
@@ -61,9 +62,13 @@ def document(
         study.uid,
     )
     _name_predecessors(study, kind, out)
-    for element in root:
+    for element in root.heads if isinstance(root, Content) else root:
         out[element.tag] = element
-    return seal(out, study.declared)
+    if not isinstance(root, Content):
+        return seal(out, study.declared)
+    seal(out, study.declared, root.texts)
+    root.put(out)
+    return out
 
 
 def twins(

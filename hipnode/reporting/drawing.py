@@ -33,11 +33,32 @@ def heatmap_png(source: SourceImage, maker: str = "hipnode", phrases: Phrases = 
         As for `draw`.
     """
     buffer = BytesIO()
-    Image.fromarray(draw(source, maker, phrases)).save(buffer, "PNG", optimize=True)
+    picture(source, maker, phrases).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def draw(source: SourceImage, maker: str = "hipnode", phrases: Phrases = ENGLISH) -> RGB:
+    """Return the picture of one reading as an array.
+
+    Parameters
+    ----------
+    source, maker, phrases
+        As for `picture`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns, 3) uint8 RGB; the radiograph between two strips.
+
+    Raises
+    ------
+    ValueError
+        If the source has no pixels.
+    """
+    return np.asarray(picture(source, maker, phrases))
+
+
+def picture(source: SourceImage, maker: str = "hipnode", phrases: Phrases = ENGLISH) -> Image.Image:
     """Return the picture of one reading.
 
     Parameters
@@ -51,8 +72,8 @@ def draw(source: SourceImage, maker: str = "hipnode", phrases: Phrases = ENGLISH
 
     Returns
     -------
-    numpy.ndarray
-        (rows, columns, 3) uint8 RGB; the radiograph between two strips.
+    PIL.Image.Image
+        RGB; the radiograph between two strips.
 
     Raises
     ------
@@ -89,14 +110,14 @@ def image_offset_px(source: SourceImage, phrases: Phrases = ENGLISH) -> int:
     return int(headline_strip(source, width, phrases).height)
 
 
-def _framed(image: Image.Image, source: SourceImage, maker: str, phrases: Phrases) -> RGB:
+def _framed(image: Image.Image, source: SourceImage, maker: str, phrases: Phrases) -> Image.Image:
     top = headline_strip(source, image.width, phrases)
     bottom = legend_strip(source, image.width, maker, maps_of(source), phrases)
     out = Image.new("RGB", (image.width, top.height + image.height + bottom.height), PAPER)
     out.paste(top, (0, 0))
     out.paste(image, (0, top.height))
     out.paste(bottom, (0, top.height + image.height))
-    return np.asarray(out)
+    return out
 
 
 def worst(hip: HipReading) -> Decision | None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hipnode import DISCLAIMER, codes
 from hipnode.codes import Concept
 from hipnode.domain import ModelRef, Result, ResultKind
+from hipnode.reporting.forms import ready
 from hipnode.reporting.ranking import flag_of
-from hipnode.reporting.request import ReportRequest, SourceImage
-from hipnode.reporting.study import STUDY, Study
+from hipnode.reporting.request import NodeIdentity, ReportRequest, SourceImage
+from hipnode.reporting.study import Study
 from hipnode.reporting.words import ascii_text, models_of, phrases_of, title
 
 _UNPAIRED = frozenset(
@@ -71,23 +75,14 @@ def envelope(
     _request, node = study.request, study.request.node
     out = Dataset()
     out.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in STUDY:
-        if keyword in study.newest:
-            out[keyword] = study.newest[keyword]
+    for element in (*study.common, *_of_node(node)):
+        out[element.tag] = element
     document = kind in DOCUMENTS
     out.Modality, out.SeriesNumber, _ = _SERIES[kind]
     out.SeriesDescription = _description(study, kind, of)
-    out.Manufacturer = codes.MANUFACTURER
-    out.ManufacturerModelName = codes.MANUFACTURER
-    out.DeviceSerialNumber = node.device_uid.rsplit(".", 1)[-1]
-    out.DeviceUID = node.device_uid
-    out.SoftwareVersions = node.software_version
-    out.StationName = node.ae_title
-    if node.institution:
-        out.InstitutionName = node.institution[:64]
     identify(study, kind, out, sop_class_uid, identity, number, of)
     out.InstanceNumber = number
-    out.ContributingEquipmentSequence = _equipment(study)
+    out["ContributingEquipmentSequence"] = _contributing(study)
     _clock(study, out)
     if not document:
         del out.SeriesDate, out.SeriesTime  # of the first of the series, which is not known here
@@ -97,6 +92,21 @@ def envelope(
     out.file_meta.ImplementationVersionName = codes.IMPLEMENTATION_VERSION_NAME
     out.file_meta.SourceApplicationEntityTitle = node.ae_title
     return out
+
+
+@lru_cache(maxsize=16)
+def _of_node(node: NodeIdentity) -> tuple[RawDataElement | DataElement, ...]:
+    """Return what every object of a node says of it."""
+    out = Dataset()
+    out.Manufacturer = codes.MANUFACTURER
+    out.ManufacturerModelName = codes.MANUFACTURER
+    out.DeviceSerialNumber = node.device_uid.rsplit(".", 1)[-1]
+    out.DeviceUID = node.device_uid
+    out.SoftwareVersions = node.software_version
+    out.StationName = node.ae_title
+    if node.institution:
+        out.InstitutionName = node.institution[:64]
+    return tuple(ready(element) for element in out)
 
 
 def outcome(request: ReportRequest, of: Sequence[SourceImage] = ()) -> str:
@@ -280,6 +290,15 @@ def _clock(study: Study, out: Dataset) -> None:
         setattr(out, keyword, day)
     for keyword in ("SeriesTime", "InstanceCreationTime", "ContentTime"):
         setattr(out, keyword, moment)
+
+
+def _contributing(study: Study) -> RawDataElement | DataElement:
+    """Return the Contributing Equipment Sequence, which is the same in all objects of a study."""
+    if (made := study.made.get("equipment")) is None:
+        tag = Tag("ContributingEquipmentSequence")
+        made = study.made["equipment"] = ready(DataElement(tag, "SQ", _equipment(study)))
+    element: RawDataElement | DataElement = made
+    return element
 
 
 def _equipment(study: Study) -> list[Dataset]:

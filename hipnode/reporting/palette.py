@@ -12,7 +12,7 @@ deficiency" (cividis), PLOS ONE 13(7) e0199239.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -61,8 +61,10 @@ def colour_map(
     """Return the colours of (rows, columns) float32 levels in [0, 1]: (rows, columns, 3) uint8."""
     ramp = np.asarray(TASKS[task].ramp, dtype=np.float64)
     stops = np.linspace(0.0, 1.0, len(ramp))
-    channels = [np.interp(level, stops, ramp[:, c]) for c in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
+    out = np.empty((*level.shape, 3), dtype=np.uint8)
+    for channel in range(3):
+        out[..., channel] = np.rint(np.interp(level, stops, ramp[:, channel]))
+    return out
 
 
 def line(
@@ -98,14 +100,13 @@ def fit(
     bold: bool = False,
 ) -> None:
     """Write a line in the given size, or the largest smaller one that fits."""
-    size = fitting(pen, text, size, room, bold=bold)
+    size = fitting(text, size, room, bold=bold)
     pen.text(place, text, font=font(size, bold=bold), fill=colour, anchor=anchor)
 
 
-def fitting(
-    pen: ImageDraw.ImageDraw, text: str, size: int, room: int, *, bold: bool = False
-) -> int:
+@lru_cache(maxsize=512)
+def fitting(text: str, size: int, room: int, *, bold: bool = False) -> int:
     """Return the largest size up to the given one in which a line fits into ``room`` px."""
-    while size > 9 and pen.textlength(text, font(size, bold=bold)) > room:
+    while size > 9 and font(size, bold=bold).getlength(text) > room:
         size -= 1
     return size

@@ -21,7 +21,7 @@ from hipnode.domain import Box, Decision, HipReading, ResultKind
 from hipnode.reporting.drawing import worst
 from hipnode.reporting.envelope import body_part, envelope, outcome, reference
 from hipnode.reporting.languages import Phrases
-from hipnode.reporting.request import SourceImage, source_fingerprint
+from hipnode.reporting.request import SourceImage
 from hipnode.reporting.strips import said_of
 from hipnode.reporting.study import Study
 from hipnode.reporting.words import phrases_of
@@ -49,7 +49,7 @@ def presentation_state(
     if source.reading is None or not source.hips:
         return None
     said = f"{study.request.language} {outcome(study.request, (source,))}"
-    identity = source_fingerprint(source).hex() + image.to_json() + repr(study.request.node) + said
+    identity = source.fingerprint.hex() + image.to_json() + repr(study.request.node) + said
     sop_class = GrayscaleSoftcopyPresentationStateStorage
     out = envelope(study, ResultKind.GSPS, sop_class, identity, number, of=source)
     body_part(out, image)

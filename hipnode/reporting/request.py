@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from typing import Any, Final, Literal
@@ -25,6 +26,7 @@ from pydicom.uid import (
 from hipnode import __version__, codes
 from hipnode.dicom.charset import check_declared
 from hipnode.domain import Finding, HipReading, Language, Reading, Result, ResultKind, Side
+from hipnode.reporting.forms import settled
 
 _MULTI_FRAME: Final = frozenset(
     {
@@ -66,7 +68,7 @@ class NodeIdentity:
         return codes.device_uid(self.institution, self.name, self.ae_title)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class SourceImage:
     """One image of the study: its header, and what became of it.
 
@@ -121,6 +123,18 @@ class SourceImage:
         """
         is_multi_frame = str(self.dataset.get("SOPClassUID", "")) in _MULTI_FRAME
         return [self.frame] if self.frame is not None and is_multi_frame else None
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """A digest of what was received, and of what became of it."""
+        digest = sha256(self.digest.encode() + self.failure.encode())
+        digest.update(repr(self.dataset.get("SOPInstanceUID")).encode())
+        if self.reading is not None:
+            digest.update(replace(self.reading, timings_ms={}, measured={}).to_json())
+        if self.pixels is not None:
+            digest.update(repr(self.pixels.shape).encode())
+            digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.digest()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -232,6 +246,7 @@ def encoded(dataset: Dataset) -> bytes:
         If it holds text outside ASCII and declares no character set: such bytes never leave.
     """
     check_declared(dataset)
+    settled(dataset)
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
@@ -241,7 +256,7 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
     """Return a digest of all that decides the content of an object, except the clock."""
     digest = sha256()
     for source in request.sources:
-        digest.update(source_fingerprint(source))
+        digest.update(source.fingerprint)
     node = request.node
     predecessors = sorted(p.sop_instance_uid for p in request.predecessors)
     said = (request.language, request.flagged)
@@ -249,18 +264,3 @@ def fingerprint(request: ReportRequest, *extra: Any) -> str:
     for part in (node, request.version, predecessors, said, *apart, *extra):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
-
-
-def source_fingerprint(source: SourceImage) -> bytes:
-    """Return a digest of one image: what was received, and what became of it."""
-    digest = sha256(source.digest.encode() + source.failure.encode())
-    digest.update(repr(source.dataset.get("SOPInstanceUID")).encode())
-    if source.reading is not None:
-        reading = source.reading
-        untimed = Reading.from_json(reading.to_json())
-        untimed.timings_ms.clear()
-        untimed.measured.clear()
-        digest.update(untimed.to_json())
-    if source.pixels is not None:
-        digest.update(repr(source.pixels.shape).encode() + source.pixels.tobytes())
-    return digest.digest()

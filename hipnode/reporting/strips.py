@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ from hipnode.reporting.request import SourceImage, findings_of
 from hipnode.reporting.terms import leading_class
 from hipnode.reporting.words import ascii_text, models_of, reason_words
 
+_KEPT: Final = 32
+"""Strips of each kind that are kept: few differ in more than the width, and none names anybody."""
 _WHEN_COLOURS: Final = {Attention.NOW: WARNING, Attention.SOON: INK, Attention.ROUTINE: DIM}
 
 
@@ -97,19 +100,24 @@ def headline_strip(source: SourceImage, width: int, phrases: Phrases) -> Image.I
     phrases
         The language.
     """
-    cells = _cells(source, phrases)
+    cells = tuple(map(tuple, _cells(source, phrases)))
+    return _headline(cells, attention_of((source,)), width, phrases)
+
+
+@lru_cache(maxsize=_KEPT)
+def _headline(
+    cells: tuple[tuple[Said, ...], ...], when: Attention, width: int, phrases: Phrases
+) -> Image.Image:
     big = max(30, width // (15 if len(cells) > 1 else 12))
     gap, banner = big // 4, big
     room = width // len(cells)
     inner = room - 2 * gap
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    big = min(fitting(pen, said.what, big, inner, bold=True) for cell in cells for said in cell)
+    big = min(fitting(said.what, big, inner, bold=True) for cell in cells for said in cell)
     small = max(9, big * 3 // 4)
     entry = 2 * big + 2 * gap
     height = banner + 2 * gap + max(len(cell) for cell in cells) * entry
     strip = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(strip)
-    when = attention_of((source,))
     colour = _WHEN_COLOURS[when]
     fit(pen, (gap, gap), phrases.when[when], banner, width - 2 * gap, colour, bold=True)
     for index, cell in enumerate(cells):
@@ -147,6 +155,16 @@ def legend_strip(
     phrases
         The language.
     """
+    models = [f"{ascii_text(m.name)} {m.version} ({m.digest[:8]})" for m in models_of([source])]
+    last = phrases.drawn_by[bool(maps)].format(maker, ", ".join(models) or phrases.no_model)
+    last = f"{phrases.scope_short} {last}" if models else last
+    return _legend(width, tuple((t, tuple(sides)) for t, sides in maps.items()), last, phrases)
+
+
+@lru_cache(maxsize=_KEPT)
+def _legend(
+    width: int, maps: tuple[tuple[Task, tuple[Side, ...]], ...], last: str, phrases: Phrases
+) -> Image.Image:
     warn, text = max(26, width // 24), max(15, width // 60)
     tiny = max(12, width // 85)
     rows = [(warn * 3) // 2, *[text * 2] * (1 + len(maps)), tiny * 2]
@@ -154,12 +172,9 @@ def legend_strip(
     pen = ImageDraw.Draw(strip)
     fit(pen, (width // 2, rows[0] // 2), phrases.disclaimer, warn, width - 20, WARNING, "mm")
     _lines(pen, (text, rows[0] + text), text, width, phrases)
-    for n, (task, sides) in enumerate(maps.items(), start=2):
+    for n, (task, sides) in enumerate(maps, start=2):
         name = phrases.maps.format(phrases.tasks[task].noun, phrases.hip(*sides))
         _scale(strip, (text, sum(rows[:n]) + text), text, width, name, task)
-    models = [f"{ascii_text(m.name)} {m.version} ({m.digest[:8]})" for m in models_of([source])]
-    last = phrases.drawn_by[bool(maps)].format(maker, ", ".join(models) or phrases.no_model)
-    last = f"{phrases.scope_short} {last}" if models else last
     fit(pen, (text, sum(rows[:-1]) + tiny // 2), last, tiny, width - 2 * text, DIM)
     return strip
 
@@ -192,7 +207,7 @@ def _scale(
 ) -> None:
     """Draw whose map it is, and its scale as it looks over mid grey: 0, the bar, 1."""
     pen = ImageDraw.Draw(strip)
-    size = fitting(pen, f"{name}  0  1", size, width * 2 // 3)
+    size = fitting(f"{name}  0  1", size, width * 2 // 3)
     x = _label(pen, place, f"{name}  0 ", size)
     bar = min(width // 4, width - x - 3 * size)
     level = np.tile(np.linspace(0.0, 1.0, max(1, bar)), (size, 1))

@@ -12,8 +12,11 @@ PS3.3 C.7.1.1 (Patient): a Patient ID is unique within its issuer. C.7.2.1 (Gene
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from hipnode import codes
@@ -21,6 +24,7 @@ from hipnode.codes import Concept
 from hipnode.dicom.identity import Mender
 from hipnode.domain import Result
 from hipnode.errors import ReportRefused
+from hipnode.reporting.forms import ready
 from hipnode.reporting.request import ReportRequest, SourceImage
 
 STUDY = (
@@ -36,7 +40,7 @@ Patient = tuple[str, str]
 """Patient ID and its issuer."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """A request with the identities of its images mended, in the order of the sources.
 
@@ -48,6 +52,7 @@ class Study:
     images: tuple[Dataset, ...]
     notes: tuple[str, ...]
     declared: tuple[str, ...] = ()  # the source's character set, where all agree on a valid one
+    made: dict[str, Any] = field(default_factory=dict)  # what its objects have in common
 
     @property
     def newest(self) -> Dataset:
@@ -82,7 +87,13 @@ class Study:
         """Whose images these are."""
         return _patient_of(self.newest)
 
-    @property
+    @cached_property
+    def common(self) -> tuple[RawDataElement | DataElement, ...]:
+        """What all objects have from the study (`STUDY`), encoded where that is for good."""
+        newest = self.newest
+        return tuple(ready(newest[keyword]) for keyword in STUDY if keyword in newest)
+
+    @cached_property
     def identity(self) -> str:
         """All that an object has from the study, as one text: other content, another UID."""
         common = Dataset()

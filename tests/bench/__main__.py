@@ -21,7 +21,8 @@ from tests.bench.harness import Run, Table, keep, machine, say
 from tests.peers import ROOT
 
 PARTS = (
-    "start", "ingest", "read", "study", "decode", "throughput", "queue", "audit", "desk", "memory",
+    "start", "ingest", "read", "report", "study", "decode", "throughput", "queue", "audit", "desk",
+    "memory",
 )  # fmt: skip
 
 

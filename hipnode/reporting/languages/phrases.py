@@ -13,7 +13,7 @@ from hipnode.codes import Concept
 from hipnode.domain import TASKS, Attention, Decision, Language, Side, Task, TaskWords
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # each is there once
 class Phrases:
     """A language. Strings with ``{}`` are filled in, in the order of what they name.
 
