@@ -22,6 +22,7 @@ def document(path: Path, reading: Reading) -> dict[str, Any]:
         "frame": reading.frame,
         "frames": reading.frames,
         "hips": [_hip_document(hip) for hip in reading.hips],
+        "unused": [{"name": each.name, "reason": each.reason} for each in reading.unused],
         "notes": list(reading.notes),
         "model_set": reading.model_set,
         "model_set_digest": reading.model_set_digest,
@@ -61,6 +62,16 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
             "model": f.model.name,
             "model_version": f.model.version,
             "model_digest": f.model.digest,
+            "covariates": [
+                {
+                    "name": known.name,
+                    "value": known.value,
+                    "unit": known.unit,
+                    "source": known.source.value,
+                    "measured": known.measured,
+                }
+                for known in f.covariates
+            ],
         }
         for f in hip.findings
     ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from hipnode.domain.covariates import Covariate, Unused
 from hipnode.domain.images import Box, Side
 from hipnode.domain.tasks import Decision, Task
 
@@ -123,6 +124,7 @@ class Finding:
     model: ModelRef
     saliency: Saliency | None = None
     covariates_used: tuple[str, ...] = ()
+    covariates: tuple[Covariate, ...] = ()  # those, with values and whence they are
     shadow: bool = False  # audited, never reported
     positive: tuple[str, ...] = ()  # the labels that say yes, as the bundle has them
     p_alone: float | None = None  # p_positive before both hips of a pelvis were judged together
@@ -261,6 +263,7 @@ class Reading:
     missing: Side | None = None  # the side of a pelvis on which no hip was found
     frame: int | None = None  # where there are several: the one that the boxes are in, from 1
     frames: int = 1
+    unused: tuple[Unused, ...] = ()  # what was known of the patient, and why it was not used
 
     def __post_init__(self) -> None:
         if bool(self.hips) == bool(self.abstention):
@@ -292,6 +295,8 @@ class Reading:
             facts |= {"frame": self.frame, "frames": self.frames}
         if self.abstention is not None:
             return facts | {"abstained": self.abstention.reason, "why": self.abstention.detail}
+        if self.unused:
+            facts["unused"] = [asdict(each) for each in self.unused]
         hips = []
         for hip in self.hips:
             facts_of_hip: dict[str, Any] = {"side": hip.roi.side, "verdict": hip.verdict}
@@ -314,6 +319,7 @@ class Reading:
                     "model_version": finding.model.version,
                     "model_digest": finding.model.digest,
                     "shadow": finding.shadow,
+                    "covariates": [asdict(known) for known in finding.covariates],
                 }
                 for finding in hip.findings
             ]

@@ -12,6 +12,7 @@ from hipnode.domain import (
     TASKS,
     Abstention,
     Caveat,
+    Covariate,
     Decision,
     Finding,
     Header,
@@ -43,10 +44,11 @@ CLEAR: Final = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A classifier, and what the header gives it beside the image."""
+    """A classifier, and what it is given beside the image."""
 
     model: LoadedModel
     covariates: tuple[float, ...] = ()
+    known: tuple[Covariate, ...] = ()  # those, with whence they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ def _reading(
     made = classify.finding(
         fracture.model, measured.scores, measured.at, roi, p_judged=p, decision=decision
     )
+    made = replace(made, covariates=fracture.known)
     caveats = judgement.caveats
     from_p = fracture.model.spec.operating_point.doubtful_from
     if together is not None and _one_of_them(together, from_p):
@@ -284,7 +287,8 @@ def _with_others(
         found = classify.findings(one.model, seen.image.pixels, rois, one.covariates)
         for i, made in zip(at, found, strict=True):
             if isinstance(made, Finding):
-                hips[i] = replace(hips[i], findings=(*hips[i].findings, made))
+                known = replace(made, covariates=one.known)
+                hips[i] = replace(hips[i], findings=(*hips[i].findings, known))
             else:
                 task = IN_WORDS[one.model.spec.role]
                 left_out.append(LEFT_OUT.format(task=task, side=hips[i].roi.side.word))

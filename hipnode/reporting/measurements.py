@@ -221,8 +221,9 @@ def _algorithm(finding: Finding) -> hd.sr.AlgorithmIdentification:
         f"decision {finding.decision.value}",
         f"bundle sha256 {model.digest}",
     ]
-    if finding.covariates_used:
-        parameters.append(f"covariates {ascii_text(', '.join(finding.covariates_used))}")
+    parameters += [
+        ascii_text(f"covariate {known.in_words}, by {known.source}") for known in finding.covariates
+    ]
     return hd.sr.AlgorithmIdentification(
         name=ascii_text(model.name, 64),
         version=ascii_text(model.version, 64),

@@ -31,6 +31,7 @@ from hipnode.domain import (
     Radiograph,
     Reading,
     ResultKind,
+    Told,
 )
 from hipnode.errors import NotARadiograph, PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -65,7 +66,9 @@ def reader_spec(settings: Settings) -> ReaderSpec:
         threads=worker.threads or shared_out,
         memory_limit_bytes=worker.memory_limit_bytes,
         max_pixels=worker.max_pixels,
-        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants),
+        policy=reading.ReadPolicy(
+            worker.minimum_age_years, worker.read_implants, settings.covariates.max_age_days
+        ),
     )
 
 
@@ -127,7 +130,9 @@ def warm(spec: ReaderSpec) -> Warmed:
     return Warmed(models.name, models.digest, loaded)
 
 
-def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
+def read_image(
+    spec: ReaderSpec, path: Path, digest: str = "", told: Sequence[Told] = ()
+) -> Reading:
     """Read one image. Pixels that cannot be decoded make an abstention, not an error.
 
     Parameters
@@ -138,6 +143,8 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         Where it lies.
     digest
         Of the file as it was received; "" where nobody knows.
+    told
+        What came from outside for its examination.
 
     Raises
     ------
@@ -175,7 +182,7 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         decoding_s += time.perf_counter() - frame_s
         views.append(None if spec.views is None else _view(radiograph))
         measured.append(imaging.measured(radiograph))
-        made.append(reading.read(header, radiograph, models, spec.policy))
+        made.append(reading.read(header, radiograph, models, spec.policy, told=told))
     result = reading.of_object(made, frames)
     view = views[(result.frame or 1) - 1]
     if spec.views is not None and view is not None:
