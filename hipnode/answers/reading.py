@@ -38,6 +38,7 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
         "verdict": hip.verdict.value,
         "attention": hip.attention.value,
         "caveats": [caveat.value for caveat in hip.caveats],
+        "unasked": [task.value for task in hip.unasked],
         "abstained": hip.abstention.reason.value if hip.abstention else None,
         "detail": hip.abstention.detail if hip.abstention else "",
         "probabilities": None,
@@ -54,6 +55,7 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
             "p_alone": f.p_alone,
             "distance": f.distance,
             "decision": f.decision.value,
+            "nhfd": f.nhfd or None,
             "operating_point": {
                 "name": f.operating_point.name,
                 "doubtful_from": f.operating_point.doubtful_from,

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from hipnode import codes
 from hipnode.domain.covariates import Covariate, Unused
 from hipnode.domain.images import Box, Side
 from hipnode.domain.tasks import Decision, Task
@@ -134,6 +135,15 @@ class Finding:
         if self.label not in self.probabilities:
             raise ValueError(f"label {self.label!r} is none of {list(self.probabilities)}")
 
+    @property
+    def nhfd(self) -> str:
+        """The class of a likely fracture that hospitals audit by, a key of `codes.NHFD`; or "".
+
+        As far as the model's own label tells it, and only of one that tells kinds apart.
+        """
+        told = self.task is Task.HIP_FRACTURE and self.decision is Decision.PRESENT
+        return self.label if told and len(self.positive) > 1 and self.label in codes.NHFD else ""
+
 
 class AbstentionReason(StrEnum):
     """Why nothing is said. Each has one sentence for people in `reporting`."""
@@ -209,6 +219,7 @@ class HipReading:
     findings: tuple[Finding, ...] = ()
     abstention: Abstention | None = None
     caveats: tuple[Caveat, ...] = ()
+    unasked: tuple[Task, ...] = ()  # what a hip that may be broken does not tell
 
     def __post_init__(self) -> None:
         if bool(self.findings) == bool(self.abstention):
@@ -301,6 +312,8 @@ class Reading:
         for hip in self.hips:
             facts_of_hip: dict[str, Any] = {"side": hip.roi.side, "verdict": hip.verdict}
             facts_of_hip |= {"attention": hip.attention, "caveats": list(hip.caveats)}
+            if hip.unasked:
+                facts_of_hip["unasked"] = list(hip.unasked)
             if hip.abstention is not None:
                 facts_of_hip["abstained"] = hip.abstention.reason
                 facts_of_hip["why"] = hip.abstention.detail
@@ -312,6 +325,7 @@ class Reading:
                     "p_alone": finding.p_alone,
                     "distance": finding.distance,
                     "decision": finding.decision,
+                    "nhfd": finding.nhfd,
                     "operating_point": finding.operating_point.name,
                     "doubtful_from": finding.operating_point.doubtful_from,
                     "present_from": finding.operating_point.present_from,

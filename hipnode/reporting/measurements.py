@@ -144,6 +144,7 @@ def _group(
             hd.sr.QualitativeEvaluation(
                 name=concept(codes.IMAGE_QUALITY), value=concept(codes.QUALITY_MET)
             ),
+            *_nhfd(finding),
             *_caveats(hip, finding),
         ],
     )
@@ -157,6 +158,14 @@ def _group(
             )
         )
     return group
+
+
+def _nhfd(finding: Finding) -> list[hd.sr.QualitativeEvaluation]:
+    """Return the class that hospitals audit by, where the model tells it."""
+    if not finding.nhfd:
+        return []
+    value = concept(codes.NHFD[finding.nhfd])
+    return [hd.sr.QualitativeEvaluation(name=concept(codes.NHFD_CLASS), value=value)]
 
 
 def _caveats(hip: HipReading, finding: Finding) -> list[hd.sr.QualitativeEvaluation]:

@@ -58,7 +58,7 @@ class ReaderSpec:
 
 def reader_spec(settings: Settings) -> ReaderSpec:
     """Return what the settings say to a reading process."""
-    worker = settings.worker
+    worker, days = settings.worker, settings.covariates.max_age_days
     shared_out = max(1, (os.cpu_count() or 1) // worker.processes)
     return ReaderSpec(
         model_set=worker.model_set,
@@ -66,9 +66,7 @@ def reader_spec(settings: Settings) -> ReaderSpec:
         threads=worker.threads or shared_out,
         memory_limit_bytes=worker.memory_limit_bytes,
         max_pixels=worker.max_pixels,
-        policy=reading.ReadPolicy(
-            worker.minimum_age_years, worker.read_implants, settings.covariates.max_age_days
-        ),
+        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants, days),
     )
 
 
@@ -192,9 +190,8 @@ def read_image(
         "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
     }
     reach(Point.READING_MADE)
-    of_picture = measured[(result.frame or 1) - 1]
     shown = _in_shadow(result) if spec.shadow else result
-    return replace(shown, timings_ms=timings, measured=of_picture)
+    return replace(shown, timings_ms=timings, measured=measured[(result.frame or 1) - 1])
 
 
 def picture_digest(spec: ReaderSpec, path: Path) -> str:
