@@ -198,6 +198,19 @@ SUBTROCHANTERIC: Final = Concept(
 INTRACAPSULAR: Final = _local("FX_INTRACAPSULAR", "Intracapsular fracture of proximal femur")
 """SNOMED CT has it only as *closed* (20100009), which a radiograph does not tell."""
 
+NHFD_CLASS: Final = _local("NHFD_CLASS", "Class of the National Hip Fracture Database")
+NHFD: Final[dict[str, Concept]] = {
+    "intracapsular": _local("NHFD_IC", "intracapsular; displaced or not is not told"),
+    "intracapsular_undisplaced": _local("NHFD_IC_UNDISP", "intracapsular, undisplaced"),
+    "intracapsular_displaced": _local("NHFD_IC_DISP", "intracapsular, displaced"),
+    "trochanteric": _local("NHFD_TR", "trochanteric; A1-A2 or A3 is not told"),
+    "trochanteric_a1_a2": _local("NHFD_TR_A12", "trochanteric, A1-A2"),
+    "trochanteric_a3": _local("NHFD_TR_A3", "trochanteric, A3"),
+    "subtrochanteric": _local("NHFD_ST", "subtrochanteric"),
+}
+"""By a fracture model's label: what of the database's class it tells, and never more. The classes
+are intracapsular (displaced or not), trochanteric A1-A2 and A3 (AO/OTA 31), subtrochanteric."""
+
 # --- what: bone -------------------------------------------------------------------------------
 
 OSTEOPOROSIS: Final = Concept("64859006", "SCT", "Osteoporosis", "VSAC …1038, 2020-2022")

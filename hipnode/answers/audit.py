@@ -103,6 +103,8 @@ _WORDS: Final = {
     AuditEvent.SELF_TEST_ENDED: "self-test ended: {why}",
     AuditEvent.SELF_TEST_WITHDRAWN: "the PACS has the note that takes the self-test's image back",
     AuditEvent.FEEDBACK_UNMATCHED: "{actor} says something of it that fits nothing: {reason}",
+    AuditEvent.COVARIATE_TOLD: "{name} came by {source}: {given}, of {measured}",
+    AuditEvent.COVARIATE_REFUSED: "{name} came by {source} and is refused: {reason}",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
 """What a person wants to know of a study. All other events are plumbing."""

@@ -22,6 +22,7 @@ def document(path: Path, reading: Reading) -> dict[str, Any]:
         "frame": reading.frame,
         "frames": reading.frames,
         "hips": [_hip_document(hip) for hip in reading.hips],
+        "unused": [{"name": each.name, "reason": each.reason} for each in reading.unused],
         "notes": list(reading.notes),
         "model_set": reading.model_set,
         "model_set_digest": reading.model_set_digest,
@@ -37,6 +38,7 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
         "verdict": hip.verdict.value,
         "attention": hip.attention.value,
         "caveats": [caveat.value for caveat in hip.caveats],
+        "unasked": [task.value for task in hip.unasked],
         "abstained": hip.abstention.reason.value if hip.abstention else None,
         "detail": hip.abstention.detail if hip.abstention else "",
         "probabilities": None,
@@ -53,6 +55,7 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
             "p_alone": f.p_alone,
             "distance": f.distance,
             "decision": f.decision.value,
+            "nhfd": f.nhfd or None,
             "operating_point": {
                 "name": f.operating_point.name,
                 "doubtful_from": f.operating_point.doubtful_from,
@@ -61,6 +64,16 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
             "model": f.model.name,
             "model_version": f.model.version,
             "model_digest": f.model.digest,
+            "covariates": [
+                {
+                    "name": known.name,
+                    "value": known.value,
+                    "unit": known.unit,
+                    "source": known.source.value,
+                    "measured": known.measured,
+                }
+                for known in f.covariates
+            ],
         }
         for f in hip.findings
     ]

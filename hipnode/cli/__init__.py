@@ -15,6 +15,7 @@ from hipnode.cli import (
     account,
     audit,
     conform,
+    covariates,
     demo,
     evaluate,
     feedback,
@@ -94,6 +95,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(hold.app, name="hold")
 app.add_typer(account.app, name="account")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(covariates.app, name="covariates")
 app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -153,6 +154,7 @@ def _header(
         image_type=reader.many("ImageType"),
         view_words=view_words,
         age_years=_age_years(reader),
+        study_date=_study_date(reader),
         size_m=reader.number("PatientSize", 0.2, 2.8),
         weight_kg=reader.number("PatientWeight", 0.5, 500),
         notes=tuple(notes),
@@ -208,11 +210,23 @@ def _age_years(reader: Reader) -> float | None:
         years = int(match[1]) * _YEARS_PER[match[2].upper()]
         return years if years <= _OLDEST_YEARS else None
     born = _DATE.match(reader.text("PatientBirthDate"))
-    taken = _DATE.match(reader.text("StudyDate") or reader.text("AcquisitionDate"))
+    taken = _taken(reader)
     if born is None or taken is None:
         return None
     years = _decimal_year(taken) - _decimal_year(born)
     return years if 0 <= years <= _OLDEST_YEARS else None
+
+
+def _study_date(reader: Reader) -> str:
+    """Return the day of the examination (ISO 8601), or "" where it is none."""
+    if match := _taken(reader):
+        with suppress(ValueError):
+            return date(*(int(part) for part in match.groups())).isoformat()
+    return ""
+
+
+def _taken(reader: Reader) -> re.Match[str] | None:
+    return _DATE.match(reader.text("StudyDate") or reader.text("AcquisitionDate"))
 
 
 def _decimal_year(match: re.Match[str]) -> float:

@@ -5,6 +5,13 @@ original image's pixels, with (0, 0) the top-left corner of the top-left pixel.
 """
 
 from hipnode.domain.audit import AuditRecord, Outcome
+from hipnode.domain.covariates import (
+    COVARIATES,
+    Covariate,
+    CovariateSource,
+    Told,
+    Unused,
+)
 from hipnode.domain.events import AuditEvent
 from hipnode.domain.findings import (
     Abstention,
@@ -37,6 +44,7 @@ from hipnode.domain.work import (
 )
 
 __all__ = [
+    "COVARIATES",
     "REPORTED",
     "TASKS",
     "TRANSITIONS",
@@ -48,6 +56,8 @@ __all__ = [
     "Box",
     "Caveat",
     "CommitmentState",
+    "Covariate",
+    "CovariateSource",
     "Decision",
     "Finding",
     "Header",
@@ -72,6 +82,8 @@ __all__ = [
     "Task",
     "TaskRow",
     "TaskWords",
+    "Told",
+    "Unused",
     "Verdict",
     "View",
     "attention_of",

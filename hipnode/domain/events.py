@@ -71,6 +71,9 @@ class AuditEvent(StrEnum):
     AUDIT_EXPORTED = "audit_exported"
     FEEDBACK_GIVEN = "feedback_given"
     FEEDBACK_UNMATCHED = "feedback_unmatched"
+    COVARIATE_TOLD = "covariate_told"
+    COVARIATE_REFUSED = "covariate_refused"
+    COVARIATES_RETIRED = "covariates_retired"
     MODELS_PROPOSED = "models_proposed"
     MODELS_CONFIRMED = "models_confirmed"
     MODELS_DECLINED = "models_declined"
@@ -105,6 +108,7 @@ _IMAGE_READ: Final[Keys] = _OF_JOB | {
     "abstained": str,
     "why": str,
     "hips": list,
+    "unused": list,
 }
 _REPORT_MADE: Final[Keys] = _OF_JOB | {
     "version": int | None,
@@ -132,6 +136,13 @@ _EPOCH_BEGUN: Final[Keys] = {
     "named": list,
 }
 _SELF_TEST: Final[Keys] = {"matter": str, "day": str, "number": int}
+_COVARIATE: Final[Keys] = {
+    "name": str,
+    "given": str,
+    "measured": str,
+    "source": str,
+    "message": str,
+}
 _CHOICE: Final[Keys] = {
     "model_set": str,
     "digest": str,
@@ -305,6 +316,12 @@ DECLARED: Final[dict[AuditEvent, tuple[str, Keys]]] = {
         "what somebody says of a result fits nothing here, or says nothing plainly",
         {"reason": str, "source": str, "message": str}
     ),
+    E.COVARIATE_TOLD: (
+        "a value of a patient came for an examination: kept, or taken back",
+        _COVARIATE | {"value": float | None, "corrected": bool, "again": bool, "late": bool}
+    ),
+    E.COVARIATE_REFUSED: ("such a value cannot be used, and why", _COVARIATE | {"reason": str}),
+    E.COVARIATES_RETIRED: ("such values were deleted by retention", {"values": int}),
     E.MODELS_PROPOSED: ("somebody proposes which model set reports", _AT_DESK | _CHOICE),
     E.MODELS_CONFIRMED: (
         "somebody else has confirmed which model set reports from now on", _AT_DESK | _CHOICE

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from hipnode import codes
+from hipnode.domain.covariates import Covariate, Unused
 from hipnode.domain.images import Box, Side
 from hipnode.domain.tasks import Decision, Task
 
@@ -123,6 +125,7 @@ class Finding:
     model: ModelRef
     saliency: Saliency | None = None
     covariates_used: tuple[str, ...] = ()
+    covariates: tuple[Covariate, ...] = ()  # those, with values and whence they are
     shadow: bool = False  # audited, never reported
     positive: tuple[str, ...] = ()  # the labels that say yes, as the bundle has them
     p_alone: float | None = None  # p_positive before both hips of a pelvis were judged together
@@ -131,6 +134,15 @@ class Finding:
     def __post_init__(self) -> None:
         if self.label not in self.probabilities:
             raise ValueError(f"label {self.label!r} is none of {list(self.probabilities)}")
+
+    @property
+    def nhfd(self) -> str:
+        """The class of a likely fracture that hospitals audit by, a key of `codes.NHFD`; or "".
+
+        As far as the model's own label tells it, and only of one that tells kinds apart.
+        """
+        told = self.task is Task.HIP_FRACTURE and self.decision is Decision.PRESENT
+        return self.label if told and len(self.positive) > 1 and self.label in codes.NHFD else ""
 
 
 class AbstentionReason(StrEnum):
@@ -207,6 +219,7 @@ class HipReading:
     findings: tuple[Finding, ...] = ()
     abstention: Abstention | None = None
     caveats: tuple[Caveat, ...] = ()
+    unasked: tuple[Task, ...] = ()  # what a hip that may be broken does not tell
 
     def __post_init__(self) -> None:
         if bool(self.findings) == bool(self.abstention):
@@ -261,6 +274,7 @@ class Reading:
     missing: Side | None = None  # the side of a pelvis on which no hip was found
     frame: int | None = None  # where there are several: the one that the boxes are in, from 1
     frames: int = 1
+    unused: tuple[Unused, ...] = ()  # what was known of the patient, and why it was not used
 
     def __post_init__(self) -> None:
         if bool(self.hips) == bool(self.abstention):
@@ -292,10 +306,14 @@ class Reading:
             facts |= {"frame": self.frame, "frames": self.frames}
         if self.abstention is not None:
             return facts | {"abstained": self.abstention.reason, "why": self.abstention.detail}
+        if self.unused:
+            facts["unused"] = [asdict(each) for each in self.unused]
         hips = []
         for hip in self.hips:
             facts_of_hip: dict[str, Any] = {"side": hip.roi.side, "verdict": hip.verdict}
             facts_of_hip |= {"attention": hip.attention, "caveats": list(hip.caveats)}
+            if hip.unasked:
+                facts_of_hip["unasked"] = list(hip.unasked)
             if hip.abstention is not None:
                 facts_of_hip["abstained"] = hip.abstention.reason
                 facts_of_hip["why"] = hip.abstention.detail
@@ -307,6 +325,7 @@ class Reading:
                     "p_alone": finding.p_alone,
                     "distance": finding.distance,
                     "decision": finding.decision,
+                    "nhfd": finding.nhfd,
                     "operating_point": finding.operating_point.name,
                     "doubtful_from": finding.operating_point.doubtful_from,
                     "present_from": finding.operating_point.present_from,
@@ -314,6 +333,7 @@ class Reading:
                     "model_version": finding.model.version,
                     "model_digest": finding.model.digest,
                     "shadow": finding.shadow,
+                    "covariates": [asdict(known) for known in finding.covariates],
                 }
                 for finding in hip.findings
             ]

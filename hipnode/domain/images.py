@@ -64,6 +64,7 @@ class Header:
     image_type: tuple[str, ...] = ()
     device_serial: str = ""
     device_uid: str = ""
+    study_date: str = ""  # ISO 8601; the acquisition's where that is all there is
     notes: tuple[str, ...] = ()  # what could not be carried unchanged, by keyword; never a value
 
     def facts(self, calling_ae: str) -> dict[str, str]:

@@ -90,6 +90,8 @@ class TaskRow:
         By the label of a model's class.
     is_graded
         Whether the classes are grades that exclude each other, and no kinds of the finding.
+    needs_unbroken
+        Whether a hip that may be broken does not tell it: then the other one is asked alone.
     of_scans
         Whether it is asked of a densitometer's scan, which shows one hip from edge to edge.
     ramp
@@ -115,6 +117,7 @@ class TaskRow:
     heat_at: str = ""
     heat_is: str = ""
     is_graded: bool = False
+    needs_unbroken: bool = False
     of_scans: bool = False
 
 
@@ -138,12 +141,16 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         absent=codes.HIP_FRACTURE_ABSENT,
         classes={
             "intracapsular": codes.INTRACAPSULAR,
+            "intracapsular_displaced": codes.INTRACAPSULAR,
+            "intracapsular_undisplaced": codes.INTRACAPSULAR,
             "neck": codes.FEMORAL_NECK,
             "femoral_neck": codes.FEMORAL_NECK,
             "subcapital": codes.SUBCAPITAL,
             "midcervical": codes.MIDCERVICAL,
             "basicervical": codes.BASICERVICAL,
             "trochanteric": codes.TROCHANTERIC,
+            "trochanteric_a1_a2": codes.TROCHANTERIC,
+            "trochanteric_a3": codes.TROCHANTERIC,
             "extracapsular": codes.TROCHANTERIC,
             "intertrochanteric": codes.INTERTROCHANTERIC,
             "pertrochanteric": codes.PERTROCHANTERIC,
@@ -166,6 +173,12 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                     DOUBTFUL: "Expert review advised.",
                     ABSENT: "An occult fracture is not excluded.",
                 },
+                classes={
+                    "intracapsular_displaced": "intracapsular, displaced",
+                    "intracapsular_undisplaced": "intracapsular, undisplaced",
+                    "trochanteric_a1_a2": "trochanteric, A1-A2",
+                    "trochanteric_a3": "trochanteric, A3",
+                },
             ),
             "de": TaskWords(
                 noun="Fraktur",
@@ -182,6 +195,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                 },
                 classes={
                     "intracapsular": "intrakapsulär",
+                    "intracapsular_displaced": "intrakapsulär, disloziert",
+                    "intracapsular_undisplaced": "intrakapsulär, nicht disloziert",
                     "extracapsular": "extrakapsulär",
                     "neck": "Schenkelhals",
                     "femoral_neck": "Schenkelhals",
@@ -189,6 +204,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                     "midcervical": "transzervikal",
                     "basicervical": "basozervikal",
                     "trochanteric": "trochantär",
+                    "trochanteric_a1_a2": "trochantär, A1-A2",
+                    "trochanteric_a3": "trochantär, A3",
                     "intertrochanteric": "intertrochantär",
                     "pertrochanteric": "pertrochantär",
                     "subtrochanteric": "subtrochantär",
@@ -209,6 +226,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                 },
                 classes={
                     "intracapsular": "intracapsulaire",
+                    "intracapsular_displaced": "intracapsulaire, déplacée",
+                    "intracapsular_undisplaced": "intracapsulaire, non déplacée",
                     "extracapsular": "extracapsulaire",
                     "neck": "col fémoral",
                     "femoral_neck": "col fémoral",
@@ -216,6 +235,8 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                     "midcervical": "transcervicale",
                     "basicervical": "basicervicale",
                     "trochanteric": "trochantérienne",
+                    "trochanteric_a1_a2": "trochantérienne, A1-A2",
+                    "trochanteric_a3": "trochantérienne, A3",
                     "intertrochanteric": "intertrochantérienne",
                     "pertrochanteric": "pertrochantérienne",
                     "subtrochanteric": "sous-trochantérienne",
@@ -236,6 +257,7 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
         ramp=((44, 0, 62), (122, 24, 138), (206, 84, 206), (255, 176, 255)),
         heat_at="proximal_femur_box",
         heat_is="heat peaks on the proximal femur",
+        needs_unbroken=True,
         words={
             "en": TaskWords(
                 noun="low bone density",

@@ -12,6 +12,7 @@ from hipnode.domain import (
     TASKS,
     Abstention,
     Caveat,
+    Covariate,
     Decision,
     Finding,
     Header,
@@ -31,6 +32,8 @@ from hipnode.reading.pair import Together, judge_single, judge_together
 from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
 
 LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."
+UNBROKEN = "{task}: judged on the {side} hip alone; the {other} one may be broken."
+NO_UNBROKEN = "{task}: not assessed; a hip that may be broken does not tell it."
 IN_WORDS: Final = {row.role: row.name for row in TASKS.values()}
 _NEARER: Final = 0.8
 """One way round is clearly the nearer one where its distance is less than this of the other's. Of
@@ -43,10 +46,11 @@ CLEAR: Final = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A classifier, and what the header gives it beside the image."""
+    """A classifier, and what it is given beside the image."""
 
     model: LoadedModel
     covariates: tuple[float, ...] = ()
+    known: tuple[Covariate, ...] = ()  # those, with whence they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,7 @@ def _reading(
     made = classify.finding(
         fracture.model, measured.scores, measured.at, roi, p_judged=p, decision=decision
     )
+    made = replace(made, covariates=fracture.known)
     caveats = judgement.caveats
     from_p = fracture.model.spec.operating_point.doubtful_from
     if together is not None and _one_of_them(together, from_p):
@@ -256,6 +261,27 @@ def _unsaid(
     p = round(_p_judged(measured, together, hip.roi.side), 6)
     kept = replace(hip.abstention, p_judged=p, p_alone=round(measured.p_alone, 6))
     return replace(hip, abstention=kept)
+
+
+def _to_ask(hips: list[HipReading], judged: list[int], one: Chosen) -> tuple[list[int], list[str]]:
+    """Return which hips a classifier is asked of, and what to say of those that it is not.
+
+    Bone that is cut through and turned does not tell its density: where one hip may be broken, the
+    other one is asked alone (Yamamoto 2020: most of its hips were broken; what follows for the bone
+    is the same on either side).
+    """
+    role = one.model.spec.role
+    task = next(task for task, row in TASKS.items() if row.role is role)
+    broken = [i for i in judged if hips[i].verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL}]
+    if not broken or not TASKS[task].needs_unbroken:
+        return judged, []
+    for i in broken:
+        hips[i] = replace(hips[i], unasked=(*hips[i].unasked, task))
+    rest = [i for i in judged if i not in broken]
+    if not rest:
+        return [], [NO_UNBROKEN.format(task=IN_WORDS[role])]
+    side, other = hips[rest[0]].roi.side.word, hips[broken[0]].roi.side.word
+    return rest, [UNBROKEN.format(task=IN_WORDS[role], side=side, other=other)]
 
 
 def _detail(measured: _Measured, roi: HipROI) -> str:
@@ -276,15 +302,20 @@ def _with_others(
 ) -> tuple[list[HipReading], tuple[str, ...]]:
     """Add what the other classifiers find, on hips that were judged and are known to be theirs."""
     left_out = []
-    at = [i for i, hip in enumerate(hips) if hip.abstention is None]
+    judged = [i for i, hip in enumerate(hips) if hip.abstention is None]
     if seen.view is View.OTHER:
         return hips, ()
-    for one in others if at else ():
+    for one in others if judged else ():
+        at, said = _to_ask(hips, judged, one)
+        left_out += said
+        if not at:
+            continue
         rois = [hips[i].roi for i in at]
         found = classify.findings(one.model, seen.image.pixels, rois, one.covariates)
         for i, made in zip(at, found, strict=True):
             if isinstance(made, Finding):
-                hips[i] = replace(hips[i], findings=(*hips[i].findings, made))
+                known = replace(made, covariates=one.known)
+                hips[i] = replace(hips[i], findings=(*hips[i].findings, known))
             else:
                 task = IN_WORDS[one.model.spec.role]
                 left_out.append(LEFT_OUT.format(task=task, side=hips[i].roi.side.word))

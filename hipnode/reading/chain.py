@@ -10,6 +10,7 @@ from hipnode.domain import (
     Abstention,
     AbstentionReason,
     Box,
+    CovariateSource,
     Header,
     HipReading,
     HipROI,
@@ -17,6 +18,8 @@ from hipnode.domain import (
     Reading,
     Role,
     Side,
+    Told,
+    Unused,
     View,
 )
 from hipnode.nets import ModelSet
@@ -34,6 +37,9 @@ from hipnode.reading.gates import (
 
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."
+UNTOLD = "{task}: estimated from the image alone; not known: {missing}."
+USED = "Used from outside the image: {what}, by {source}."
+UNUSED = "Not used: {what}; {reason}."
 WITHOUT_DATA = "{task}: estimated from the image alone; the header does not give {missing}."
 CLASSIFIERS = tuple(row.role for row in TASKS.values() if not row.of_scans)
 """The roles that read a hip of a radiograph."""
@@ -45,6 +51,7 @@ def read(
     models: ModelSet,
     policy: ReadPolicy,
     *,
+    told: Sequence[Told] = (),
     clock: Callable[[], float] | None = None,
 ) -> Reading:
     """Read one image.
@@ -57,6 +64,8 @@ def read(
         The model set; its digest goes into the reading.
     policy
         What the site wants to be read.
+    told
+        What came from outside for the examination.
     clock
         Seconds from any start (`time.perf_counter`), for ``timings_ms``; None leaves them out, so
         that equal input gives an equal reading.
@@ -71,13 +80,13 @@ def read(
     ----------
     Gale 2017, Methods (frontal gate, bounding box, metal gate, classifier); Murphy 2022, Methods.
     """
-    draft = _Draft(header, radiograph, models, clock)
+    draft = _Draft(header, radiograph, models, clock, _Asked(header, told, policy))
     if models.reads_scans:
         return _read_scan(header, radiograph, models, policy, draft)
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
-    told = sides.as_header_says(header, radiograph)
-    sight = view_of(told.picture(radiograph.pixels), models.gate)
+    as_said = sides.as_header_says(header, radiograph)
+    sight = view_of(as_said.picture(radiograph.pixels), models.gate)
     facing = sides.facing(header, radiograph, sight.turns)
     if said_lateral(header):
         sight = replace(sight, view=View.OTHER)
@@ -92,7 +101,7 @@ def read(
     if hips_found.abstention:
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing
-    chosen, used = _choose(models, header, CLASSIFIERS)
+    chosen, used = _choose(models, draft.asked, CLASSIFIERS)
     seen = Seen(upright, header, sight.view, hips_found.side)
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
@@ -108,7 +117,7 @@ def read(
 
 
 def _choose(
-    models: ModelSet, header: Header, roles: Sequence[Role]
+    models: ModelSet, asked: _Asked, roles: Sequence[Role]
 ) -> tuple[list[Chosen], tuple[str, ...]]:
     """Return which variant of each classifier reads this image, and say so where there are two.
 
@@ -125,13 +134,26 @@ def _choose(
             chosen.append(Chosen(plain))
             continue
         names, task = variant.spec.covariates, IN_WORDS[role]
-        if lacking := clinical.missing(header, names):
+        known = asked.known(names)
+        if known.missing:
             chosen.append(Chosen(plain))
-            notes.append(WITHOUT_DATA.format(task=task, missing=clinical.in_words(lacking)))
+            notes.append(_without(task, known.missing))
         else:
-            chosen.append(Chosen(variant, clinical.values(header, names)))
+            chosen.append(Chosen(variant, known.values, known.used))
             notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
+            outside = (each for each in known.used if each.source is not CovariateSource.HEADER)
+            notes += [USED.format(what=each.in_words, source=each.source) for each in outside]
+        notes += [
+            UNUSED.format(what=clinical.in_words((each.name,)), reason=each.reason)
+            for each in known.unused
+        ]
     return chosen, tuple(notes)
+
+
+def _without(task: str, missing: tuple[str, ...]) -> str:
+    in_header = all(name in clinical.HEADER for name in missing)
+    words = WITHOUT_DATA if in_header else UNTOLD
+    return words.format(task=task, missing=clinical.in_words(missing))
 
 
 def _says_nothing(hip: HipReading) -> bool:
@@ -155,14 +177,35 @@ def _read_scan(
     facing = sides.Facing(sides.as_header_says(header, scan))
     pixels = facing.canonical.picture(scan.pixels)
     roi = HipROI(Side(header.laterality), Box(0, 0, pixels.shape[1], pixels.shape[0]), 1.0)
-    (chosen,), notes = _choose(models, header, tuple(SCANS & models.models.keys()))
+    (chosen,), notes = _choose(models, draft.asked, tuple(SCANS & models.models.keys()))
     made = classify.findings(chosen.model, pixels, [roi], chosen.covariates, whole=True)
     draft.lap("classify")
     (found,) = made
     if isinstance(found, Abstention):
         return draft.abstained(found)
+    found = replace(found, covariates=chosen.known)
     hip = facing.canonical.hip_back(HipReading(roi, (found,)))
     return draft.finished((hip,), notes + facing.changes)
+
+
+class _Asked:
+    """What the models ask about the patient, and what they get."""
+
+    def __init__(self, header: Header, told: Sequence[Told], policy: ReadPolicy) -> None:
+        self._header, self._told, self._policy = header, told, policy
+        self._unused: dict[Unused, None] = {}
+
+    @property
+    def unused(self) -> tuple[Unused, ...]:
+        """What was known and not used, and why."""
+        return tuple(self._unused)
+
+    def known(self, names: tuple[str, ...]) -> clinical.Known:
+        """Return what is known of these."""
+        days = self._policy.covariate_days
+        found = clinical.known(self._header, names, self._told, days)
+        self._unused |= dict.fromkeys(found.unused)
+        return found
 
 
 class _Draft:
@@ -174,7 +217,9 @@ class _Draft:
         radiograph: Radiograph,
         models: ModelSet,
         clock: Callable[[], float] | None,
+        asked: _Asked,
     ) -> None:
+        self.asked = asked
         self._header, self._radiograph, self._models = header, radiograph, models
         self._clock = clock
         self._since_s = clock() if clock else 0.0
@@ -212,4 +257,5 @@ class _Draft:
             timings_ms=self._timings_ms,
             view=self.view,
             missing=self.missing if hips else None,
+            unused=self.asked.unused,
         )

@@ -55,10 +55,12 @@ class ReadPolicy:
 
     ``minimum_age_years``: below it nothing is assessed (growth plates look like fractures).
     ``read_implants``: classify hips with metal too, which the models have not learned.
+    ``covariate_days``: what was measured longer ago than this at the examination is not used.
     """
 
     minimum_age_years: float = 18.0
     read_implants: bool = False
+    covariate_days: float = 365.0
 
 
 def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:

@@ -43,6 +43,7 @@ class Look:
     names: tuple[Concept, ...]  # of P(positive), then of each class that is told apart
     model: tuple[str, str]  # name and version
     parameters: tuple[str, ...]
+    nhfd: str  # of `codes.NHFD`; "" where the model does not tell it
     caveats: tuple[str, ...]
     frame: int | None
     sop_class_uid: str
@@ -89,6 +90,7 @@ def look_of(
         names=tuple(probability_name(finding.task, side, label) for label in ("", *apart)),
         model=(ascii_text(finding.model.name, 64), ascii_text(finding.model.version, 64)),
         parameters=_parameters(finding),
+        nhfd=finding.nhfd,
         caveats=tuple(c.value for c in hip.caveats) if doubted else (),
         frame=source.frame,
         sop_class_uid=str(image.SOPClassUID),
@@ -120,8 +122,9 @@ def _parameters(finding: Finding) -> tuple[str, ...]:
         f"decision {finding.decision.value}",
         f"bundle sha256 {finding.model.digest}",
     ]
-    if finding.covariates_used:
-        parameters.append(f"covariates {ascii_text(', '.join(finding.covariates_used))}")
+    parameters += [
+        ascii_text(f"covariate {known.in_words}, by {known.source}") for known in finding.covariates
+    ]
     return tuple(parameters)
 
 
@@ -136,7 +139,7 @@ def prepare() -> None:
 ANY_GROUP: Final = (
     Look(
         Side.UNKNOWN, Task.HIP_FRACTURE, Decision.ABSENT, TASKS[Task.HIP_FRACTURE].absent,
-        (probability_name(Task.HIP_FRACTURE, Side.UNKNOWN),), ("model", "1"), (), (), None,
+        (probability_name(Task.HIP_FRACTURE, Side.UNKNOWN),), ("model", "1"), (), "", (), None,
         str(DigitalXRayImageStorageForPresentation), (), "",
     ),
     Values("2.25.1", "2.25.2", "", corners_of(Box(0, 0, 1, 1)), (0.0,)),
@@ -172,6 +175,7 @@ def group(look: Look, values: Values) -> hd.sr.PlanarROIMeasurementsAndQualitati
             for name, value in (
                 (terms.question, PRESENCE[look.decision]),
                 (codes.IMAGE_QUALITY, codes.QUALITY_MET),
+                *([(codes.NHFD_CLASS, codes.NHFD[look.nhfd])] if look.nhfd else []),
                 *((codes.CAVEAT, codes.CAVEATS[caveat]) for caveat in look.caveats),
             )
         ],

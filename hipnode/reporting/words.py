@@ -190,6 +190,8 @@ def finding_sentence(finding: Finding, phrases: Phrases, caveats: Sequence[Cavea
             parts.append(phrases.because.format(why))
         parts.append(phrases.neither)
     parts.append(task.advice[finding.decision])
+    if finding.nhfd:
+        parts.append(phrases.nhfd.format(phrases.nhfd_classes[finding.nhfd]))
     return " ".join(part for part in parts if part)
 
 

@@ -45,6 +45,7 @@ from hipnode.settings.parts import (
     AuditSettings,
     BucketSettings,
     CallerSettings,
+    CovariateSettings,
     DatabaseSettings,
     FeedbackSettings,
     HealthSettings,
@@ -76,6 +77,7 @@ __all__ = [
     "AuditSettings",
     "BucketSettings",
     "CallerSettings",
+    "CovariateSettings",
     "DatabaseSettings",
     "DeskSettings",
     "DestinationSettings",
@@ -135,6 +137,7 @@ class Settings(BaseSettings):
     feeds: tuple[AnyFeed, ...] = ()
     desk: DeskSettings = DeskSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    covariates: CovariateSettings = CovariateSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

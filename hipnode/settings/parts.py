@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from hipnode.domain import Language
+from hipnode.domain import COVARIATES, Language
 
 
 def _ae_title(value: str) -> str:
@@ -139,6 +139,24 @@ class FeedbackSettings(Part):
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ip_network(each, strict=False)
+        return value
+
+
+class CovariateSettings(Part):
+    """What is known about patients and stands in no header, as it comes by HL7 and FHIR."""
+
+    codes: dict[str, str] = {}  # scheme:value -> name of a covariate
+    max_age_days: float = Field(default=365, gt=0)
+
+    @field_validator("codes")
+    @classmethod
+    def _are_known(cls, value: dict[str, str]) -> dict[str, str]:
+        for code, name in value.items():
+            if name not in COVARIATES or not COVARIATES[name].told:
+                known = ", ".join(name for name, row in COVARIATES.items() if row.told)
+                raise ValueError(f"{name} is none of {known}")
+            if not all(code.rpartition(":")[::2]):
+                raise ValueError(f"{code!r} is not scheme:value")
         return value
 
 

@@ -10,16 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hipnode.domain import AbstentionReason, Box, Radiograph, Reading, Role, Side, Task
+from hipnode.answers.reading import document
+from hipnode.domain import AbstentionReason, Box, Radiograph, Reading, Role, Side, Task, Verdict
 from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, read
+from tests.unit.test_covariates import row
 from tests.unit.test_reading import HEADER, MODELS, Brightness, pelvis
 
 pytestmark = pytest.mark.slow
+SUSPECTED = {Verdict.DEFINITE, Verdict.DOUBTFUL}
 
 
-def with_bone(**known: Any) -> Reading:
-    """Read with an osteoporosis model in both variants; ``known`` is what the header tells."""
+def with_bone(right: float = 0.4, left: float = 0.4, **known: Any) -> Reading:
+    """Read with an osteoporosis model in both variants; ``known`` is what the header tells.
+
+    ``right`` and ``left`` are how bright the patient's hips are: broken from 0.75 on.
+    """
     plain = replace(MODELS.fracture.spec, role=Role.OSTEOPOROSIS, name="bone")
     clinical = replace(plain, covariates=("age", "sex", "bmi"), name="bone-clinical")
     models = replace(
@@ -29,7 +35,9 @@ def with_bone(**known: Any) -> Reading:
         ),
         clinical={Role.OSTEOPOROSIS: LoadedModel(clinical, Brightness(2, 0.5), Path())},
     )
-    return read(replace(HEADER, **known), pelvis(), models, ReadPolicy())
+    told = [row(1, 31.0, "2026-11-01", name="bmi")]
+    image = pelvis(right, left)  # whose image half is the other
+    return read(replace(HEADER, **known), image, models, ReadPolicy(), told=told)
 
 
 def test_clinical_data_of_the_header_are_used_and_said_so() -> None:
@@ -55,6 +63,54 @@ def test_without_clinical_data_the_image_alone_is_read_and_said_so(
     assert [hip.findings[1].model.name for hip in reading.hips] == ["bone", "bone"]
     told = f"Osteoporosis: estimated from the image alone; the header does not give {missing}."
     assert told in reading.notes
+
+
+def test_a_value_from_outside_is_used_and_said_so() -> None:
+    known = {"patient_id": "P-17", "study_date": "2026-11-20", "patient_sex": "F"}
+    reading = with_bone(age_years=70.0, **known)
+    for hip in reading.hips:
+        (bmi,) = [c for c in hip.findings[1].covariates if c.name == "bmi"]
+        assert (bmi.value, bmi.unit, bmi.source, bmi.measured) == (
+            31.0,
+            "kg/m2",
+            "oru",
+            "2026-11-01",
+        )
+    assert any("body mass index 31 kg/m2 of 2026-11-01, by oru" in note for note in reading.notes)
+    assert Reading.from_json(reading.to_json()) == reading
+    assert reading.facts()["hips"][0]["findings"][1]["covariates"][2]["value"] == 31.0
+    of_another = with_bone(age_years=70.0, **(known | {"patient_id": "P-18"}))
+    assert of_another.hips[0].findings[1].model.name == "bone"
+    assert any("another patient's number" in note for note in of_another.notes)
+    assert of_another.facts()["unused"]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "asked", "note"),
+    [
+        (0.4, 0.4, {"R", "L"}, ""),
+        (0.75, 0.4, {"L"}, "judged on the LEFT hip alone; the RIGHT one may be broken"),
+        (0.4, 0.75, {"R"}, "judged on the RIGHT hip alone; the LEFT one may be broken"),
+        (0.75, 0.75, set(), "not assessed; a hip that may be broken does not tell it"),
+    ],
+)
+def test_the_bone_is_judged_on_the_unbroken_side(
+    right: float, left: float, asked: set[str], note: str
+) -> None:
+    reading = with_bone(right, left, age_years=70.0)
+    told = {
+        hip.roi.side.value
+        for hip in reading.hips
+        if any(f.task is Task.OSTEOPOROSIS for f in hip.findings)
+    }
+    assert told == asked
+    suspected = {hip.roi.side.value for hip in reading.hips if hip.verdict in SUSPECTED}
+    assert told == {"R", "L"} - suspected
+    assert bool(note) == any("broken" in each for each in reading.notes)
+    assert any(note in each for each in reading.notes)
+    for hip in document(Path(), reading)["hips"] + reading.facts()["hips"]:
+        unasked = ["osteoporosis"] if hip["side"] in suspected else []
+        assert hip.get("unasked", []) == unasked
 
 
 SCANNER = ModelSet(

@@ -57,6 +57,16 @@ FRENCH: Final = Phrases(
     because="Seulement possible, car {}.",
     neither="Ni confirmation ni exclusion.",
     kind="Type : {}.",
+    nhfd="Classe NHFD : {}.",
+    nhfd_classes={
+        "intracapsular": "intracapsulaire ; déplacée ou non, ce n'est pas dit",
+        "intracapsular_undisplaced": "intracapsulaire, non déplacée",
+        "intracapsular_displaced": "intracapsulaire, déplacée",
+        "trochanteric": "trochantérienne ; A1-A2 ou A3, ce n'est pas dit",
+        "trochanteric_a1_a2": "trochantérienne, A1-A2",
+        "trochanteric_a3": "trochantérienne, A3",
+        "subtrochanteric": "sous-trochantérienne",
+    },
     reasons={
         "not_frontal": "pas une incidence de face du bassin ou de la hanche",
         "not_a_radiograph": "pas une radiographie",

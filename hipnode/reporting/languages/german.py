@@ -56,6 +56,16 @@ GERMAN: Final = Phrases(
     because="Nur möglich, denn {}.",
     neither="Weder bestätigt noch ausgeschlossen.",
     kind="Typ: {}.",
+    nhfd="NHFD-Klasse: {}.",
+    nhfd_classes={
+        "intracapsular": "intrakapsulär; ob disloziert, ist nicht gesagt",
+        "intracapsular_undisplaced": "intrakapsulär, nicht disloziert",
+        "intracapsular_displaced": "intrakapsulär, disloziert",
+        "trochanteric": "trochantär; ob A1-A2 oder A3, ist nicht gesagt",
+        "trochanteric_a1_a2": "trochantär, A1-A2",
+        "trochanteric_a3": "trochantär, A3",
+        "subtrochanteric": "subtrochantär",
+    },
     reasons={
         "not_frontal": "keine Frontalaufnahme von Becken oder Hüfte",
         "not_a_radiograph": "keine Röntgenaufnahme",

@@ -56,6 +56,8 @@ class Phrases:
     because: str  # "Only possible because: {}."
     neither: str  # neither confirmed nor excluded
     kind: str  # "Type: {}."
+    nhfd: str  # "NHFD class: {}."
+    nhfd_classes: Mapping[str, str]  # by `codes.NHFD`
     reasons: Mapping[str, str]  # by `codes.REASONS`
     caveats: Mapping[str, str]  # by `codes.CAVEATS`
     images: Callable[[str, int], str]

@@ -22,6 +22,7 @@ from hipnode.services import drifting
 from hipnode.services.housekeeper.anchors import Anchors
 from hipnode.settings import Settings
 from hipnode.storage import Store
+from hipnode.storage.upkeep.covariates import retire_covariates
 
 _NAMED: Final = 20
 _TASK_S: Final = 600.0
@@ -105,6 +106,7 @@ class Housekeeper:
         retired = self._store.retire()
         if retired.images or retired.results:
             self._log.info(Event.SWEEP_FINISHED, count=retired.images + retired.results)
+        retire_covariates(self._store.database, self._store.settings.retention, self._store.now())
 
     def check(self, *, thorough: bool = False) -> None:
         """Look for damage in the database itself; where there is any, nobody writes to it.

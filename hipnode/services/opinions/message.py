@@ -9,14 +9,16 @@ HL7 v2.5.1, 7.3.1 (ORU^R01), 7.4.1 (OBR), 7.4.2 (OBX), 2.9.2 (original acknowled
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import hl7
 
 from hipnode.errors import InputRefused
+from hipnode.services.covariates.message import Order, named, orders
 
 _FINAL: Final = frozenset({"F", "C"})
 """OBR-25 and OBX-11: final, and corrected; all else is not what the physician has signed."""
@@ -75,8 +77,10 @@ def _plain(text: str) -> str:
     return "".join(c for c in text[:_MOST] if c.isprintable() and c not in "\ufffd")
 
 
-def read(content: bytes, character_set: str) -> list[FinalReport]:
-    """Return the final reports of a message; of one that is not final, none.
+def read(
+    content: bytes, character_set: str, codes: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[FinalReport], list[Order]]:
+    """Return the final reports of a message, and what it says of covariates.
 
     Parameters
     ----------
@@ -84,6 +88,8 @@ def read(content: bytes, character_set: str) -> list[FinalReport]:
         As it came.
     character_set
         What it is in where it does not say (a code of table 0211).
+    codes
+        Names of covariates by scheme:value; what they name is no text of a report.
 
     Raises
     ------
@@ -91,14 +97,15 @@ def read(content: bytes, character_set: str) -> list[FinalReport]:
         If it is not what it should be.
     """
     try:
-        return list(_read(_parsed(content, character_set)))
+        message = _parsed(content, character_set)
+        return list(_read(message, codes)), list(orders(message, codes))
     except MessageRefused:
         raise
     except Exception as error:  # the parser raises whatever it meets
         raise MessageRefused("AE", "100", "MSH^1", "no HL7 v2 message") from error
 
 
-def _read(message: Any) -> Iterator[FinalReport]:
+def _read(message: Any, codes: Mapping[str, str]) -> Iterator[FinalReport]:
     kind = _field(message["MSH"][0], 9).split("^")[:2]
     if kind != ["ORU", "R01"]:
         raise MessageRefused("AR", "200", "MSH^1^9", "unsupported message type")
@@ -107,10 +114,13 @@ def _read(message: Any) -> Iterator[FinalReport]:
     segments = [(str(segment(0)), segment) for segment in message]
     if not any(name == "OBR" for name, _ in segments):
         raise MessageRefused("AE", "100", "OBR^1", "no OBR segment")
-    patient = next((s for name, s in segments if name == "PID"), None)
+    patient = None
     for number, (name, segment) in enumerate(segments):
+        if name == "PID":  # a message may speak of several patients, one after the other
+            patient = segment
         if name == "OBR":
             following = _of_this_order(segments[number + 1 :])
+            following = [each for each in following if not _is_value(each, codes)]
             if report := _report(message, patient, segment, following):
                 yield report
 
@@ -128,8 +138,12 @@ def _parsed(content: bytes, character_set: str) -> Any:
 
 
 def _of_this_order(segments: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    end = next((n for n, (name, _) in enumerate(segments) if name in {"OBR", "ORC"}), None)
+    end = next((n for n, (name, _) in enumerate(segments) if name in {"OBR", "ORC", "PID"}), None)
     return segments[:end]
+
+
+def _is_value(one: tuple[str, Any], codes: Mapping[str, str]) -> bool:
+    return one[0] == "OBX" and bool(named(one[1], codes))
 
 
 def _report(

@@ -18,10 +18,12 @@ from typing import Final
 
 from hipnode.answers import final_report
 from hipnode.answers.shown import plain
-from hipnode.domain import AuditEvent, AuditRecord, Outcome, Task
+from hipnode.domain import AuditEvent, AuditRecord, CovariateSource, Outcome, Task
 from hipnode.domain.opinions import OpinionSource
 from hipnode.errors import StorageUnavailable
 from hipnode.log import Event, get_logger
+from hipnode.services.covariates.take import Whence
+from hipnode.services.covariates.take import take as take_values
 from hipnode.services.opinions.match import About, Heard, Teller, take
 from hipnode.services.opinions.message import (
     FinalReport,
@@ -184,8 +186,13 @@ class FinalReports:
         of, node, now = heading(content), self._settings.node.name, self._store.now()
         refused: MessageRefused | None = None
         try:
-            for report in read(content, self._wanted.character_set):
-                self._take(report, of.application)
+            codes = self._settings.covariates.codes
+            reports, orders = read(content, self._wanted.character_set, codes)
+            for report in reports:
+                if report.text or not orders:
+                    self._take(report, of.application)
+            sender = of.application or "HL7"
+            take_values(self._store, orders, Whence(CovariateSource.ORU, of.control_id, sender))
         except MessageRefused as error:
             refused = error
             self._refused(address, f"{error.why} ({error.code})")

@@ -31,6 +31,7 @@ from hipnode.domain import (
     Radiograph,
     Reading,
     ResultKind,
+    Told,
 )
 from hipnode.errors import NotARadiograph, PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
@@ -57,7 +58,7 @@ class ReaderSpec:
 
 def reader_spec(settings: Settings) -> ReaderSpec:
     """Return what the settings say to a reading process."""
-    worker = settings.worker
+    worker, days = settings.worker, settings.covariates.max_age_days
     shared_out = max(1, (os.cpu_count() or 1) // worker.processes)
     return ReaderSpec(
         model_set=worker.model_set,
@@ -65,7 +66,7 @@ def reader_spec(settings: Settings) -> ReaderSpec:
         threads=worker.threads or shared_out,
         memory_limit_bytes=worker.memory_limit_bytes,
         max_pixels=worker.max_pixels,
-        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants),
+        policy=reading.ReadPolicy(worker.minimum_age_years, worker.read_implants, days),
     )
 
 
@@ -127,7 +128,9 @@ def warm(spec: ReaderSpec) -> Warmed:
     return Warmed(models.name, models.digest, loaded)
 
 
-def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
+def read_image(
+    spec: ReaderSpec, path: Path, digest: str = "", told: Sequence[Told] = ()
+) -> Reading:
     """Read one image. Pixels that cannot be decoded make an abstention, not an error.
 
     Parameters
@@ -138,6 +141,8 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         Where it lies.
     digest
         Of the file as it was received; "" where nobody knows.
+    told
+        What came from outside for its examination.
 
     Raises
     ------
@@ -175,7 +180,7 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         decoding_s += time.perf_counter() - frame_s
         views.append(None if spec.views is None else _view(radiograph))
         measured.append(imaging.measured(radiograph))
-        made.append(reading.read(header, radiograph, models, spec.policy))
+        made.append(reading.read(header, radiograph, models, spec.policy, told=told))
     result = reading.of_object(made, frames)
     view = views[(result.frame or 1) - 1]
     if spec.views is not None and view is not None:
@@ -185,9 +190,8 @@ def read_image(spec: ReaderSpec, path: Path, digest: str = "") -> Reading:
         "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
     }
     reach(Point.READING_MADE)
-    of_picture = measured[(result.frame or 1) - 1]
     shown = _in_shadow(result) if spec.shadow else result
-    return replace(shown, timings_ms=timings, measured=of_picture)
+    return replace(shown, timings_ms=timings, measured=measured[(result.frame or 1) - 1])
 
 
 def picture_digest(spec: ReaderSpec, path: Path) -> str:

@@ -175,7 +175,8 @@ class Worker:
         instance = self._store.lookups.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
         spec = self._spec_for(job, instance)
-        made = self._pool.call(reader.read_image, spec, path, instance.digest)
+        told = self._store.desk.covariates.of(instance.header.accession_number)
+        made = self._pool.call(reader.read_image, spec, path, instance.digest, told)
         self._recognise(instance, path)
         self._store.ledger.finish_read(job, made)
 

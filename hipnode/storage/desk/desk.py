@@ -15,6 +15,7 @@ from hipnode.storage.desk.people import People
 from hipnode.storage.desk.proof import Proven, Prover
 from hipnode.storage.desk.records import Records
 from hipnode.storage.desk.studies import Studies
+from hipnode.storage.ledger.covariates import Covariates
 
 
 class Desk:
@@ -28,6 +29,8 @@ class Desk:
         Which model set reports.
     opinions
         What people say of what the node said.
+    covariates
+        What is known about patients and came from outside.
     records
         The audit log.
     studies
@@ -43,6 +46,7 @@ class Desk:
         self.people = People(database, now)
         self.choices = Choices(database, now)
         self.opinions = Opinions(database)
+        self.covariates = Covariates(database)
         self.records = Records(database)
         self.studies = Studies(database)
         self._prover = Prover(database)

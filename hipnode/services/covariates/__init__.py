@@ -1,0 +1,1 @@
+"""What is known about patients beside the image: read as it comes, checked, kept."""

@@ -1,0 +1,46 @@
+"""Values that came are checked, kept and put on the audit log, each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hipnode.domain import CovariateSource
+from hipnode.services.covariates.message import Order
+from hipnode.services.covariates.values import consistent, told
+from hipnode.storage import Store
+from hipnode.storage.ledger.covariates import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Whence:
+    """In which message or file values stood, and who sent it."""
+
+    source: CovariateSource
+    message: str
+    given_by: str
+
+
+def take(store: Store, orders: Iterable[Order], whence: Whence) -> list[Refused]:
+    """Keep the values of a message; return what could not be kept, and why.
+
+    Raises
+    ------
+    StorageUnavailable
+        If nothing could be written: then nothing of the message is kept.
+    """
+    now, found = store.now(), []
+    for order in orders:
+        for said, why in order.said:
+            number = store.desk.covariates.meant(order.accessions, said.patient_ids)
+            one = told(
+                replace(said, accession_number=number),
+                whence.source,
+                whence.message,
+                whence.given_by,
+                now,
+            )
+            if why and not isinstance(one, Refused):
+                one = Refused(one, why)
+            found.append(one)
+    return store.desk.covariates.add(consistent(found), now)

@@ -1,0 +1,198 @@
+"""What is known about patients comes by HL7 and by files, is used in a reading, and goes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hipnode.cli import app
+from hipnode.domain import AuditEvent, AuditRecord, JobKind, Outcome, ResultKind, Task
+from hipnode.services.worker.service import Worker
+from hipnode.storage import AuditFilter, HoldKind, Store
+from hipnode.storage.upkeep.covariates import retire_covariates
+from tests.db.conftest import Bench
+from tests.db.test_final_reports import Door, code, door  # noqa: F401 - a fixture
+from tests.db.test_worker_reports import receive, worker  # noqa: F401 - a fixture
+
+HEADER = (
+    "MSH|^~\\&|LAB|HOSPITAL|hipnode||20261121080000||ORU^R01^ORU_R01|{id}|P|2.5.1||||||{charset}\r"
+    "PID|1||{patient}^^^HOSPITAL||DOE^J\u00e4ne\r"
+    "OBR|1|PL1|LAB7|LABS^L|||20261101|||||||||||{accession}|||||||F\r"
+)
+VITAMIN = "OBX|{n}|NM|1989-3^D^LN||{value}|{unit}|||||{status}|||20261101\r"
+CODES = {"LN:1989-3": "vitamin_d_ng_ml", "LN:39156-5": "bmi"}
+
+
+def message(value: str = "24.1", **given: str) -> str:
+    values = {
+        "id": "42", "charset": "UNICODE UTF-8", "patient": "P-17", "accession": "A-99", "n": "1",
+        "unit": "ng/mL", "status": "F", "value": value,
+    }  # fmt: skip
+    return (HEADER + VITAMIN).format(**(values | given))
+
+
+def records(store: Store, event: AuditEvent) -> list[AuditRecord]:
+    found = store.audit.query(AuditFilter(event=event), actor="test", newest_first=False)
+    return [entry.record for entry in found]
+
+
+@pytest.fixture
+def coded(bench: Bench) -> Bench:
+    """A store whose node knows two codes."""
+    bench.settings = bench.settings.model_copy(
+        update={"covariates": bench.settings.covariates.model_copy(update={"codes": CODES})}
+    )
+    return bench
+
+
+def test_values_come_by_the_port_of_final_reports(coded: Bench, door: Door) -> None:  # noqa: F811
+    coded.receive()
+    later = message("23.9", id="43", status="C")
+    answers = door().send(message(), message(), later)
+    assert [code(each)[0] for each in answers] == ["AA", "AA", "AA"]
+    kept = coded.store.desk.covariates.of("A-99")
+    assert [(each.value, each.corrected, each.message) for each in kept] == [
+        (24.1, False, "42"), (23.9, True, "43"),
+    ]  # fmt: skip
+    told = records(coded.store, AuditEvent.COVARIATE_TOLD)
+    assert [each.detail["again"] for each in told] == [False, True, False]
+    assert {each.patient_id for each in told} == {"P-17"}
+    assert {each.study_instance_uid for each in told} == {"1.2.3"}
+    assert records(coded.store, AuditEvent.FEEDBACK_UNMATCHED) == []
+    assert coded.store.audit.verify() is None
+
+
+def test_a_value_for_another_patients_examination_is_refused(coded: Bench, door: Door) -> None:  # noqa: F811
+    coded.receive()
+    (answer,) = door().send(message(patient="P-18"))
+    assert code(answer)[0] == "AA"
+    assert coded.store.desk.covariates.of("A-99") == ()
+    (refused,) = records(coded.store, AuditEvent.COVARIATE_REFUSED)
+    assert refused.outcome is Outcome.REFUSED
+    assert refused.detail["reason"] == "the examination is another patient's"
+    assert refused.patient_id == "P-18"
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding"), [("8859/1", "latin-1"), ("", "latin-1"), ("UNICODE UTF-8", "utf-8")]
+)
+def test_character_sets_and_units_of_interfaces(
+    coded: Bench,
+    door: Door,  # noqa: F811
+    charset: str,
+    encoding: str,
+) -> None:
+    sent = message(charset=charset, unit="\u00b5g/L")
+    (answer,) = door().send(sent, encoding=encoding)
+    assert code(answer)[0] == "AA"
+    (kept,) = coded.store.desk.covariates.of("A-99")
+    assert kept.value == 24.1
+
+
+def test_odd_messages_are_answered_and_leave_no_value(coded: Bench, door: Door) -> None:  # noqa: F811
+    odd = [
+        message(charset="KOI8-R"), message("", status="F"), message("24.1", unit=""),
+        message(patient=""), message(accession="").replace("|PL1|LAB7|", "|||"),
+        message("24.1") + VITAMIN.format(n=2, value="42", unit="ng/mL", status="F"),
+        "MSH|^~\\&|\r", message().replace("OBR|", "OBX|"),
+    ]  # fmt: skip
+    answers = [code(each)[0] for each in door().send(*odd)]
+    assert answers == ["AR", "AA", "AA", "AA", "AA", "AA", "AR", "AE"]
+    assert coded.store.desk.covariates.of("A-99") == ()
+    assert coded.store.audit.verify() is None
+
+
+def test_a_file_is_taken_and_each_row_that_is_not_is_named(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.receive()
+    monkeypatch.setattr("hipnode.cli.covariates.opened", lambda _config: _Open(bench.store))
+    file = tmp_path / "values.csv"
+    file.write_text(
+        "accession,patient_id,name,value,unit,date\n"
+        "A-99,P-17,vitamin_d_ng_ml,24.1,ng/mL,2026-11-01\n"
+        "A-99,P-18,vitamin_d_ng_ml,24.1,ng/mL,2026-11-01\n"
+        "A-98,P-18,calcium_mg_dl,2.4,mg/dL,2026-11-01\n"
+    )
+    done = CliRunner().invoke(app, ["covariates", "import", str(file)])
+    assert done.exit_code == 1
+    assert "line 3: the examination is another patient's" in done.output
+    assert "line 4: 2.4 mg/dL is out of range" in done.output
+    assert "1 of 3 taken in" in done.output
+    assert len(bench.store.desk.covariates.of("A-99")) == 1
+
+
+class _Open:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __enter__(self) -> Store:
+        return self.store
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it open: it is the test's."""
+
+
+def test_a_value_is_used_in_a_reading_and_stands_in_the_report(
+    coded: Bench,
+    door: Door,  # noqa: F811
+    worker: Worker,  # noqa: F811
+) -> None:
+    """The shipped model with clinical data: age and sex of the header, body mass index by HL7."""
+    text = message("25", unit="kg/m2", patient="P-1", accession="ACC-1")
+    door().send(text.replace("1989-3", "39156-5"))
+    receive(
+        coded, PatientID="P-1", AccessionNumber="ACC-1", StudyDate="20261120", PatientAge="078Y",
+        PatientSex="F", PatientSize="", PatientWeight="",
+    )  # fmt: skip
+    worker.handle(coded.take(JobKind.READ))
+    (read,) = records(coded.store, AuditEvent.IMAGE_READ)
+    bone = [
+        finding
+        for hip in read.detail["hips"]
+        for finding in hip["findings"]
+        if finding["task"] == Task.OSTEOPOROSIS
+    ]
+    assert bone
+    for finding in bone:
+        assert finding["model"].endswith("-clinical")
+        by_name = {each["name"]: each for each in finding["covariates"]}
+        assert by_name["bmi"] | {"id": 0} == {
+            "name": "bmi", "value": 25.0, "unit": "kg/m2", "source": "oru",
+            "measured": "2026-11-01", "id": 0,
+        }  # fmt: skip
+        assert by_name["age"]["source"] == "header"
+    worker.handle(coded.take(JobKind.REPORT))
+    made = coded.store.desk.studies.made(read.study_instance_uid)
+    (report,) = [each for each in made if each.kind == ResultKind.SR.value]
+    words = coded.store.files.path(report.path).read_bytes().decode("utf-8", "replace")
+    assert "covariate body mass index 25 kg/m2 of 2026-11-01, by oru" in words
+    assert "covariate age 78 years, by header" in words
+
+
+def test_values_go_when_their_images_go(bench: Bench) -> None:
+    bench.receive()
+    values = bench.store.desk.covariates
+    from tests.unit.test_covariates import row
+
+    values.add([row(0, 24.1, "2026-11-01")], bench.clock())
+    settings = bench.settings.retention
+
+    def retired() -> int:
+        return retire_covariates(bench.store.database, settings, bench.clock())
+
+    assert retired() == 0
+    bench.clock.forward(15 * 86400)
+    assert retired() == 0  # its image is still here
+    for job in (bench.read(), bench.report(to=())):
+        assert job
+    assert bench.store.retire().images == 1
+    hold = bench.store.holds.set(HoldKind.STUDY, "1.2.3", reason="court", actor="me")
+    assert retired() == 0
+    bench.store.holds.lift(hold, reason="over", actor="me")
+    assert retired() == 1
+    assert values.of("A-99") == ()
+    (gone,) = records(bench.store, AuditEvent.COVARIATES_RETIRED)
+    assert gone.detail == {"values": 1}
