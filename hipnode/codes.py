@@ -180,6 +180,9 @@ HIP_FRACTURE: Final = Concept(
     "263225007", "SCT", "Fracture of proximal end of femur", "VSAC …1037, 2020-2022"
 )
 HIP_FRACTURE_DOUBTFUL: Final = _local("FX_DOUBTFUL", "Hip fracture indeterminate")
+HIP_FRACTURE_EQUIVOCAL: Final = _local(
+    "FX_EQUIVOCAL", "Hip fracture equivocal, further imaging advised"
+)
 HIP_FRACTURE_ABSENT: Final = _local("FX_NOT_DETECTED", "No hip fracture detected")
 FEMORAL_NECK: Final = Concept("5913000", "SCT", "Fracture of neck of femur", "VSAC …1037")
 SUBCAPITAL: Final = Concept("263226008", "SCT", "Subcapital fracture of femur", "VSAC …1037")

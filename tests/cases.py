@@ -19,6 +19,7 @@ from hipnode.domain import (
     HipReading,
     HipROI,
     ModelRef,
+    OperatingPoint,
     Reading,
     Result,
     ResultKind,
@@ -34,6 +35,7 @@ NODE = NodeIdentity(institution="General Hospital")
 DEFAULT_OBJECTS = frozenset({ResultKind.SR, ResultKind.CAPTURE, ResultKind.TEXT})
 ALL_OBJECTS = REPORTED
 R, L = Side.RIGHT, Side.LEFT
+BANDED = OperatingPoint("banded", 0.12, 0.85, 0.05, 0.5)
 
 
 def source(
@@ -229,6 +231,13 @@ CASES: Final[dict[str, Case]] = {
         (
             "LOOK NOW. LEFT hip: FRACTURE POSSIBLE. RIGHT hip: no fracture seen, not excluded.",
             "Neither confirmed nor excluded. Expert review advised.",
+        ),
+    ),
+    "equivocal": Case(
+        _hips(hip(R, 0.03), hip(L, 0.45, decision=Decision.EQUIVOCAL, operating_point=BANDED)),
+        (
+            "LOOK NOW. LEFT hip: FRACTURE EQUIVOCAL. RIGHT hip: no fracture seen, not excluded.",
+            "Neither confirmed nor excluded: further imaging (CT, MRI) advised.",
         ),
     ),
     "not-told-apart": Case(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hipnode.answers.audit import findings
 from hipnode.answers.right import Rate
-from hipnode.domain import Decision, Task
+from hipnode.domain import RAISED, Decision, Task
 from hipnode.domain.opinions import Feedback
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Known:
     @property
     def was_raised(self) -> bool:
         """Whether the node asked for a look."""
-        return self.given.said in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+        return self.given.said in RAISED
 
 
 @dataclass(frozen=True, slots=True)

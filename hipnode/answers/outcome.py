@@ -28,6 +28,7 @@ class StudyOutcome(StrEnum):
 _OF: Final = {
     Verdict.DEFINITE: StudyOutcome.POSITIVE,
     Verdict.DOUBTFUL: StudyOutcome.DOUBT,
+    Verdict.EQUIVOCAL: StudyOutcome.DOUBT,
     Verdict.LOOK_NOW: StudyOutcome.LOOK,
     Verdict.NOT_ASSESSED: StudyOutcome.NOT_ASSESSED,
     Verdict.NONE_SEEN: StudyOutcome.NEGATIVE,

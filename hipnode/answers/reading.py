@@ -60,6 +60,8 @@ def _hip_document(hip: HipReading) -> dict[str, Any]:
                 "name": f.operating_point.name,
                 "doubtful_from": f.operating_point.doubtful_from,
                 "present_from": f.operating_point.present_from,
+                "equivocal_from": f.operating_point.equivocal_from,
+                "equivocal_to": f.operating_point.equivocal_to,
             },
             "model": f.model.name,
             "model_version": f.model.version,

@@ -17,7 +17,7 @@ from scipy.special import betaincinv
 
 from hipnode.answers.audit import findings
 from hipnode.answers.outcome import newest
-from hipnode.domain import Decision, Side
+from hipnode.domain import RAISED, Decision, Side
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.errors import InputRefused
 
@@ -64,7 +64,7 @@ def said(entries: Iterable[AuditEntry], reported: Iterable[str]) -> dict[tuple[s
 
 def opinion_of(decision: str, truth: str) -> Opinion:
     """Return whether a decision agrees with what is there; a doubtful one asked for a look."""
-    raised = decision in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    raised = decision in RAISED
     return Opinion.AGREE if raised == (truth == "present") else Opinion.DISAGREE
 
 
@@ -72,13 +72,13 @@ def truth_of(decision: str, opinion: Opinion) -> str:
     """Return what is there, where somebody agrees or disagrees with a decision."""
     if opinion is Opinion.UNSURE:
         return ""
-    raised = decision in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    raised = decision in RAISED
     return "present" if raised == (opinion is Opinion.AGREE) else "absent"
 
 
 def missed(given: Feedback) -> str:
     """Return how the node was wrong: false positive, false negative, or "" where it was not."""
-    raised = given.said in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+    raised = given.said in RAISED
     if not given.truth or raised == (given.truth == "present"):
         return ""
     return "false positive" if raised else "false negative"
@@ -163,7 +163,7 @@ def agreement(given: Iterable[Feedback]) -> list[dict[str, Any]]:
     cells: dict[tuple[str, str, str], Counter[tuple[bool, bool]]] = {}
     for each in given:
         if each.truth:
-            raised = each.said in {Decision.PRESENT.value, Decision.DOUBTFUL.value}
+            raised = each.said in RAISED
             key = each.task, each.model, each.model_version
             cells.setdefault(key, Counter())[raised, each.truth == "present"] += 1
     return [

@@ -9,7 +9,7 @@ from hipnode.domain import AbstentionReason, Reading, Side, Verdict
 from hipnode.domain.selftest import IMPLANT, Matter
 
 _BOTH: Final = frozenset({Side.RIGHT, Side.LEFT})
-_RAISED: Final = frozenset({Verdict.DEFINITE, Verdict.DOUBTFUL})
+_RAISED: Final = frozenset({Verdict.DEFINITE, Verdict.DOUBTFUL, Verdict.EQUIVOCAL})
 _METAL: Final = frozenset({AbstentionReason.IMPLANT, AbstentionReason.POSSIBLE_METAL})
 
 

@@ -30,7 +30,7 @@ from hipnode.domain.findings import (
     attention_of,
 )
 from hipnode.domain.images import Box, Header, Instance, Radiograph, Rejection, Side
-from hipnode.domain.tasks import TASKS, Decision, Role, Task, TaskRow, TaskWords
+from hipnode.domain.tasks import RAISED, TASKS, Decision, Role, Task, TaskRow, TaskWords
 from hipnode.domain.work import (
     REPORTED,
     TRANSITIONS,
@@ -45,6 +45,7 @@ from hipnode.domain.work import (
 
 __all__ = [
     "COVARIATES",
+    "RAISED",
     "REPORTED",
     "TASKS",
     "TRANSITIONS",

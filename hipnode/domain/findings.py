@@ -45,6 +45,7 @@ class Verdict(StrEnum):
 
     DEFINITE = "fracture_definite"
     DOUBTFUL = "fracture_doubtful"
+    EQUIVOCAL = "fracture_equivocal"  # further imaging
     NONE_SEEN = "none_seen"
     LOOK_NOW = "look_now"  # nobody could judge it: a person should
     NOT_ASSESSED = "not_assessed"
@@ -81,21 +82,42 @@ class HipROI:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The thresholds on P(positive) that made the decision."""
+    """The thresholds on P(positive) that made the decision.
+
+    From ``equivocal_from`` to ``equivocal_to``, where a bundle was calibrated for that, a picture
+    does not tell, and further imaging pays.
+    """
 
     name: str
     doubtful_from: float  # high recall: below it, absent
     present_from: float  # high precision: from it on, present
+    equivocal_from: float | None = None  # at most doubtful_from
+    equivocal_to: float | None = None  # exclusive; from doubtful_from to present_from
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.doubtful_from <= self.present_from <= 1.0:
             raise ValueError(f"operating point {self.name}: thresholds are not in order")
+        low, high = self.equivocal_from, self.equivocal_to
+        if low is None and high is None:
+            return
+        if (
+            low is None
+            or high is None
+            or not 0.0 <= low <= self.doubtful_from <= high <= self.present_from
+        ):
+            raise ValueError(f"operating point {self.name}: the band is not around doubtful_from")
 
     def decide(self, p_positive: float) -> Decision:
         """Return the decision for a probability in [0, 1]."""
         if p_positive >= self.present_from:
             return Decision.PRESENT
         return Decision.DOUBTFUL if p_positive >= self.doubtful_from else Decision.ABSENT
+
+    def is_equivocal(self, p_positive: float) -> bool:
+        """Tell whether a probability lies in the band, where there is one."""
+        if self.equivocal_from is None or self.equivocal_to is None:
+            return False
+        return self.equivocal_from <= p_positive < self.equivocal_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +263,7 @@ class HipReading:
         """How soon a person should look at this hip."""
         if self.abstention is not None:
             return self.abstention.attention
-        if self.verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL}:
+        if self.verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL, Verdict.EQUIVOCAL}:
             return Attention.NOW
         raised = any(f.decision is Decision.PRESENT for f in self.findings if not f.shadow)
         return Attention.SOON if raised else Attention.ROUTINE
@@ -250,6 +272,7 @@ class HipReading:
 _VERDICTS: Final = {
     Decision.PRESENT: Verdict.DEFINITE,
     Decision.DOUBTFUL: Verdict.DOUBTFUL,
+    Decision.EQUIVOCAL: Verdict.EQUIVOCAL,
     Decision.ABSENT: Verdict.NONE_SEEN,
 }
 

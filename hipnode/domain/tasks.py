@@ -39,10 +39,14 @@ class Decision(StrEnum):
 
     PRESENT = "present"  # above the high-precision point: "definite"
     DOUBTFUL = "doubtful"  # between the two points: an expert should look
+    EQUIVOCAL = "equivocal"  # in a band where calibration asks for further imaging
     ABSENT = "absent"  # below the high-recall point
 
 
 PRESENT, DOUBTFUL, ABSENT = Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT
+EQUIVOCAL: Final = Decision.EQUIVOCAL
+RAISED: Final = frozenset({PRESENT, DOUBTFUL, EQUIVOCAL})
+"""What asks for a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +169,14 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                 said={
                     PRESENT: "FRACTURE LIKELY",
                     DOUBTFUL: "FRACTURE POSSIBLE",
+                    EQUIVOCAL: "FRACTURE EQUIVOCAL",
                     ABSENT: "no fracture seen",
                 },
                 not_excluded="not excluded",
                 advice={
                     PRESENT: "Expert review advised.",
                     DOUBTFUL: "Expert review advised.",
+                    EQUIVOCAL: "Neither confirmed nor excluded: further imaging (CT, MRI) advised.",
                     ABSENT: "An occult fracture is not excluded.",
                 },
                 classes={
@@ -185,12 +191,14 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                 said={
                     PRESENT: "FRAKTUR WAHRSCHEINLICH",
                     DOUBTFUL: "FRAKTUR MÖGLICH",
+                    EQUIVOCAL: "FRAKTUR UNKLAR",
                     ABSENT: "keine Fraktur erkannt",
                 },
                 not_excluded="nicht ausgeschlossen",
                 advice={
                     PRESENT: "Fachärztliche Beurteilung empfohlen.",
                     DOUBTFUL: "Fachärztliche Beurteilung empfohlen.",
+                    EQUIVOCAL: "Weder bestätigt noch ausgeschlossen: CT oder MRT empfohlen.",
                     ABSENT: "Eine okkulte Fraktur ist nicht ausgeschlossen.",
                 },
                 classes={
@@ -216,12 +224,14 @@ TASKS: Final[Mapping[Task, TaskRow]] = {
                 said={
                     PRESENT: "FRACTURE PROBABLE",
                     DOUBTFUL: "FRACTURE POSSIBLE",
+                    EQUIVOCAL: "FRACTURE INCERTAINE",
                     ABSENT: "pas de fracture vue",
                 },
                 not_excluded="non exclue",
                 advice={
                     PRESENT: "Avis d'un expert conseillé.",
                     DOUBTFUL: "Avis d'un expert conseillé.",
+                    EQUIVOCAL: "Ni confirmée ni exclue : scanner ou IRM conseillés.",
                     ABSENT: "Une fracture occulte n'est pas exclue.",
                 },
                 classes={

@@ -110,7 +110,7 @@ def assess(
     measured = _measure(seen, rois, models, fracture, policy)
     together = _together(rois, measured)
     facts = [
-        _facts(seen, roi, m, _decision(fracture, m, together, roi))
+        _facts(seen, roi, m, _decision(fracture, m, together, roi), fracture, together)
         for roi, m in zip(rois, measured, strict=True)
     ]
     judged = [judge(known) for known in facts]
@@ -212,7 +212,16 @@ def _one_of_them(together: Together, from_p: float) -> bool:
     return together.either >= from_p and not together.tells_apart
 
 
-def _facts(seen: Seen, roi: HipROI, measured: _Measured, decision: Decision | None) -> Facts:
+def _facts(
+    seen: Seen,
+    roi: HipROI,
+    measured: _Measured,
+    decision: Decision | None,
+    fracture: Chosen,
+    together: Together | None,
+) -> Facts:
+    point = fracture.model.spec.operating_point
+    either = together is not None and _one_of_them(together, point.doubtful_from)
     clear_from = CLEAR_UNVALIDATED if seen.view is View.OTHER else CLEAR
     return Facts(
         adult=measured.adult is None,
@@ -223,6 +232,7 @@ def _facts(seen: Seen, roi: HipROI, measured: _Measured, decision: Decision | No
         extent=Extent.CUT_OFF if localise.shape_of(roi) is Shape.PART else Extent.WHOLE,
         side=SideIs.UNKNOWN if roi.side is Side.UNKNOWN else seen.side,
         fracture=decision,
+        equivocal=not either and point.is_equivocal(_p_judged(measured, together, roi.side)),
     )
 
 
@@ -239,6 +249,7 @@ def _reading(
     decision = {
         Verdict.DEFINITE: Decision.PRESENT,
         Verdict.DOUBTFUL: Decision.DOUBTFUL,
+        Verdict.EQUIVOCAL: Decision.EQUIVOCAL,
     }.get(judgement.verdict, Decision.ABSENT)
     made = classify.finding(
         fracture.model, measured.scores, measured.at, roi, p_judged=p, decision=decision
@@ -272,7 +283,7 @@ def _to_ask(hips: list[HipReading], judged: list[int], one: Chosen) -> tuple[lis
     """
     role = one.model.spec.role
     task = next(task for task, row in TASKS.items() if row.role is role)
-    broken = [i for i in judged if hips[i].verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL}]
+    broken = [i for i in judged if hips[i].verdict is not Verdict.NONE_SEEN]
     if not broken or not TASKS[task].needs_unbroken:
         return judged, []
     for i in broken:

@@ -49,7 +49,8 @@ class Facts:
     """What is known of a hip: each fact in the words in which the verdict needs it.
 
     ``fracture`` is what the fracture model's operating point makes of its probability, after both
-    hips of a pelvis were judged together; None where the model could not be asked.
+    hips of a pelvis were judged together (present, doubtful or absent); None where the model could
+    not be asked.
     """
 
     adult: bool
@@ -60,6 +61,7 @@ class Facts:
     extent: Extent
     side: SideIs
     fracture: Decision | None
+    equivocal: bool = False  # the probability lies in the band that the model is calibrated for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ def judge(facts: Facts) -> Judgement:
     if facts.view is View.OTHER and not facts.clear:
         return Judgement(Verdict.NOT_ASSESSED, AbstentionReason.NOT_FRONTAL)
     caveats = tuple(_caveats(facts))
+    unsure = facts.fracture in {Decision.DOUBTFUL, Decision.ABSENT}
+    if facts.equivocal and unsure and not set(caveats) - _OF_SIDE:  # as those of calibration
+        return Judgement(Verdict.DOUBTFUL if caveats else Verdict.EQUIVOCAL, caveats=caveats)
     if facts.fracture in {Decision.PRESENT, Decision.DOUBTFUL}:
         definite = facts.fracture is Decision.PRESENT and not caveats
         return Judgement(Verdict.DEFINITE if definite else Verdict.DOUBTFUL, caveats=caveats)
@@ -93,6 +98,7 @@ def judge(facts: Facts) -> Judgement:
     return Judgement(Verdict.NONE_SEEN, caveats=caveats)
 
 
+_OF_SIDE: Final = frozenset({Caveat.SIDE_UNSURE, Caveat.SIDE_UNKNOWN})
 FORBIDS_NONE_SEEN: Final = {
     Caveat.POSSIBLE_METAL: AbstentionReason.POSSIBLE_METAL,
     Caveat.CUT_OFF: AbstentionReason.CUT_OFF,
@@ -133,6 +139,6 @@ def beside(judgement: Judgement, other: Judgement) -> Judgement:
 def every_case() -> Iterator[Facts]:
     """Yield everything that can be known of a hip: for the table and its test."""
     yes_no = (True, False)
-    fractures = (*Decision, None)
-    for case in product(yes_no, Metal, View, yes_no, yes_no, Extent, SideIs, fractures):
+    fractures = (Decision.PRESENT, Decision.DOUBTFUL, Decision.ABSENT, None)
+    for case in product(yes_no, Metal, View, yes_no, yes_no, Extent, SideIs, fractures, yes_no):
         yield Facts(*case)

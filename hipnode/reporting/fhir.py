@@ -29,7 +29,12 @@ from hipnode.reporting.words import headline, hip_sentences, phrases_of
 
 Resource = dict[str, Any]
 
-_INTERPRETATION: Final = {Decision.PRESENT: "POS", Decision.DOUBTFUL: "IND", Decision.ABSENT: "NEG"}
+_INTERPRETATION: Final = {
+    Decision.PRESENT: "POS",
+    Decision.DOUBTFUL: "IND",
+    Decision.EQUIVOCAL: "IND",
+    Decision.ABSENT: "NEG",
+}
 
 
 def fhir(study: Study) -> BuiltMessage:

@@ -24,7 +24,7 @@ from pydicom.valuerep import DSfloat
 
 from hipnode import codes
 from hipnode.codes import Concept
-from hipnode.domain import TASKS, Box, Decision, Finding, HipReading, Side, Task
+from hipnode.domain import TASKS, Box, Decision, Finding, HipReading, OperatingPoint, Side, Task
 from hipnode.reporting.forms import Form, padded
 from hipnode.reporting.request import SourceImage
 from hipnode.reporting.terms import PRESENCE, SIDES, answer, probability_name, told_apart
@@ -120,12 +120,19 @@ def _parameters(finding: Finding) -> tuple[str, ...]:
     parameters = [
         f"operating point {ascii_text(point.name, 64)}: possible from {bounds}",
         f"decision {finding.decision.value}",
+        *_band(point),
         f"bundle sha256 {finding.model.digest}",
     ]
     parameters += [
         ascii_text(f"covariate {known.in_words}, by {known.source}") for known in finding.covariates
     ]
     return tuple(parameters)
+
+
+def _band(point: OperatingPoint) -> list[str]:
+    if point.equivocal_from is None or point.equivocal_to is None:
+        return []
+    return [f"equivocal from {threshold(point.equivocal_from)} to {threshold(point.equivocal_to)}"]
 
 
 # --- by highdicom -----------------------------------------------------------------------------

@@ -138,5 +138,5 @@ def _in_codes(study: Study) -> Iterator[tuple[str, Concept, str, str]]:
             continue
         terms = TASKS[finding.task]
         yield "CWE", terms.question, sub_id, _coded(PRESENCE[finding.decision])
-        if finding.decision is Decision.PRESENT:
+        if finding.decision in {Decision.PRESENT, Decision.EQUIVOCAL}:
             yield "CWE", codes.FINDING, sub_id, _coded(answer(finding))

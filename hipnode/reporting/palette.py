@@ -48,7 +48,7 @@ def style(decision: Decision | None) -> tuple[Colour, int, tuple[int, int] | Non
     """Return colour, width in px and (dash, gap) in px of a box; None is not assessed."""
     if decision is Decision.PRESENT:
         return LIKELY, 6, None
-    if decision is Decision.DOUBTFUL:
+    if decision in {Decision.DOUBTFUL, Decision.EQUIVOCAL}:
         return POSSIBLE, 6, (28, 18)
     if decision is Decision.ABSENT:
         return INK, 2, None

@@ -37,6 +37,7 @@ class Rank(IntEnum):
 _RANKS: Final = {
     (True, Decision.PRESENT): Rank.FRACTURE_LIKELY,
     (True, Decision.DOUBTFUL): Rank.FRACTURE_POSSIBLE,
+    (True, Decision.EQUIVOCAL): Rank.FRACTURE_POSSIBLE,
     (True, Decision.ABSENT): Rank.NONE_SEEN,
     (False, Decision.PRESENT): Rank.OTHER_LIKELY,
     (False, Decision.DOUBTFUL): Rank.OTHER_POSSIBLE,

@@ -67,7 +67,7 @@ def _said(finding: Finding, hip: HipReading, side: str, phrases: Phrases) -> Sai
         because = hip.caveats if finding.task is Task.HIP_FRACTURE else ()
         why = phrases.caveats[because[0].value] if because else phrases.neither
         return Said(colour, what, why.rstrip("."))
-    leading = leading_class(finding)
+    leading = leading_class(finding) if finding.decision is Decision.PRESENT else None
     kind = phrases.kind.format(phrases.class_words(leading)) if leading else ""
     return Said(colour, what, (kind or task.advice[finding.decision]).rstrip("."))
 

@@ -20,6 +20,7 @@ UNUSABLE: Final = frozenset({AbstentionReason.UNREADABLE, AbstentionReason.TOO_S
 PRESENCE: Final = {
     Decision.PRESENT: codes.PRESENT,
     Decision.DOUBTFUL: codes.UNDETERMINED,
+    Decision.EQUIVOCAL: codes.UNDETERMINED,
     Decision.ABSENT: codes.ABSENT,
 }
 
@@ -31,6 +32,8 @@ def answer(finding: Finding) -> Concept:
         return row.absent
     if finding.decision is Decision.DOUBTFUL:
         return row.doubtful
+    if finding.decision is Decision.EQUIVOCAL:
+        return codes.HIP_FRACTURE_EQUIVOCAL
     return row.classes.get(leading_class(finding) or "", row.present)
 
 

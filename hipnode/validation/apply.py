@@ -103,7 +103,9 @@ def _change(folder: Path, thresholds: Mapping[str, Any]) -> str:
     major, minor, patch = (int(part) for part in block["version"].split("."))
     version = f"{major}.{minor}.{min(9999, patch + SITE_FROM)}"
     before = block["operating_point"]
-    block["operating_point"] = before | dict(thresholds)
+    # the band of what is equivocal was calibrated around the threshold before
+    kept = {k: v for k, v in before.items() if not k.startswith("equivocal_")}
+    block["operating_point"] = kept | dict(thresholds)
     block["version"] = metadata["version"] = version
     metadata.setdefault("changelog", {})[version] = f"thresholds of a site: {before} before"
     files[METADATA] = (json.dumps(metadata, indent=2) + "\n").encode()

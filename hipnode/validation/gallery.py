@@ -29,6 +29,7 @@ _COLOURS: Final = {
     Verdict.DEFINITE: COLOURS[Said.DEFINITE],
     Verdict.DOUBTFUL: COLOURS[Said.DOUBTFUL],
     Verdict.LOOK_NOW: COLOURS[Said.LOOK],
+    Verdict.EQUIVOCAL: COLOURS[Said.LOOK],
     Verdict.NONE_SEEN: "#ffffff",
 }
 

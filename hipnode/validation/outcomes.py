@@ -38,6 +38,7 @@ SUSPECTED: Final = frozenset({Said.DEFINITE, Said.DOUBTFUL})
 _VERDICTS: Final = {
     Verdict.DEFINITE: Said.DEFINITE,
     Verdict.DOUBTFUL: Said.DOUBTFUL,
+    Verdict.EQUIVOCAL: Said.LOOK,  # neither named nor told none seen
     Verdict.LOOK_NOW: Said.LOOK,
     Verdict.NONE_SEEN: Said.NONE_SEEN,
     Verdict.NOT_ASSESSED: Said.REFUSED,

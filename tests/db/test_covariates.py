@@ -96,10 +96,10 @@ def test_odd_messages_are_answered_and_leave_no_value(coded: Bench, door: Door) 
         message(charset="KOI8-R"), message("", status="F"), message("24.1", unit=""),
         message(patient=""), message(accession="").replace("|PL1|LAB7|", "|||"),
         message("24.1") + VITAMIN.format(n=2, value="42", unit="ng/mL", status="F"),
-        "MSH|^~\\&|\r", message().replace("OBR|", "OBX|"),
+        "MSH|^~\\&|\r", message().replace("OBR|", "OBX|"), message("", accession="A\0-98"),
     ]  # fmt: skip
     answers = [code(each)[0] for each in door().send(*odd)]
-    assert answers == ["AR", "AA", "AA", "AA", "AA", "AA", "AR", "AE"]
+    assert answers == ["AR", "AA", "AA", "AA", "AA", "AA", "AR", "AE", "AA"]
     assert coded.store.desk.covariates.of("A-99") == ()
     assert coded.store.audit.verify() is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -25,7 +26,7 @@ from tests.peers import ROOT
 
 CASES = list(every_case())
 SUSPECTED = {Verdict.DEFINITE, Verdict.DOUBTFUL}
-_COLUMNS = ("adult", "metal", "view", "clear", "usual", "extent", "side", "fracture")
+_COLUMNS = ("adult", "metal", "view", "clear", "usual", "extent", "side", "fracture", "equivocal")
 _WORDS = {"yes": True, "no": False, "present": "present", "doubtful": "doubtful"}
 
 
@@ -39,7 +40,7 @@ def _table() -> list[tuple[dict[str, str], str, str]]:
         if re.match(r"\| *\d", line)
     ]
     return [
-        ({c: v for c, v in zip(_COLUMNS, row[1:9], strict=True) if v != "any"}, row[9], row[10])
+        ({c: v for c, v in zip(_COLUMNS, row[1:10], strict=True) if v != "any"}, row[10], row[11])
         for row in rows
     ]
 
@@ -72,7 +73,7 @@ def test_being_unusual_never_silences_a_suspicion() -> None:
         silent = not facts.adult or facts.metal is Metal.SURE
         silent |= facts.view is View.OTHER and not facts.clear
         if facts.fracture in {Decision.PRESENT, Decision.DOUBTFUL} and not silent:
-            assert judge(facts).verdict in SUSPECTED
+            assert judge(facts).verdict in SUSPECTED | {Verdict.EQUIVOCAL}
 
 
 def test_none_seen_needs_a_usual_whole_hip_without_metal_on_a_validated_view() -> None:
@@ -84,6 +85,7 @@ def test_none_seen_needs_a_usual_whole_hip_without_metal_on_a_validated_view() -
             assert facts.extent is Extent.WHOLE
             assert facts.view is not View.OTHER
             assert facts.fracture is Decision.ABSENT
+            assert not facts.equivocal
 
 
 def test_definite_needs_no_caveat_and_a_known_side() -> None:
@@ -92,6 +94,17 @@ def test_definite_needs_no_caveat_and_a_known_side() -> None:
         if made.verdict is Verdict.DEFINITE:
             assert facts.side is SideIs.KNOWN
             assert made.caveats == ()
+
+
+def test_equivocal_is_a_hip_of_which_nothing_but_the_fracture_is_open() -> None:
+    for facts in CASES:
+        made, without = judge(facts), judge(replace(facts, equivocal=False))
+        if made.verdict is Verdict.EQUIVOCAL:
+            assert without.verdict in {Verdict.DOUBTFUL, Verdict.NONE_SEEN}
+            assert without.caveats == ()
+        elif made != without:  # whose hip it is does not make it less open
+            assert (made.verdict, without.verdict) == (Verdict.DOUBTFUL, Verdict.NONE_SEEN)
+            assert facts.side is not SideIs.KNOWN
 
 
 def test_nothing_is_silent_without_a_reason() -> None:

@@ -46,6 +46,8 @@ class OperatingPointPart(_Part):
     name: Label
     doubtful_from: float = Field(ge=0, le=1)
     present_from: float = Field(ge=0, le=1)
+    equivocal_from: float | None = Field(default=None, ge=0, le=1)
+    equivocal_to: float | None = Field(default=None, ge=0, le=1)
     chosen_on: str = ""
 
 
@@ -85,6 +87,8 @@ class HipnodePart(_Part):
         taken = registry.validate(self.network.name, self.network.arguments).get("covariates", 0)
         if taken != len(self.covariates):
             raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
+        if self.operating_point.equivocal_from is not None and self.role != Role.FRACTURE:
+            raise ValueError("only a fracture can be equivocal")
         return self
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hipnode.domain import CovariateSource
 from hipnode.services.covariates.message import Order
-from hipnode.services.covariates.values import consistent, told
+from hipnode.services.covariates.values import consistent, short, told
 from hipnode.storage import Store
 from hipnode.storage.ledger.covariates import Refused
 
@@ -31,8 +31,10 @@ def take(store: Store, orders: Iterable[Order], whence: Whence) -> list[Refused]
     """
     now, found = store.now(), []
     for order in orders:
+        patient_ids = {short(each): None for said, _ in order.said for each in said.patient_ids}
+        accessions = [number for each in order.accessions if (number := short(each))]
+        number = store.desk.covariates.meant(accessions, list(patient_ids))
         for said, why in order.said:
-            number = store.desk.covariates.meant(order.accessions, said.patient_ids)
             one = told(
                 replace(said, accession_number=number),
                 whence.source,

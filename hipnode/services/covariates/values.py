@@ -53,15 +53,15 @@ def told(
     """
     measured = moment(said.measured)
     one = Told(
-        accession_number=_short(said.accession_number),
-        patient_ids=tuple(dict.fromkeys(_short(each) for each in said.patient_ids if each.strip())),
-        name=_short(said.name)[:48],
+        accession_number=short(said.accession_number),
+        patient_ids=tuple(dict.fromkeys(short(each) for each in said.patient_ids if each.strip())),
+        name=short(said.name)[:48],
         value=None,
         measured=measured,
         source=source,
         given=_given(said.value, said.unit),
-        message=_short(message),
-        given_by=_short(given_by),
+        message=short(message),
+        given_by=short(given_by),
         corrected=said.corrected,
     )
     row = COVARIATES.get(one.name)
@@ -152,6 +152,6 @@ def _given(value: str, unit: str) -> str:
     return f"{value if plain else '(text)'} {unit if known else '(text)'}".strip()
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """Return what a sender wrote as one line that every table holds."""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST]

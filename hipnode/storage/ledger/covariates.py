@@ -98,8 +98,10 @@ class Covariates:
 
         def work(connection: Connection) -> list[Refused]:
             refused, records = [], []
+            numbers = {_value(one).accession_number for one in given}
+            exams_of = {number: _exams(connection, number) for number in numbers}
             for at, one in enumerate(given):
-                exams = _exams(connection, _value(one).accession_number)
+                exams = exams_of[_value(one).accession_number]
                 checked = _of_another(one, exams)
                 if isinstance(checked, Refused):
                     refused.append(replace(checked, at=at))

@@ -117,6 +117,16 @@ def calibration(recipe: Recipe, net: nn.Module, split: Split) -> dict[str, Any]:
     if aims.fixed:
         doubtful, present = aims.fixed
         point |= {"doubtful_from": doubtful, "present_from": present, "chosen_on": aims.chosen_on}
+    if aims.equivocal and recipe.role == "fracture":
+        share, broken = aims.equivocal
+        point = calibrate.with_band(
+            point,
+            p[:, recipe.positive_indices].sum(1),
+            np.isin(actual, recipe.positive_indices),
+            share=share,
+            broken=broken,
+            confidence=aims.confidence,
+        )
     wanted = aims.class_precision
     each = calibrate.class_thresholds(p, actual, wanted, aims.confidence) if wanted else []
     return {

@@ -242,7 +242,7 @@ def metadata(part: HipnodePart) -> dict[str, Any]:
         "authors": "hipnode",
         "copyright": "Apache-2.0",
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": prediction}},
-        "hipnode": part.model_dump(mode="json"),
+        "hipnode": part.model_dump(mode="json", exclude_none=True),
     }
 
 

@@ -57,6 +57,7 @@ class Points(_Part):
     class_precision: float = Field(default=0, ge=0, lt=1)  # of each class by itself; 0: no rule
     confidence: float = Field(default=0.9, gt=0.5, lt=1)  # of the guarantee, where there is one
     false_alarms: float = Field(default=0.1, ge=0, lt=1)  # an image, of patients left out
+    equivocal: tuple[float, float] | None = None  # at most this share of images, so many broken
     fixed: tuple[float, float] | None = None  # known already, e.g. from patients left out
     temperature: float = Field(default=0, ge=0, le=8)  # known already; 0: fitted
     usual_to: float = Field(default=0, ge=0)  # distance known already; 0: fitted

@@ -10,7 +10,7 @@ import numpy as np
 from mapie.risk_control import BinaryClassificationController
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import betaincinv, log_softmax, softmax
 from sklearn.metrics import precision_recall_curve
 
 
@@ -39,6 +39,8 @@ def probabilities(logits: NDArray[Any], at: float) -> NDArray[np.float64]:
 
 
 _FEW: Final = 50
+_BANDS: Final = 11
+"""So many lower, and upper, ends of a band are looked at."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,73 @@ def certify(
         control.calibrate(both, positive)
     best = control.best_predict_param
     return None if best is None else float(best)
+
+
+def with_band(
+    point: dict[str, Any],
+    p_positive: NDArray[Any],
+    positive: NDArray[Any],
+    *,
+    share: float,
+    broken: float,
+    confidence: float,
+) -> dict[str, Any]:
+    """Return an operating point with the band in which further imaging pays, if there is one.
+
+    Parameters
+    ----------
+    point
+        The two thresholds; the band lies around ``doubtful_from``, below ``present_from``.
+    p_positive, positive
+        (n,) calibrated probability, and truth, of the validation split.
+    share
+        The most of all images that the band may hold.
+    broken
+        In the band at least this share is broken, and at least this share is not: with this
+        confidence, by exact intervals, shared among all the bands that are looked at.
+    confidence
+        Of that.
+
+    Returns
+    -------
+    dict
+        With ``equivocal_from`` and ``equivocal_to`` of the widest such band; as it was where the
+        split does not show one.
+
+    References
+    ----------
+    Gale 2017, 1 (5 to 10 % go on to CT or MRI; a third of these is broken). Clopper and Pearson
+    1934 (exact intervals); Bonferroni.
+    """
+    p, truth = np.asarray(p_positive, float), np.asarray(positive, bool)
+    middle, top = float(point["doubtful_from"]), float(point["present_from"])
+    steps = np.linspace(0, 1, _BANDS)
+    lows = np.unique(np.round(middle * (1 - steps), 4))
+    highs = np.unique(np.round(middle + (top - middle) * steps, 4))
+    each = (1 - confidence) / (2 * len(lows) * len(highs))
+    best: tuple[int, float, float] | None = None
+    for low in lows:
+        for high in highs:
+            inside = (p >= low) & (p < high)
+            n, hits = int(inside.sum()), int(truth[inside].sum())
+            if not n or n > share * len(p) or (best is not None and n <= best[0]):
+                continue
+            if min(_at_least(hits, n, each), _at_least(n - hits, n, each)) >= broken:
+                best = n, float(low), float(high)
+    if best is None:
+        return point | {
+            "chosen_on": f"{point['chosen_on']}; no band of equivocal ones is certified"
+        }
+    n, low, high = best
+    said = f"{n} of {len(p)} from {low:g} to {high:g}, certified at {confidence:.0%} to be"
+    said += f" {broken:.0%} broken and {broken:.0%} whole at least"
+    chosen_on = f"{point['chosen_on']}; equivocal: {said}"
+    return point | {"equivocal_from": low, "equivocal_to": high, "chosen_on": chosen_on}
+
+
+def _at_least(hits: int, of: int, error: float) -> float:
+    """Return the lower end of the exact interval of a proportion."""
+    return float(betaincinv(hits, of - hits + 1, error)) if hits else 0.0
 
 
 def class_thresholds(
