@@ -186,8 +186,8 @@ def with_band(
     p, truth = np.asarray(p_positive, float), np.asarray(positive, bool)
     middle, top = float(point["doubtful_from"]), float(point["present_from"])
     steps = np.linspace(0, 1, _BANDS)
-    lows = np.unique(np.round(middle * (1 - steps), 4))
-    highs = np.unique(np.round(middle + (top - middle) * steps, 4))
+    lows = np.unique(np.minimum(np.round(middle * (1 - steps), 4), middle))
+    highs = np.unique(np.clip(np.round(middle + (top - middle) * steps, 4), middle, top))
     each = (1 - confidence) / (2 * len(lows) * len(highs))
     best: tuple[int, float, float] | None = None
     for low in lows:
