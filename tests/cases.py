@@ -15,6 +15,8 @@ from hipnode.domain import (
     AbstentionReason,
     Box,
     Caveat,
+    Covariate,
+    CovariateSource,
     Decision,
     HipReading,
     HipROI,
@@ -126,6 +128,11 @@ def _several_tasks(name: str) -> ReportRequest:
         label="osteopenia",
         decision=Decision.DOUBTFUL,
         model=ModelRef("bone-density", "0.2.0", "beef" * 16, "Trained on simulated radiographs."),
+        covariates_used=("age", "hip_fracture_history"),
+        covariates=(
+            Covariate("age", 78.0, "a", CovariateSource.HEADER),
+            Covariate("hip_fracture_history", 1.0, "", CovariateSource.CSV, "2024-02-29", 7),
+        ),
     )
     shadow = finding(0.99, task=Task.FRACTURE_RISK, shadow=True, decision=Decision.PRESENT)
     hips = [

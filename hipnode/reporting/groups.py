@@ -43,6 +43,7 @@ class Look:
     names: tuple[Concept, ...]  # of P(positive), then of each class that is told apart
     model: tuple[str, str]  # name and version
     parameters: tuple[str, ...]
+    covariates: int  # how many values of the patient the model was given
     nhfd: str  # of `codes.NHFD`; "" where the model does not tell it
     caveats: tuple[str, ...]
     frame: int | None
@@ -53,13 +54,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What differs: UIDs, the box as (column, row) corners, and a percentage for each name."""
+    """What differs: UIDs, the box as (column, row) corners, a percentage for each name, and what
+    the model was told of the patient.
+    """
 
     tracking_uid: str
     image_uid: str
     capture_uid: str
     corners: tuple[tuple[float, float], ...]
     percents: tuple[float, ...]
+    covariates: tuple[str, ...] = ()
 
 
 def look_of(
@@ -90,6 +94,7 @@ def look_of(
         names=tuple(probability_name(finding.task, side, label) for label in ("", *apart)),
         model=(ascii_text(finding.model.name, 64), ascii_text(finding.model.version, 64)),
         parameters=_parameters(finding),
+        covariates=len(finding.covariates),
         nhfd=finding.nhfd,
         caveats=tuple(c.value for c in hip.caveats) if doubted else (),
         frame=source.frame,
@@ -104,6 +109,10 @@ def look_of(
         capture_uid="" if capture is None else str(capture.SOPInstanceUID),
         corners=corners_of(box),
         percents=tuple(round(100.0 * p, 2) for p in (finding.p_positive, *apart.values())),
+        covariates=tuple(
+            ascii_text(f"covariate {known.in_words}, by {known.source}")
+            for known in finding.covariates
+        ),
     )
 
 
@@ -114,19 +123,15 @@ def corners_of(box: Box) -> tuple[tuple[float, float], ...]:
 
 
 def _parameters(finding: Finding) -> tuple[str, ...]:
-    """Return the parameters of TID 4019: thresholds, decision, bundle, covariates."""
+    """Return the parameters of TID 4019: thresholds, decision, bundle."""
     point = finding.operating_point
     bounds = f"{threshold(point.doubtful_from)}, likely from {threshold(point.present_from)}"
-    parameters = [
+    return (
         f"operating point {ascii_text(point.name, 64)}: possible from {bounds}",
         f"decision {finding.decision.value}",
         *_band(point),
         f"bundle sha256 {finding.model.digest}",
-    ]
-    parameters += [
-        ascii_text(f"covariate {known.in_words}, by {known.source}") for known in finding.covariates
-    ]
-    return tuple(parameters)
+    )
 
 
 def _band(point: OperatingPoint) -> list[str]:
@@ -146,7 +151,7 @@ def prepare() -> None:
 ANY_GROUP: Final = (
     Look(
         Side.UNKNOWN, Task.HIP_FRACTURE, Decision.ABSENT, TASKS[Task.HIP_FRACTURE].absent,
-        (probability_name(Task.HIP_FRACTURE, Side.UNKNOWN),), ("model", "1"), (), "", (), None,
+        (probability_name(Task.HIP_FRACTURE, Side.UNKNOWN),), ("model", "1"), (), 0, "", (), None,
         str(DigitalXRayImageStorageForPresentation), (), "",
     ),
     Values("2.25.1", "2.25.2", "", corners_of(Box(0, 0, 1, 1)), (0.0,)),
@@ -227,7 +232,7 @@ def _probabilities(look: Look, values: Values) -> hd.sr.Measurement:
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=name,
             version=version,
-            parameters=list(look.parameters),
+            parameters=[*look.parameters, *values.covariates],
             family=concept(codes.ARTIFICIAL_INTELLIGENCE),
         ),
     )
@@ -282,6 +287,8 @@ def filled_group(look: Look, values: Values) -> bytes:
     for n, percent in enumerate(values.percents):
         holes[f"percent {n}"] = padded(_written(percent))
         holes[f"percent {n} exactly"] = pack("<d", percent)
+    for n, text in enumerate(values.covariates):
+        holes[f"covariate {n}"] = padded(text)
     return _form(look).filled(holes)
 
 
@@ -289,8 +296,9 @@ def filled_group(look: Look, values: Values) -> bytes:
 def _form(look: Look) -> Form:
     percents = tuple(_FIRST_PERCENT - n for n in range(len(look.names)))
     marked = Values(
-        _MARKED.tracking_uid, _MARKED.image_uid, _MARKED.capture_uid, _MARKED.corners, percents
-    )
+        _MARKED.tracking_uid, _MARKED.image_uid, _MARKED.capture_uid, _MARKED.corners, percents,
+        tuple(f"covariate {n}" for n in range(look.covariates)),
+    )  # fmt: skip
     (made,) = group(look, marked)
     separate(made)
     marks: dict[object, str] = {
@@ -301,6 +309,7 @@ def _form(look: Look) -> Form:
     }
     for n, percent in enumerate(percents):
         marks |= {_written(percent): f"percent {n}", percent: f"percent {n} exactly"}
+    marks |= {text: f"covariate {n}" for n, text in enumerate(marked.covariates)}
     return Form.of_items([made], marks)
 
 
