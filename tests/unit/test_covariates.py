@@ -61,6 +61,7 @@ def test_a_value_is_kept_in_the_unit_of_its_network(
         ({"value": "<4"}, "plain number"),
         ({"value": "1e3"}, "plain number"),
         ({"value": "NaN"}, "plain number"),
+        ({"value": "\u0662\u0664"}, "plain number"),
         ({"value": "DOE^JANE"}, "plain number"),
         ({"unit": ""}, "no unit"),
         ({"unit": "IU/mL"}, "unit that is not known"),
@@ -300,6 +301,7 @@ def test_an_observation_of_a_bundle_names_patient_and_examination() -> None:
         ({"status": "preliminary"}, "not final"),
         ({"valueQuantity": {"value": 4, "comparator": "<", "code": "ng/mL"}}, "a range"),
         ({"valueQuantity": {"value": True, "code": "ng/mL"}}, "plain number"),
+        ({"valueQuantity": {"value": 10**400, "code": "ng/mL"}}, "plain number"),
         ({"valueQuantity": None}, "no value"),
     ],
 )
@@ -333,6 +335,16 @@ def test_a_csv_file_is_taken_as_spreadsheets_write_it(divider: str) -> None:
     assert number == 2
     assert isinstance(made, Told)
     assert (made.value, made.corrected) == (24.1, True)
+
+
+def test_a_row_that_is_cut_short_takes_nothing_back() -> None:
+    head = "accession,patient_id,name,value,unit,date\n"
+    ((_, made),) = table.rows([head, "A-99,P-17,bmi\n"], "f", "w", NOW)
+    assert isinstance(made, Refused)
+    assert made.reason == "the row has too few cells"
+    ((_, back),) = table.rows([head, "A-99,P-17,bmi,,,2026-11-01\n"], "f", "w", NOW)
+    assert isinstance(back, Told)
+    assert (back.value, back.measured) == (None, "2026-11-01")
 
 
 def test_a_csv_file_without_a_column_is_refused() -> None:

@@ -116,7 +116,10 @@ def _value(one: Resource) -> tuple[str, str, str]:
             return "", "", "a range, and no value"
         if isinstance(number, bool) or not isinstance(number, int | float):
             return "", "", "not a plain number"
-        shown = f"{number:.9f}".rstrip("0").rstrip(".")
+        try:
+            shown = f"{number:.9f}".rstrip("0").rstrip(".")
+        except OverflowError:  # an integer of some hundred digits
+            return "", "", "not a plain number"
         return shown, str(quantity.get("code") or quantity.get("unit") or ""), ""
     if isinstance(answer := one.get("valueBoolean"), bool):
         return "yes" if answer else "no", "", ""

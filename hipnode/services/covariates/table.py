@@ -52,6 +52,10 @@ def rows(
                 continue
             accession, patient, covariate, value, unit, day = values
             said = Said(accession, (patient,), covariate, value, unit, day, corrected=True)
-            yield number, told(said, CovariateSource.CSV, name, given_by, now)
+            made = told(said, CovariateSource.CSV, name, given_by, now)
+            short = any(given.get(column) is None for column in _COLUMNS)
+            if short and isinstance(made, Told):  # an empty value would take something back
+                made = Refused(made, "the row has too few cells")
+            yield number, made
     except csv.Error as error:
         raise InputRefused(f"The file is no CSV: {error}.") from error
