@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
@@ -244,7 +244,7 @@ def hips(
     return Found(rois, None, facing.side, None, facing.notes)
 
 
-def shows_both(found: list[Candidate], shape: tuple[int, ...]) -> bool:
+def shows_both(found: Sequence[Candidate], shape: tuple[int, ...]) -> bool:
     """Tell whether what was found are two whole hips that lie as in a pelvis.
 
     Parameters
@@ -266,7 +266,7 @@ def _begins(one: Candidate, shape: tuple[int, ...]) -> bool:
     return at_edge and one.box.width_px < _WHOLE * one.box.height_px
 
 
-def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
+def _pair(found: Sequence[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
     """Return the best two regions that lie as two hips do: apart, level, of a size."""
     pairs = [
         (one, other)

@@ -25,7 +25,7 @@ from hipnode.imaging import resample
 _LONGEST_PX: Final = 256
 """The picture is made this small: a nail is then six pixels wide."""
 _BLUR_PX, _AROUND_PX = 0.6, 41
-_LEVELS: Final = 16
+_LEVELS: Final = 8
 _AREA: Final = (0.0015, 0.06)
 """Of the picture."""
 _LENGTH, _WIDTH = 0.15, (0.01, 0.075)
