@@ -26,8 +26,10 @@ from hipnode.domain import (
 )
 from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import classify, localise
+from hipnode.reading import metal as metal_in
 from hipnode.reading.gates import CLEAR_UNVALIDATED, ReadPolicy
 from hipnode.reading.localise import Shape
+from hipnode.reading.metal import Bar
 from hipnode.reading.pair import Together, judge_single, judge_together
 from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
 
@@ -61,6 +63,7 @@ class Seen:
     header: Header
     view: View
     side: SideIs
+    bars: tuple[Bar, ...] = ()  # of metal, in its pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,8 @@ def _measure(
     made = []
     for i in range(len(rois)):
         metal = levels.get(point.decide(float(p_metal[i])), Metal.SURE)
+        if metal is Metal.NONE and metal_in.is_beside(rois[i], rois, seen.bars):
+            metal = Metal.POSSIBLE
         if policy.read_implants and metal is Metal.SURE:
             metal = Metal.POSSIBLE
         single = len(rois) == 1 and seen.view is not View.PELVIS

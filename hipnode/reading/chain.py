@@ -24,13 +24,17 @@ from hipnode.domain import (
 )
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
-from hipnode.reading import classify, clinical, localise, sides
+from hipnode.reading import classify, clinical, localise, metal, sides
 from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess
 from hipnode.reading.gates import (
     ReadPolicy,
+    Sight,
     header_gate,
+    may_be_of_a_hip,
+    pelvis_after_all,
     said_lateral,
     scan_gate,
+    shows_a_hip,
     view_of,
     worth_a_look,
 )
@@ -90,23 +94,27 @@ def read(
     facing = sides.facing(header, radiograph, sight.turns)
     if said_lateral(header):
         sight = replace(sight, view=View.OTHER)
-    draft.view = sight.view
     draft.lap("gate")
     upright = facing.canonical.radiograph(radiograph)
     found = localise.candidates(upright.pixels, models.localiser)
+    sight = pelvis_after_all(sight, found, upright.pixels.shape)
+    draft.view = sight.view
+    accepted = sight.view is not View.OTHER
+    bars = metal.bars(upright.pixels) if accepted or may_be_of_a_hip(header, sight) else []
     draft.lap("localise")
-    if sight.view is View.OTHER and not worth_a_look(header, sight, found):
-        return draft.abstained(_not_frontal(sight.p_frontal, header))
+    if not accepted and not worth_a_look(header, sight, found):
+        unread = _metal(bars) or _unfound(sight, found) or _not_frontal(sight.p_frontal, header)
+        return draft.abstained(unread)
     hips_found = localise.hips(found, header, upright.pixels.shape, facing, sight.view)
     if hips_found.abstention:
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing
     chosen, used = _choose(models, draft.asked, CLASSIFIERS)
-    seen = Seen(upright, header, sight.view, hips_found.side)
+    seen = Seen(upright, header, sight.view, hips_found.side, tuple(bars))
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
-    if sight.view is View.OTHER and all(_says_nothing(hip) for hip in hips):
-        unsaid = _not_frontal(sight.p_frontal, header)
+    if not accepted and all(_says_nothing(hip) for hip in hips):
+        unsaid = _metal(bars) or _not_frontal(sight.p_frontal, header)
         judged = (hip.abstention.p_judged for hip in hips if hip.abstention)
         highest = max((p for p in judged if p is not None), default=None)
         return draft.abstained(replace(unsaid, p_judged=highest))
@@ -159,6 +167,28 @@ def _without(task: str, missing: tuple[str, ...]) -> str:
 def _says_nothing(hip: HipReading) -> bool:
     """Tell whether a hip on a view that is not validated is worth no word: metal is."""
     return hip.abstention is not None and hip.abstention.reason is not AbstentionReason.IMPLANT
+
+
+def _metal(bars: Sequence[metal.Bar]) -> Abstention | None:
+    """Return why an image of another view is for a person to look at now; None if it is not."""
+    if not bars:
+        return None
+    straight = max(bar.straight for bar in bars)
+    detail = f"a bar {straight:.0f} times as long as wide"
+    return Abstention(AbstentionReason.POSSIBLE_METAL, detail)
+
+
+def _unfound(sight: Sight, found: Sequence[localise.Candidate]) -> Abstention | None:
+    """Return why a person should look at another view of a hip; None if it may show none.
+
+    On 30 such views of real hips, left out, the localiser was sure of the hip in 19; of the others
+    four were operated, broken or hardly exposed.
+    """
+    if not shows_a_hip(sight):
+        return None
+    if not found:
+        return Abstention(AbstentionReason.HIP_NOT_FOUND)
+    return Abstention(AbstentionReason.TOO_UNCERTAIN, f"localiser {found[0].score:.2f}")
 
 
 def _not_frontal(p_frontal: float, header: Header) -> Abstention:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
@@ -41,6 +41,9 @@ wider where two hips run together."""
 _EDGE: Final = 0.01
 _WHOLE: Final = 0.85
 """In a view of one hip, a box at the picture's side, narrower than this, is the other hip's."""
+_SECOND: Final = 0.9
+"""In a view of one hip, what the localiser scores lower beside the hip is no second one: of real
+hips it scores 0.9 or more, and edges of the other hip and folds of skin mostly less."""
 _BRIDGE: Final = 0.4
 """What joins two hips in the mask is less than this of their height."""
 _CLOSEST: Final = 0.15
@@ -230,6 +233,7 @@ def hips(
         return Found(abstention=Abstention(AbstentionReason.HIP_NOT_FOUND))
     if view is not View.PELVIS:  # the other hip only begins at the edge, and nobody asked about it
         found = [one for one in found if not _begins(one, shape)] or found
+        found = [one for one in found if one is found[0] or one.score >= _SECOND]
     pair = _pair(found, max(shape))
     if pair is None:
         return _single(found[0], header, shape, view, facing)
@@ -240,13 +244,29 @@ def hips(
     return Found(rois, None, facing.side, None, facing.notes)
 
 
+def shows_both(found: Sequence[Candidate], shape: tuple[int, ...]) -> bool:
+    """Tell whether what was found are two whole hips that lie as in a pelvis.
+
+    Parameters
+    ----------
+    found
+        What the localiser takes for hips.
+    shape
+        (rows, columns) of the canonical picture.
+    """
+    pair = _pair(found, max(shape))
+    return pair is not None and all(
+        one.score >= _SECOND and _shape(one.box) is Shape.WHOLE for one in pair
+    )
+
+
 def _begins(one: Candidate, shape: tuple[int, ...]) -> bool:
     """Tell whether a region is cut off at the side of the picture (rows, columns)."""
     at_edge = one.box.x0 <= _EDGE * shape[1] or one.box.x1 >= (1 - _EDGE) * shape[1]
     return at_edge and one.box.width_px < _WHOLE * one.box.height_px
 
 
-def _pair(found: list[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
+def _pair(found: Sequence[Candidate], square_px: int) -> tuple[Candidate, Candidate] | None:
     """Return the best two regions that lie as two hips do: apart, level, of a size."""
     pairs = [
         (one, other)
@@ -309,7 +329,11 @@ class Shape(StrEnum):
 
 def shape_of(roi: HipROI) -> Shape:
     """Tell whether a box of the (upright) image is that of one whole hip."""
-    share = roi.box.width_px / roi.box.height_px
+    return _shape(roi.box)
+
+
+def _shape(box: Box) -> Shape:
+    share = box.width_px / box.height_px
     if share < _NARROWEST:
         return Shape.PART
     return Shape.WHOLE if share <= _WIDEST else Shape.TWO

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hipnode.domain import OperatingPoint, Role, Verdict, View
-from hipnode.nets import LoadedModel
+from hipnode.domain import OperatingPoint, Role, Side, Verdict, View
+from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import ReadPolicy, read, view_of
 from tests.unit.test_reading import HEADER, MODELS, Arrays, model, pelvis
 
@@ -89,3 +89,59 @@ def test_a_series_called_lateral_is_not_believed_against_its_image(
     reading = read(header, pelvis(), MODELS, ReadPolicy())
     assert reading.abstention is None
     assert reading.view is View.PELVIS
+
+
+class Localises:
+    """A localiser that marks what is bright, less surely on the viewer's right."""
+
+    def __init__(self, sure: float) -> None:
+        self._sure = np.float32(sure)
+
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+        mask = (batch > 0.35).astype(np.float32)
+        mask[:, :, : batch.shape[2] // 8 + 2] = 0
+        mask[..., batch.shape[3] // 2 :] *= self._sure
+        return {"mask": mask}
+
+
+def _with(gate: LoadedModel, *, sure: float = 1.0) -> ModelSet:
+    localiser = replace(MODELS.localiser, engine=Localises(sure))  # type: ignore[arg-type]
+    changed = {Role.GATE: gate, Role.LOCALISER: localiser}
+    return replace(MODELS, models=MappingProxyType(dict(MODELS.models) | changed))
+
+
+@pytest.mark.parametrize(
+    ("p", "only_left", "sure", "view"),
+    [
+        ((0.4, 0.5, 0.05, 0.05), False, 1.0, View.PELVIS),  # nearly as likely, and both are there
+        ((0.1, 0.8, 0.05, 0.05), False, 1.0, View.HIP),
+        ((0.4, 0.5, 0.05, 0.05), True, 1.0, View.HIP),
+        ((0.4, 0.5, 0.05, 0.05), False, 0.8, View.HIP),  # perhaps no second hip
+    ],
+)
+def test_a_view_that_may_be_a_pelvis_is_read_as_one_where_two_hips_are_found(
+    p: tuple[float, ...], only_left: bool, sure: float, view: View
+) -> None:
+    image = pelvis(left_level=0.9, only_left=only_left)
+    reading = read(HEADER, image, _with(_views(*p), sure=sure), ReadPolicy())
+    assert reading.view is view
+    if view is View.PELVIS:
+        assert [hip.roi.side for hip in reading.hips] == [Side.RIGHT, Side.LEFT]
+
+
+def test_a_view_that_a_header_calls_lateral_is_no_pelvis_after_all() -> None:
+    models = _with(_views(0.4, 0.5, 0.05, 0.05))
+    header = replace(HEADER, view_position="LL")
+    assert read(header, pelvis(left_level=0.9), models, ReadPolicy()).view is View.OTHER
+
+
+@pytest.mark.parametrize(("sure", "hips"), [(1.0, 2), (0.8, 1)])
+@pytest.mark.parametrize("view", [(0.05, 0.85, 0.05, 0.05), (0.05, 0.05, 0.85, 0.05)])
+def test_a_weak_second_hip_on_a_view_of_one_hip_is_not_read(
+    view: tuple[float, ...], sure: float, hips: int
+) -> None:
+    image = pelvis(left_level=0.9, right_level=0.9)
+    reading = read(HEADER, image, _with(_views(*view), sure=sure), ReadPolicy())
+    assert len(reading.hips) == hips
+    assert all(hip.roi.score >= 0.9 for hip in reading.hips)
+    assert reading.missing is None
