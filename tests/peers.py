@@ -146,7 +146,7 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
-def _end_with_the_tests() -> None:
+def end_with_the_tests() -> None:
     """Have the kernel end this process when the tests' own is gone, even by ``kill -9``."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -185,7 +185,7 @@ class Process:
                 env={**os.environ, "PYTHONFAULTHANDLER": "1", **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
+                preexec_fn=end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
                 **privileges,
             )
 

@@ -18,6 +18,7 @@ from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
     SAMPLE_PX,
     PreprocessSpec,
+    Squares,
     crop,
     pad_to_square,
     part_of,
@@ -34,6 +35,7 @@ __all__ = [
     "Canonical",
     "ImageFile",
     "PreprocessSpec",
+    "Squares",
     "as_shown",
     "by_header",
     "crop",

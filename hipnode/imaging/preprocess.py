@@ -115,10 +115,70 @@ def resample(pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     """
     if pixels.shape == size:
         return pixels
-    image = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    return _shrunk(_pillow(pixels), size)
+
+
+def _pillow(pixels: NDArray[np.float32]) -> Image.Image:
+    """Return pixels as Pillow has them."""
+    return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+
+
+def _shrunk(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
     # reducing_gap lets Pillow shrink by whole factors first: far quicker, and no visible change.
     resized = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(resized, dtype=np.float32)
+
+
+class Squares:
+    """The squares of one image that networks are shown: each is cut and shrunk once for all.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) float32 in [0, 1]. They must not change any more.
+    """
+
+    def __init__(self, pixels: NDArray[np.float32]) -> None:
+        self.pixels = pixels
+        self._cut: dict[tuple[Box, float] | None, Image.Image] = {}
+        self._small: dict[tuple[tuple[Box, float] | None, int], NDArray[np.float32]] = {}
+
+    def whole(self, size_px: int) -> NDArray[np.float32]:
+        """Return the image, padded to a square (`pad_to_square`): (size_px, size_px) float32."""
+        return self._at(None, size_px)
+
+    def part(self, box: Box, margin: float, size_px: int) -> NDArray[np.float32]:
+        """Return the square around a box (`crop`): (size_px, size_px) float32.
+
+        Parameters
+        ----------
+        box, margin
+            As for `crop`.
+        size_px
+            The edge that is wanted.
+        """
+        return self._at((box, margin), size_px)
+
+    def _at(self, cut: tuple[Box, float] | None, size_px: int) -> NDArray[np.float32]:
+        if (cut, size_px) not in self._small:
+            if cut not in self._cut:
+                self._cut[cut] = self._padded() if cut is None else self._cropped(*cut)
+            image, size = self._cut[cut], (size_px, size_px)
+            small = np.asarray(image) if image.size == size else _shrunk(image, size)
+            self._small[cut, size_px] = small
+        return self._small[cut, size_px]
+
+    def _padded(self) -> Image.Image:
+        image = _pillow(self.pixels)
+        side = max(image.size)
+        if image.width == image.height:
+            return image
+        out = Image.new("F", (side, side))
+        out.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        return out
+
+    def _cropped(self, box: Box, margin: float) -> Image.Image:
+        return _pillow(crop(self.pixels, box, margin))
 
 
 def crop(pixels: NDArray[np.float32], box: Box, margin: float = 0.0) -> NDArray[np.float32]:
@@ -193,7 +253,7 @@ def percentiles(pixels: NDArray[np.float32], low: float, high: float) -> tuple[f
 
 
 def preprocess(
-    pixels: NDArray[np.float32],
+    pixels: NDArray[np.float32] | Squares,
     spec: PreprocessSpec,
     box: Box | None = None,
     *,
@@ -204,7 +264,7 @@ def preprocess(
     Parameters
     ----------
     pixels
-        (rows, columns) float32, bright bone.
+        (rows, columns) float32, bright bone; `Squares` where several networks see one image.
     spec
         What the network was trained with.
     box
@@ -221,11 +281,14 @@ def preprocess(
     ----------
     Jang 2022, "Training details" (``two_sigma``).
     """
+    shown = pixels if isinstance(pixels, Squares) else Squares(pixels)
     if box is not None:
-        pixels = crop(pixels, part_of(box, spec.region, mirrored=mirror), spec.crop_margin)
+        part = part_of(box, spec.region, mirrored=mirror)
+        small = shown.part(part, spec.crop_margin, spec.size_px)
     elif spec.keep_aspect:
-        pixels = pad_to_square(pixels)
-    small = resample(pixels, (spec.size_px, spec.size_px))
+        small = shown.whole(spec.size_px)
+    else:
+        small = resample(shown.pixels, (spec.size_px, spec.size_px))
     low, high = percentiles(small, spec.clip_low_percent, spec.clip_high_percent)
     out = np.clip((small - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
     if spec.scaling == "zclip":

@@ -24,6 +24,7 @@ from hipnode.domain import (
     Verdict,
     View,
 )
+from hipnode.imaging import Squares
 from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import classify, localise
 from hipnode.reading import metal as metal_in
@@ -60,6 +61,7 @@ class Seen:
     """The image that the hips lie in: canonical, of a view, with sides that are sure or not."""
 
     image: Radiograph
+    shown: Squares  # of its pixels
     header: Header
     view: View
     side: SideIs
@@ -139,7 +141,7 @@ def _both_ways(seen: Seen, rois: list[HipROI], fracture: Chosen) -> tuple[Seen, 
         return seen, rois
     (roi,) = rois
     ways = [replace(roi, looks_like=side) for side in (Side.RIGHT, Side.LEFT)]
-    scores = classify.run(fracture.model, seen.image.pixels, ways, fracture.covariates)
+    scores = classify.run(fracture.model, seen.shown, ways, fracture.covariates)
     far = scores.distance
     if far is None or scores.usual is None:
         return seen, rois
@@ -162,9 +164,8 @@ def _measure(
         localise.unlike_an_adult(r, seen.image) if seen.header.age_years is None else None
         for r in rois
     ]
-    pixels = seen.image.pixels
-    p_metal = classify.run(models.metal, pixels, rois).p_positive
-    scores = classify.run(fracture.model, pixels, rois, fracture.covariates)
+    p_metal = classify.run(models.metal, seen.shown, rois).p_positive
+    scores = classify.run(fracture.model, seen.shown, rois, fracture.covariates)
     point = models.metal.spec.operating_point
     levels = {Decision.ABSENT: Metal.NONE, Decision.DOUBTFUL: Metal.POSSIBLE}
     made = []
@@ -327,7 +328,7 @@ def _with_others(
         if not at:
             continue
         rois = [hips[i].roi for i in at]
-        found = classify.findings(one.model, seen.image.pixels, rois, one.covariates)
+        found = classify.findings(one.model, seen.shown, rois, one.covariates)
         for i, made in zip(at, found, strict=True):
             if isinstance(made, Finding):
                 known = replace(made, covariates=one.known)

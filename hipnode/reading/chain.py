@@ -22,6 +22,7 @@ from hipnode.domain import (
     Unused,
     View,
 )
+from hipnode.imaging import Squares
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
@@ -90,13 +91,16 @@ def read(
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
     as_said = sides.as_header_says(header, radiograph)
-    sight = view_of(as_said.picture(radiograph.pixels), models.gate)
+    shown = Squares(as_said.picture(radiograph.pixels))
+    sight = view_of(shown, models.gate)
     facing = sides.facing(header, radiograph, sight.turns)
     if said_lateral(header):
         sight = replace(sight, view=View.OTHER)
     draft.lap("gate")
     upright = facing.canonical.radiograph(radiograph)
-    found = localise.candidates(upright.pixels, models.localiser)
+    if facing.canonical != as_said:
+        shown = Squares(upright.pixels)
+    found = localise.candidates(shown, models.localiser)
     sight = pelvis_after_all(sight, found, upright.pixels.shape)
     draft.view = sight.view
     accepted = sight.view is not View.OTHER
@@ -110,7 +114,7 @@ def read(
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing
     chosen, used = _choose(models, draft.asked, CLASSIFIERS)
-    seen = Seen(upright, header, sight.view, hips_found.side, tuple(bars))
+    seen = Seen(upright, shown, header, sight.view, hips_found.side, tuple(bars))
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
     if not accepted and all(_says_nothing(hip) for hip in hips):

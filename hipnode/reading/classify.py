@@ -18,7 +18,7 @@ from hipnode.domain import (
     HipROI,
     Saliency,
 )
-from hipnode.imaging import PreprocessSpec, part_of, preprocess, resample, square_around
+from hipnode.imaging import PreprocessSpec, Squares, part_of, preprocess, resample, square_around
 from hipnode.nets import BundleSpec, LoadedModel
 
 _TASK_OF: Final = {row.role: task for task, row in TASKS.items()}
@@ -61,7 +61,7 @@ def preprocessing(spec: BundleSpec) -> PreprocessSpec:
 
 def run(
     model: LoadedModel,
-    pixels: Array,
+    pixels: Array | Squares,
     rois: Sequence[HipROI | None],
     covariates: Sequence[float] = (),
 ) -> Scores:
@@ -72,13 +72,15 @@ def run(
     model
         A classifier: it has the output ``logits`` (n, classes).
     pixels
-        (rows, columns) float32 in [0, 1]: the canonical picture (see `imaging.canonical`).
+        (rows, columns) float32 in [0, 1]: the canonical picture (see `imaging.canonical`);
+        `Squares` of it where other networks see it too.
     rois
         The regions, in its pixels.
     covariates
         What the model asks for about the patient, in the order of its spec, in plain units.
     """
     how = preprocessing(model.spec)
+    pixels = pixels if isinstance(pixels, Squares) else Squares(pixels)
     batch = np.stack(
         [
             preprocess(pixels, how)
@@ -146,7 +148,7 @@ def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
 
 def findings(
     model: LoadedModel,
-    pixels: Array,
+    pixels: Array | Squares,
     rois: Sequence[HipROI],
     covariates: Sequence[float] = (),
     *,

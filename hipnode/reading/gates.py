@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hipnode.dicom.kinds import Kind, kind_of, may_be_read
 from hipnode.domain import Abstention, AbstentionReason, Header, Radiograph, View
-from hipnode.imaging import is_lateral, preprocess
+from hipnode.imaging import Squares, is_lateral, preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing, score
 from hipnode.reading.localise import Candidate, shows_both
@@ -156,13 +156,13 @@ class Sight:
     nearly_pelvis: bool = False  # a view of one hip, and hardly likelier to be one than a pelvis
 
 
-def view_of(pixels: NDArray[np.float32], gate: LoadedModel) -> Sight:
+def view_of(pixels: NDArray[np.float32] | Squares, gate: LoadedModel) -> Sight:
     """Tell which view an image is, and the quarter turn that makes it upright.
 
     Parameters
     ----------
     pixels
-        (rows, columns) float32 in [0, 1].
+        (rows, columns) float32 in [0, 1], or `Squares` of them.
     gate
         The view gate. Its positive labels are upright views of hips; a gate of two classes knows
         pelves alone.

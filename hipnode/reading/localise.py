@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hipnode.domain import Abstention, AbstentionReason, Box, Header, HipROI, Radiograph, Side, View
-from hipnode.imaging import PreprocessSpec, preprocess, square_around
+from hipnode.imaging import PreprocessSpec, Squares, preprocess, square_around
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing
 from hipnode.reading.sides import Facing
@@ -76,42 +76,41 @@ class Candidate:
         return (self.box.x0 + self.box.x1) / 2, (self.box.y0 + self.box.y1) / 2
 
 
-def candidates(pixels: NDArray[np.float32], localiser: LoadedModel) -> list[Candidate]:
+def candidates(pixels: NDArray[np.float32] | Squares, localiser: LoadedModel) -> list[Candidate]:
     """Run the localiser and return what may be hips, the best first.
 
     Parameters
     ----------
     pixels
-        (rows, columns) float32 in [0, 1], upright.
+        (rows, columns) float32 in [0, 1], upright, or `Squares` of them.
 
     References
     ----------
     Murphy 2022, Methods (CNN1: each connected contour of the network's mask becomes a box).
     """
     how = preprocessing(localiser.spec)
+    shown = pixels if isinstance(pixels, Squares) else Squares(pixels)
     if "box" in localiser.spec.outputs:
-        return _by_halves(pixels, localiser, how)
-    mask = localiser.engine.run(preprocess(pixels, how)[np.newaxis])["mask"][0, 0]
+        return _by_halves(shown, localiser, how)
+    mask = localiser.engine.run(preprocess(shown, how)[np.newaxis])["mask"][0, 0]
     found = []
     for part in _regions(mask):
         area = float(part.sum()) / mask.size
         if area < _SMALLEST_AREA:
             continue
         (slices,) = ndimage.find_objects(part.astype(np.uint8))
-        box = _to_original(_edges(mask, part, slices), mask.shape[0], pixels.shape)
+        box = _to_original(_edges(mask, part, slices), mask.shape[0], shown.pixels.shape)
         if box is not None:
             found.append(Candidate(box, float(mask[part].mean()), area))
     return sorted(found, key=lambda c: c.score * c.area, reverse=True)
 
 
-def _by_halves(
-    pixels: NDArray[np.float32], localiser: LoadedModel, how: PreprocessSpec
-) -> list[Candidate]:
+def _by_halves(shown: Squares, localiser: LoadedModel, how: PreprocessSpec) -> list[Candidate]:
     """Return the box that a regression gives for each half of the image (Gale 2017, 2.3)."""
-    rows, columns = pixels.shape
+    rows, columns = shown.pixels.shape
     middle = columns // 2
     halves = (Box(0, 0, middle, rows), False), (Box(columns - middle, 0, columns, rows), True)
-    batch = np.stack([preprocess(pixels, how, half, mirror=mirror) for half, mirror in halves])
+    batch = np.stack([preprocess(shown, how, half, mirror=mirror) for half, mirror in halves])
     found = []
     shares = localiser.engine.run(batch)["box"]
     for (half, mirror), share in zip(halves, shares, strict=True):

@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
-from tests.bench.harness import Run, Table, keep, machine, say
+from tests.bench.harness import Run, Table, keep, machine, say, sweep
 from tests.peers import ROOT
 
 PARTS = (
@@ -42,9 +44,12 @@ def main() -> None:
     # Threads of libgomp that spin while they wait make torch look many times slower than it is
     # on a machine that does anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    sweep(chosen.folder)
     about = machine()
     for part in chosen.parts or PARTS:
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=chosen.folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=chosen.folder))
         done: list[Table] = []
         began_s = time.monotonic()
         try:
@@ -56,6 +61,11 @@ def main() -> None:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         say(f"{part}: {time.monotonic() - began_s:.0f} s\n")
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    """End as at an error, so that whatever was started is stopped and nothing stays on disk."""
+    raise SystemExit(128 + number)
 
 
 main()

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -203,6 +204,14 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
     }
+
+
+def sweep(folder: Path) -> None:
+    """Remove what runs have left whose process is gone: a `kill -9` leaves its folder behind."""
+    for left in folder.glob("run-*-*"):
+        pid = left.name.split("-")[1]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def keep(tables: Sequence[Table], about: Mapping[str, Any], path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from pydicom import Dataset
 
 from tests.bench import objects
-from tests.peers import require
+from tests.peers import end_with_the_tests, require
 from tests.protocol.wire import Wire, p_data, pdv, store_rq
 
 _FORK: Final = multiprocessing.get_context("fork")
@@ -159,6 +159,7 @@ class Files:
                 env=environment,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                preexec_fn=end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
             )
             for share in shares
         ]

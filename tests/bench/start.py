@@ -12,6 +12,7 @@ from typing import Final
 from tests.bench import objects
 from tests.bench.harness import Run, Table, Target
 from tests.node import HIPNODE, Node
+from tests.peers import end_with_the_tests
 
 _BARE: Final = "python -c pass"
 _LIBRARIES: Final = "python, importing what a listener cannot do without"
@@ -51,7 +52,13 @@ def tables(run: Run) -> Iterator[Table]:
 
 def _timed(command: list[str]) -> float:
     start_s = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=Path.home())
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        cwd=Path.home(),
+        preexec_fn=end_with_the_tests,
+    )
     return time.perf_counter() - start_s
 
 
@@ -62,6 +69,7 @@ def _ready(node: Node, command: str) -> float:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=end_with_the_tests,  # noqa: PLW1509 - one system call, no lock
     )
     assert process.stdout
     line = process.stdout.readline()

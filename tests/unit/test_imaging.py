@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from numpy.typing import NDArray
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
 
 from hipnode import dicom, imaging
-from hipnode.domain import Box
+from hipnode.domain import Box, Radiograph
 from hipnode.errors import HipnodeError, NotDicom, PixelsUnreadable
 from tests.peers import shared_data
 
@@ -259,6 +261,46 @@ def test_a_mirrored_left_hip_looks_like_a_right_one() -> None:
     right = imaging.preprocess(image, spec, box)
     left = imaging.preprocess(image[:, ::-1].copy(), spec, mirrored_box, mirror=True)
     np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def shown_alone(
+    image: NDArray[np.float32], spec: imaging.PreprocessSpec, box: Box | None
+) -> NDArray[np.float32]:
+    """Return what a network is shown, cut, padded and shrunk for it alone."""
+    cut = imaging.pad_to_square(image)
+    if box is not None:
+        part = imaging.part_of(box, spec.region)
+        cut = imaging.crop(image, part, spec.crop_margin)
+    small = imaging.resample(cut, (spec.size_px, spec.size_px))
+    return imaging.preprocess(small, replace(spec, region="hip", crop_margin=0))
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 301), (256, 256), (64, 64), (90, 700)])
+def test_networks_that_share_an_image_see_what_each_would_see_alone(
+    shape: tuple[int, int],
+) -> None:
+    """To the bit: whatever another network was shown of it before, and in whatever size."""
+    image = np.random.default_rng(4).random(shape, dtype=np.float32)
+    shared = imaging.Squares(image)
+    boxes = (None, Box(10, 5, 60, 55), Box(shape[1] - 30, 0, shape[1] + 40, 64), Box(0, 0, 64, 64))
+    specs = [
+        imaging.PreprocessSpec(size, crop_margin=margin, region=region)
+        for size in (64, 33, 128)
+        for margin in (0.0, 0.25)
+        for region in ("hip", "proximal_femur")
+    ]
+    for spec in (*specs, *reversed(specs)):
+        for box in boxes:
+            together = imaging.preprocess(shared, spec, box)
+            np.testing.assert_array_equal(together, imaging.preprocess(image, spec, box))
+            np.testing.assert_array_equal(together, shown_alone(image, spec, box))
+
+
+def test_contrast_is_the_standard_deviation() -> None:
+    image = np.random.default_rng(5).random((401, 377), dtype=np.float32) ** 3
+    found = imaging.measured(Radiograph(image))
+    assert found["contrast"] == pytest.approx(float(image.astype(np.float64).std()), abs=1e-5)
+    assert found["brightness"] == pytest.approx(float(image.astype(np.float64).mean()), abs=1e-5)
 
 
 def test_preprocessing_ignores_exposure() -> None:

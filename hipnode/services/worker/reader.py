@@ -248,10 +248,11 @@ def _view(radiograph: Radiograph) -> NDArray[np.uint8]:
     size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
     small = imaging.resample(pixels, size)
     low, high = imaging.percentiles(small, *_SHOWN_PERCENT)
-    grey: NDArray[np.uint8] = np.rint(
-        np.clip((small - low) / max(high - low, 1e-6), 0, 1) * 255
-    ).astype(np.uint8)
-    return grey
+    grey = (small - low) / max(high - low, 1e-6)
+    np.clip(grey, 0, 1, out=grey)
+    grey *= 255
+    shades: NDArray[np.uint8] = np.rint(grey, out=grey).astype(np.uint8)
+    return shades
 
 
 def _kept_at(views: Path, path: Path) -> Path:
