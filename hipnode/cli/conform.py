@@ -54,8 +54,8 @@ KNOWN_WARNINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
             "TID 1410 may hold any qualitative evaluation (row 14); this copy is of 2022",
         ),
         (
-            _GROUP
-            + r"/CODE \((FX_RISK|DOUBT_BECAUSE),99HIPNODE,.*\): Content Item not in template",
+            _GROUP + r"/CODE \((FX_RISK|DOUBT_BECAUSE|NHFD_CLASS),99HIPNODE,.*\): "
+            r"Content Item not in template",
             "the same",
         ),
         (
