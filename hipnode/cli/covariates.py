@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from hipnode import settings
 from hipnode.cli.audit import opened
 from hipnode.cli.node import ConfigOption
 from hipnode.cli.show import plain
@@ -25,6 +24,7 @@ def import_(
 
     The columns of the CSV file are accession, patient_id, name, value, unit and date.
     """
+    from hipnode import settings
     from hipnode.domain import CovariateSource
     from hipnode.errors import InputRefused
     from hipnode.services.covariates import fhir, table
