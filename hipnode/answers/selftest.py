@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hipnode.domain import AbstentionReason, Reading, Side, Verdict
+from hipnode.domain import SUSPICIONS, AbstentionReason, Reading, Side, Verdict
 from hipnode.domain.selftest import IMPLANT, Matter
 
 _BOTH: Final = frozenset({Side.RIGHT, Side.LEFT})
-_RAISED: Final = frozenset({Verdict.DEFINITE, Verdict.DOUBTFUL, Verdict.EQUIVOCAL})
 _METAL: Final = frozenset({AbstentionReason.IMPLANT, AbstentionReason.POSSIBLE_METAL})
 
 
@@ -50,4 +49,4 @@ def _is_right(matter: Matter, side: Side, verdict: Verdict, why: AbstentionReaso
         return verdict is Verdict.NONE_SEEN
     if matter.label == IMPLANT:
         return why in _METAL
-    return verdict in _RAISED
+    return verdict in SUSPICIONS

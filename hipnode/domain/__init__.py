@@ -14,6 +14,7 @@ from hipnode.domain.covariates import (
 )
 from hipnode.domain.events import AuditEvent
 from hipnode.domain.findings import (
+    SUSPICIONS,
     Abstention,
     AbstentionReason,
     Attention,
@@ -47,6 +48,7 @@ __all__ = [
     "COVARIATES",
     "RAISED",
     "REPORTED",
+    "SUSPICIONS",
     "TASKS",
     "TRANSITIONS",
     "Abstention",

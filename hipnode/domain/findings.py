@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hipnode import codes
 from hipnode.domain.covariates import Covariate, Unused
 from hipnode.domain.images import Box, Side
-from hipnode.domain.tasks import Decision, Task
+from hipnode.domain.tasks import RAISED, Decision, Task
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -263,7 +263,7 @@ class HipReading:
         """How soon a person should look at this hip."""
         if self.abstention is not None:
             return self.abstention.attention
-        if self.verdict in {Verdict.DEFINITE, Verdict.DOUBTFUL, Verdict.EQUIVOCAL}:
+        if self.verdict in SUSPICIONS:
             return Attention.NOW
         raised = any(f.decision is Decision.PRESENT for f in self.findings if not f.shadow)
         return Attention.SOON if raised else Attention.ROUTINE
@@ -275,6 +275,8 @@ _VERDICTS: Final = {
     Decision.EQUIVOCAL: Verdict.EQUIVOCAL,
     Decision.ABSENT: Verdict.NONE_SEEN,
 }
+SUSPICIONS: Final = frozenset(_VERDICTS[decision] for decision in RAISED)
+"""What asks for a look because of what was seen."""
 
 
 @dataclass(frozen=True, slots=True)

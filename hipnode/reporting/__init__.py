@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hipnode.dicom.identity import mend_identity
 from hipnode.reporting.build import build, build_messages
-from hipnode.reporting.drawing import LONG_SIDE_PX, draw, heatmap_png
+from hipnode.reporting.drawing import LONG_SIDE_PX, heatmap_png, picture
 from hipnode.reporting.measurements import prepare
 from hipnode.reporting.readback import Measured, read_back
 from hipnode.reporting.rejection import Withdrawal, rejection_notes
@@ -34,9 +34,9 @@ __all__ = [
     "Withdrawal",
     "build",
     "build_messages",
-    "draw",
     "heatmap_png",
     "mend_identity",
+    "picture",
     "plain_text",
     "prepare",
     "read_back",

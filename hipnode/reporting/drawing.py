@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from hipnode.domain import Box, Decision, Finding, HipReading, Side, Task
 from hipnode.reporting.languages import ENGLISH, Phrases
-from hipnode.reporting.palette import OPACITY, PAPER, RGB, colour_map, font, line, style
+from hipnode.reporting.palette import OPACITY, PAPER, colour_map, font, line, style
 from hipnode.reporting.ranking import rank_of
 from hipnode.reporting.request import SourceImage, findings_of
 from hipnode.reporting.strips import headline_strip, legend_strip
@@ -30,32 +30,11 @@ def heatmap_png(source: SourceImage, maker: str = "hipnode", phrases: Phrases = 
     Parameters
     ----------
     source, maker, phrases
-        As for `draw`.
+        As for `picture`.
     """
     buffer = BytesIO()
     picture(source, maker, phrases).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
-
-
-def draw(source: SourceImage, maker: str = "hipnode", phrases: Phrases = ENGLISH) -> RGB:
-    """Return the picture of one reading as an array.
-
-    Parameters
-    ----------
-    source, maker, phrases
-        As for `picture`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns, 3) uint8 RGB; the radiograph between two strips.
-
-    Raises
-    ------
-    ValueError
-        If the source has no pixels.
-    """
-    return np.asarray(picture(source, maker, phrases))
 
 
 def picture(source: SourceImage, maker: str = "hipnode", phrases: Phrases = ENGLISH) -> Image.Image:

@@ -10,13 +10,18 @@ from PIL import Image
 from pydicom.pixels.utils import pixel_array
 
 from hipnode.domain import AbstentionReason, HipReading, ResultKind, Side
-from hipnode.reporting import SourceImage, build, draw, heatmap_png
+from hipnode.reporting import SourceImage, build, heatmap_png, picture
 from hipnode.reporting.drawing import colour_map, image_offset_px
 from tests import cases, factory
 from tests.cases import request, source
 from tests.factory import header, hip, reading, scene
 
 R, L = Side.RIGHT, Side.LEFT
+
+
+def draw(of: SourceImage, maker: str = "hipnode") -> np.ndarray:
+    """Return the picture as an array."""
+    return np.asarray(picture(of, maker))
 
 
 def test_the_strips_cover_no_pixel_of_the_image() -> None:

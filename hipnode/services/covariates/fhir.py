@@ -18,7 +18,7 @@ from typing import Any, Final
 from hipnode.codes import FHIR_SYSTEMS
 from hipnode.errors import InputRefused
 from hipnode.services.covariates.message import Order
-from hipnode.services.covariates.values import Said
+from hipnode.services.covariates.values import Said, by_status
 
 _FINAL: Final = frozenset({"final", "amended", "corrected"})
 _TAKES_BACK: Final = frozenset({"entered-in-error", "cancelled"})
@@ -85,16 +85,11 @@ def _named(one: Resource, codes: Mapping[str, str]) -> str:
 
 
 def _order(one: Resource, name: str, known: Mapping[str, Resource]) -> Order:
-    status = str(one.get("status") or "")
-    value, unit, why = _value(one)
-    if status in _TAKES_BACK:
-        value, why = "", ""
-    elif status not in _FINAL:
-        why = f"status {status[:20]}: not final" if status else "no status"
-    elif not value and not why:
-        why = "no value"
-    references = [*_dicts(one.get("basedOn")), *_dicts(one.get("derivedFrom"))]
-    accessions = [each for one_ in references for each in _identifiers(one_, known)]
+    status = str(one.get("status") or "")[:20]
+    read, unit, why = _value(one)
+    value, why = by_status(status, _FINAL, _TAKES_BACK, read, why)
+    exams = [*_dicts(one.get("basedOn")), *_dicts(one.get("derivedFrom"))]
+    accessions = [number for exam in exams for number in _identifiers(exam, known)]
     said = Said(
         accession_number="",  # `take` chooses it
         patient_ids=tuple(_identifiers(_dict(one.get("subject")), known)),

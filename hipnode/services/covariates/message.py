@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hipnode.services.covariates.values import Said
+from hipnode.services.covariates.values import Said, by_status
 
 _FINAL: Final = frozenset({"F", "C", "U"})
 _TAKES_BACK: Final = frozenset({"D", "W"})  # deleted; wrong (another patient's, say)
@@ -82,16 +82,10 @@ def named(segment: Any, codes: Mapping[str, str]) -> str:
 
 
 def _said(message: Any, segment: Any, name: str, order: _Order) -> tuple[Said, str]:
-    status = _first(segment, 11) or order.status
-    value, why = _value(message, segment)
-    if status in _TAKES_BACK:
-        value, why = "", ""
-    elif status not in _FINAL:
-        why = f"status {status[:2]}: not final" if status else "no status"
-    elif not value and not why:
-        why = "no value"
+    status = (_first(segment, 11) or order.status)[:2]
+    value, why = by_status(status, _FINAL, _TAKES_BACK, *_value(message, segment))
     said = Said(
-        accession_number="",  # `taken` chooses it
+        accession_number="",  # `take` chooses it
         patient_ids=order.patient_ids,
         name=name,
         value=value,

@@ -38,6 +38,27 @@ class Said:
     corrected: bool = False
 
 
+def by_status(
+    status: str, final: frozenset[str], takes_back: frozenset[str], value: str, why: str
+) -> tuple[str, str]:
+    """Return a value, and why it cannot be taken, as the status of its observation has it.
+
+    Parameters
+    ----------
+    status
+        As written there, no longer than any that is known.
+    final, takes_back
+        Those of a value that stands, and of one that does not any more.
+    value, why
+        As read, whatever the status.
+    """
+    if status in takes_back:
+        return "", ""
+    if status not in final:
+        return value, f"status {status}: not final" if status else "no status"
+    return value, why or ("" if value else "no value")
+
+
 def told(
     said: Said, source: CovariateSource, message: str, given_by: str, now: datetime
 ) -> Told | Refused:
