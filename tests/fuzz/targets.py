@@ -6,7 +6,6 @@ Each is given to hypothesis, to atheris, and to the bytes of earlier findings in
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -38,6 +37,7 @@ from hipnode.settings import Settings
 from hipnode.storage import Store
 from tests.fuzz import documents
 from tests.fuzz.files import folder, written
+from tests.fuzz.refusals import refusable
 from tests.protocol.wire import DX
 
 Target = Callable[[bytes], None]
@@ -80,9 +80,10 @@ def stream(data: bytes) -> None:
 
 def association(data: bytes) -> None:
     """The body of an A-ASSOCIATE-RQ: understood by us, decoded by pynetdicom, decided upon."""
-    try:
+    asked = None
+    with refusable(NotUnderstood):
         asked = understood(b"\x01\x00" + len(data).to_bytes(4, "big") + data)
-    except NotUnderstood:
+    if asked is None:
         return
     pdu: Any = A_ASSOCIATE_RQ()
     pdu.decode(asked.pdu)
@@ -104,19 +105,16 @@ def association(data: bytes) -> None:
 
 def command(data: bytes) -> None:
     """A command set."""
-    with suppress(CommandInvalid):
+    with refusable(CommandInvalid):
         parse(data, 1)
 
 
 def header(data: bytes) -> None:
     """A file's header, as the listener reads it: every text may be stored and printed."""
-    try:
-        found = dicom.read_header(written(data))
-    except InputRefused:
-        return
-    for text in found.facts("AE").values():
-        text.encode()
-        assert text.isprintable() or not any(c < " " for c in text)
+    with refusable(InputRefused):
+        for text in dicom.read_header(written(data)).facts("AE").values():
+            text.encode()
+            assert text.isprintable() or not any(c < " " for c in text)
 
 
 DOOR_SYNTAXES: Final = (
@@ -150,7 +148,7 @@ def _outcome(opened: Callable[[], Any]) -> Any:
 def dataset(data: bytes) -> None:
     """A whole image, decoded; native decoders for compressed ones stay out."""
     path = written(b"\0" * 128 + b"DICM" + data)
-    with suppress(HipnodeError):
+    with refusable(HipnodeError):
         ds = dicom.open_dicom(path, pixels=True)
         meta = getattr(ds, "file_meta", pydicom.Dataset())
         syntax = meta.get("TransferSyntaxUID", "")
@@ -160,26 +158,26 @@ def dataset(data: bytes) -> None:
 
 def code(data: bytes) -> None:
     """What is looked at in a codestream before a decoder runs."""
-    with suppress(HipnodeError):
+    with refusable(HipnodeError):
         codestream.check(codestream.bare(data), 100, 100, 1, 1_000_000)
     codestream.mended(data)
 
 
 def tensors(data: bytes) -> None:
     """The header of a bundle's tensors."""
-    with suppress(HipnodeError):
+    with refusable(HipnodeError):
         contents.check_tensors(data, "fuzz")
 
 
 def manifest(data: bytes) -> None:
     """A bundle's list of files."""
-    with suppress(HipnodeError):
+    with refusable(HipnodeError):
         contents._parse_manifest(data)
 
 
 def metadata(data: bytes) -> None:
     """A bundle's description."""
-    with suppress(HipnodeError):
+    with refusable(HipnodeError):
         spec.read_spec(data, "0" * 64)
 
 
