@@ -130,6 +130,14 @@ def assess(
     return _with_others(hips, seen, others)
 
 
+def one_is_usual(shown: Squares, fracture: LoadedModel, rois: Sequence[HipROI]) -> bool:
+    """Tell whether one of these hips is like the adults' hips that the fracture model knows."""
+    if not all(localise.fills_a_film(roi, shown.pixels.shape) for roi in rois):
+        return False
+    usual = classify.run(fracture, shown, rois).usual
+    return usual is not None and bool(usual.any())
+
+
 def _both_ways(seen: Seen, rois: list[HipROI], fracture: Chosen) -> tuple[Seen, list[HipROI]]:
     """Return a hip by itself with whose hip it looks like, and so whose it is.
 

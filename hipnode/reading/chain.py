@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from hipnode.domain import (
     TASKS,
@@ -26,7 +27,7 @@ from hipnode.imaging import Squares
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
-from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess
+from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess, one_is_usual
 from hipnode.reading.gates import (
     ReadPolicy,
     Sight,
@@ -94,14 +95,17 @@ def read(
     shown = Squares(as_said.picture(radiograph.pixels))
     sight = view_of(shown, models.gate)
     facing = sides.facing(header, radiograph, sight.turns)
-    if said_lateral(header):
-        sight = replace(sight, view=View.OTHER)
     draft.lap("gate")
     upright = facing.canonical.radiograph(radiograph)
     if facing.canonical != as_said:
         shown = Squares(upright.pixels)
     found = localise.candidates(shown, models.localiser)
-    sight = pelvis_after_all(sight, found, upright.pixels.shape)
+    shape = upright.pixels.shape
+    if said_lateral(header):
+        sight = replace(sight, view=View.OTHER)
+    else:
+        usual = partial(one_is_usual, shown, models.fracture)
+        sight = pelvis_after_all(sight, localise.both(found, shape), usual)
     draft.view = sight.view
     accepted = sight.view is not View.OTHER
     bars = metal.bars(upright.pixels) if accepted or may_be_of_a_hip(header, sight) else []
@@ -109,7 +113,7 @@ def read(
     if not accepted and not worth_a_look(header, sight, found):
         unread = _metal(bars) or _unfound(sight, found) or _not_frontal(sight.p_frontal, header)
         return draft.abstained(unread)
-    hips_found = localise.hips(found, header, upright.pixels.shape, facing, sight.view)
+    hips_found = localise.hips(found, header, shape, facing, sight.view)
     if hips_found.abstention:
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing

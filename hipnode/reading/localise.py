@@ -44,6 +44,9 @@ _WHOLE: Final = 0.85
 _SECOND: Final = 0.9
 """In a view of one hip, what the localiser scores lower beside the hip is no second one: of real
 hips it scores 0.9 or more, and edges of the other hip and folds of skin mostly less."""
+_OF_A_PELVIS: Final = 0.27
+"""An adult's hip takes at least this share of the longer edge of a film of the pelvis (0.304 or
+more on 119 of them); of a child's abdomen or whole body it takes less (0.22)."""
 _BRIDGE: Final = 0.4
 """What joins two hips in the mask is less than this of their height."""
 _CLOSEST: Final = 0.15
@@ -236,15 +239,14 @@ def hips(
     pair = _pair(found, max(shape))
     if pair is None:
         return _single(found[0], header, shape, view, facing)
-    image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
-    if too_close := _too_close(image_left.box, image_right.box):
+    rois = _right_first(pair)
+    if too_close := _too_close(*(roi.box for roi in rois)):
         return Found(abstention=too_close)
-    rois = [_roi(Side.RIGHT, image_left), _roi(Side.LEFT, image_right)]
     return Found(rois, None, facing.side, None, facing.notes)
 
 
-def shows_both(found: Sequence[Candidate], shape: tuple[int, ...]) -> bool:
-    """Tell whether what was found are two whole hips that lie as in a pelvis.
+def both(found: Sequence[Candidate], shape: tuple[int, ...]) -> list[HipROI]:
+    """Return two whole, clear hips that lie as in a pelvis, the patient's right first; else none.
 
     Parameters
     ----------
@@ -254,9 +256,19 @@ def shows_both(found: Sequence[Candidate], shape: tuple[int, ...]) -> bool:
         (rows, columns) of the canonical picture.
     """
     pair = _pair(found, max(shape))
-    return pair is not None and all(
-        one.score >= _SECOND and _shape(one.box) is Shape.WHOLE for one in pair
-    )
+    if pair is None or any(c.score < _SECOND or _shape(c.box) is not Shape.WHOLE for c in pair):
+        return []
+    return _right_first(pair)
+
+
+def fills_a_film(roi: HipROI, shape: tuple[int, ...]) -> bool:
+    """Tell whether a hip is as large as an adult's on a film (rows, columns) of the pelvis."""
+    return roi.box.height_px >= _OF_A_PELVIS * max(shape)
+
+
+def _right_first(pair: tuple[Candidate, Candidate]) -> list[HipROI]:
+    image_left, image_right = sorted(pair, key=lambda c: c.centre[0])
+    return [_roi(Side.RIGHT, image_left), _roi(Side.LEFT, image_right)]
 
 
 def _begins(one: Candidate, shape: tuple[int, ...]) -> bool:

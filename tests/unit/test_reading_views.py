@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hipnode.domain import OperatingPoint, Role, Side, Verdict, View
+from hipnode.domain import OperatingPoint, Radiograph, Role, Side, Verdict, View
 from hipnode.nets import LoadedModel, ModelSet
+from hipnode.nets.bundle.typical import Typical
 from hipnode.reading import ReadPolicy, read, view_of
 from tests.unit.test_reading import HEADER, MODELS, Arrays, model, pelvis
 
@@ -133,6 +134,49 @@ def test_a_view_that_a_header_calls_lateral_is_no_pelvis_after_all() -> None:
     models = _with(_views(0.4, 0.5, 0.05, 0.05))
     header = replace(HEADER, view_position="LL")
     assert read(header, pelvis(left_level=0.9), models, ReadPolicy()).view is View.OTHER
+
+
+class Knows:
+    """A fracture model that sees none, and knows hips that are not wholly bright."""
+
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+        bright = batch.mean(axis=(1, 2, 3)) > 0.7
+        logits = np.tile(np.array([5, 0], np.float32), (len(batch), 1))
+        return {"logits": logits, "embedding": np.eye(2, dtype=np.float32)[bright.astype(int)]}
+
+
+def _film(left_level: float, right_level: float, height: int = 160) -> Radiograph:
+    """A film whose hips are as large as an adult's."""
+    pixels = np.zeros((512, 512), np.float32)
+    pixels[:64] = 1.0
+    for x, level in ((56, left_level), (312, right_level)):
+        pixels[240 : 240 + height, x : x + 144] = level
+        pixels[250:260, x + 9 : x + 19] = 1
+    return Radiograph(pixels)
+
+
+@pytest.mark.parametrize(
+    ("p", "levels", "height", "view"),
+    [
+        ((0.5, 0.1, 0.05, 0.35), (0.4, 0.6), 160, View.PELVIS),  # the gate asks for 0.7
+        ((0.5, 0.1, 0.05, 0.35), (0.9, 0.6), 160, View.PELVIS),  # one may be broken
+        ((0.5, 0.1, 0.05, 0.35), (0.9, 0.9), 160, View.OTHER),  # an infant's are unusual, both
+        ((0.5, 0.1, 0.05, 0.35), (0.4, 0.6), 110, View.OTHER),  # of a child's whole body
+        ((0.25, 0.1, 0.05, 0.6), (0.4, 0.6), 160, View.OTHER),
+        ((0.2, 0.25, 0.05, 0.5), (0.4, 0.6), 160, View.OTHER),  # rather one hip
+    ],
+)
+def test_a_pelvis_that_the_gate_hardly_refuses_is_read_where_two_adult_hips_are_found(
+    p: tuple[float, ...], levels: tuple[float, float], height: int, view: View
+) -> None:
+    typical = Typical(np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32), 0.5)
+    models = _with(_views(*p))
+    knows = replace(models.fracture, engine=Knows(), typical=typical)  # type: ignore[arg-type]
+    models = replace(models, models=MappingProxyType({**models.models, Role.FRACTURE: knows}))
+    image = _film(*levels, height)
+    assert read(HEADER, image, models, ReadPolicy()).view is view
+    lateral = replace(HEADER, view_position="LL")
+    assert read(lateral, image, models, ReadPolicy()).view is View.OTHER
 
 
 @pytest.mark.parametrize(("sure", "hips"), [(1.0, 2), (0.8, 1)])
