@@ -14,7 +14,7 @@ from typing import Any
 from hipnode.codes import REJECTIONS
 from hipnode.dicom.kinds import KEY_OBJECTS
 from hipnode.dicom.uids import usable
-from hipnode.dicom.values import Reader, items_of
+from hipnode.dicom.values import Reader, all_items_of, items_of
 from hipnode.domain import Rejection
 
 
@@ -62,7 +62,5 @@ def referenced_in(dataset: Any) -> frozenset[str]:
         uid = Reader(place).text("ReferencedSOPInstanceUID")
         if usable(uid):
             found.add(uid)
-        for tag in place.keys():  # noqa: SIM118 - a data set iterates over elements, decoding them
-            if place.get_item(tag).VR == "SQ":
-                places += items_of(place, tag)
+        places += all_items_of(place)
     return frozenset(found)

@@ -200,9 +200,8 @@ def raw_of(dataset: Any, keyword: str) -> Any:
     tag = tag_for_keyword(keyword)
     if dataset is None or tag is None or tag not in dataset:
         return None
-    try:
-        element = dataset.get_item(tag)
-    except PARSE_ERRORS:  # the library decodes some at once
+    element = _element(dataset, tag)
+    if element is None:
         return None
     if isinstance(element, RawDataElement):
         is_text = element.VR != "SQ" and isinstance(element.value, bytes)
@@ -244,6 +243,17 @@ def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
     return list(value) if isinstance(value, pydicom.Sequence) else []
 
 
+def all_items_of(dataset: Any) -> list[Dataset]:
+    """Return the items of all sequences of a data set or an item, decoding nothing else."""
+    tags = list(dataset.keys())
+    return [
+        item
+        for tag in tags
+        if (element := _element(dataset, tag)) is not None and element.VR == "SQ"
+        for item in items_of(dataset, tag)
+    ]
+
+
 def language_of(document: Any) -> str:
     """Return in which language an SR document is, as "en"; "" where it does not say (TID 1204)."""
     for item in items_of(document, "ContentSequence"):
@@ -263,6 +273,15 @@ def twice_in(dataset: Any) -> frozenset[int]:
     """Return the tags that a data set had more than once when it was read."""
     found = getattr(dataset, "__dict__", {}).get("hipnode_twice", frozenset())
     return frozenset(found)
+
+
+def _element(dataset: Any, tag: Any) -> DataElement | RawDataElement | None:
+    """Return an element as it came; None for one that the library decodes at once, and cannot."""
+    try:
+        element: DataElement | RawDataElement = dataset.get_item(tag)
+    except PARSE_ERRORS:
+        return None
+    return element
 
 
 def _read(dataset: Any, keyword: str | BaseTag) -> Any:

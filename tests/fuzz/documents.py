@@ -14,12 +14,13 @@ from hipnode.domain import ResultKind
 from hipnode.errors import InputRefused, SettingsInvalid
 from hipnode.services.opinions import message
 from hipnode.settings import load
-from tests import cases
+from tests import assessments, cases
+from tests.assessments import AGREES, DISAGREES
 from tests.fuzz.files import written
 from tests.fuzz.refusals import refusable
 from tests.peers import ROOT
 
-_CODES = ("DCM:121008", "DCM:111151")
+_AGREES, _DISAGREES = (f"{c.scheme_designator}:{c.value}" for c in (AGREES, DISAGREES))
 
 
 def report(data: bytes) -> None:
@@ -32,7 +33,7 @@ def assessment(data: bytes) -> None:
     """An SR or a Key Object Selection that may say whether somebody agrees."""
     with refusable(InputRefused):
         found = dicom.open_dicom(written(data), pixels=False)
-        assessment_of(found, _CODES[:1], _CODES[1:])
+        assessment_of(found, {_AGREES}, {_DISAGREES})
 
 
 def final_report(data: bytes) -> None:
@@ -52,7 +53,8 @@ def seeds() -> dict[str, list[bytes]]:
     """Return valid inputs to start from, by target."""
     name = "positive-right"
     built = {one.kind: one.to_bytes() for one in reporting.build(cases.CASES[name].request(name))}
-    documents = [_one_hip(built[ResultKind.SR]), built[ResultKind.TEXT]]
+    sr = built[ResultKind.SR]
+    of = pydicom.dcmread(BytesIO(sr))
     message = (
         b"MSH|^~\\&|RIS|GENERAL|HIPNODE|GENERAL|20261128||ORU^R01|17|P|2.5.1\r"
         b"PID|1||P1^^^HOSPITAL^MR\rOBR|1||A1|XR PELVIS|||20261128\r"
@@ -61,8 +63,11 @@ def seeds() -> dict[str, list[bytes]]:
     )
     files = (ROOT / "config" / "hipnode.toml", ROOT / "config" / "reference.toml")
     return {
-        "report": documents[:1],
-        "assessment": documents,
+        "report": [_one_hip(sr)],
+        "assessment": [
+            _bytes(assessments.assessment(of, {"1.2.3": AGREES, "1.2.4": DISAGREES})),
+            _bytes(assessments.key_objects(of, DISAGREES)),
+        ],
         "final_report": [message],
         "settings": [path.read_bytes() for path in files],
     }
@@ -77,5 +82,9 @@ def _one_hip(document: bytes) -> bytes:
     total = next(item for item in hip.ContentSequence if item.ValueType == "NUM")
     total.ContentSequence = [i for i in total.ContentSequence if i.ValueType == "NUM"][:2]
     ds.ContentSequence = [*heading, measurements]
-    ds.save_as(short := BytesIO())
-    return short.getvalue()
+    return _bytes(ds)
+
+
+def _bytes(ds: pydicom.Dataset) -> bytes:
+    ds.save_as(made := BytesIO(), enforce_file_format=True)
+    return made.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import highdicom as hd
 import pytest
@@ -16,6 +15,7 @@ from hipnode import codes
 from hipnode.domain import AuditEvent, Side
 from hipnode.domain.opinions import Feedback
 from tests import factory
+from tests.assessments import AGREES, DISAGREES, PRIVATE, assessment, key_objects
 from tests.db.conftest import Bench
 from tests.db.test_final_reports import message
 from tests.desk import study
@@ -23,10 +23,6 @@ from tests.peers import free_port
 from tests.protocol.conftest import Service
 from tests.senders import storescu
 
-AGREES = Code("122775", "DCM", "Agreement with prior findings")
-DISAGREES = Code("122776", "DCM", "Disagreement with prior findings")
-PRIVATE = Code("NO", "99VIEWER", "Rejected")
-ASSESSED = Code("121071", "DCM", "Finding")
 Make = Callable[..., Service]
 
 
@@ -46,53 +42,12 @@ def results(node: Service, uid: str) -> list[Dataset]:
     return [dcmread(node.store.files.path(made.path)) for made in node.store.desk.studies.made(uid)]
 
 
-def common(of: Dataset) -> dict[str, Any]:
-    return {
-        "series_instance_uid": hd.UID(), "series_number": 9, "sop_instance_uid": hd.UID(),
-        "instance_number": 1, "manufacturer": "Viewer", "institution_name": "H",
-    }  # fmt: skip
-
-
 def tracking(node: Service, uid: str, side: str) -> str:
     (entry,) = node.store.desk.studies.one(uid).said  # type: ignore[union-attr]
     hips = {hip["side"]: hip["findings"][0] for hip in entry.record.detail["hips"]}
     finding = hips[side]
     image = entry.record.sop_instance_uid
     return codes.tracking_uid(image, side, finding["task"], finding["model_digest"])
-
-
-def assessment(of: Dataset, said: dict[str, Code]) -> Dataset:
-    """Return an SR of a viewer (TID 1500): of each tracking UID, a code."""
-    observer = hd.sr.ObserverContext(
-        observer_type=Code("121006", "DCM", "Person"),
-        observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(name="Ross^Ada"),
-    )
-    groups = [
-        hd.sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier="hip"),
-            qualitative_evaluations=[
-                hd.sr.QualitativeEvaluation(
-                    name=hd.sr.CodedConcept(*ASSESSED[:3]), value=hd.sr.CodedConcept(*value[:3])
-                )
-            ],
-        )
-        for uid, value in said.items()
-    ]
-    report = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_person_context=observer),
-        procedure_reported=Code("363679005", "SCT", "Imaging procedure"),
-        imaging_measurements=groups,
-    )
-    return hd.sr.Comprehensive3DSR(
-        evidence=[of], content=report[0], is_complete=True, is_verified=False, **common(of)
-    )
-
-
-def key_objects(of: Dataset, title: Code) -> Dataset:
-    content = hd.ko.KeyObjectSelection(
-        document_title=hd.sr.CodedConcept(*title[:3]), referenced_objects=[of]
-    )
-    return hd.ko.KeyObjectSelectionDocument(evidence=[of], content=content, **common(of))
 
 
 def send(node: Service, folder: Path, *objects: Dataset) -> None:
