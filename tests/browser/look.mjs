@@ -11,9 +11,11 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const jobs = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+// WebGL by SwiftShader, as OHIF needs it; the page around it is painted without, in half the time.
 const flags = [
   '--no-sandbox', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader',
-  '--ignore-gpu-blocklist', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--ignore-gpu-blocklist', '--disable-gpu-compositing', '--disable-gpu-rasterization',
+  '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ];
 

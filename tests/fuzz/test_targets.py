@@ -17,7 +17,7 @@ from tests.fuzz.targets import TARGETS, seeds
 from tests.peers import ROOT, missing, run
 
 CORPUS = Path(__file__).parent / "corpus"
-RUNS = int(os.environ.get("HIPNODE_FUZZ_RUNS", "1500"))
+RUNS = int(os.environ.get("HIPNODE_FUZZ_RUNS", "400"))
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.hex")), ids=lambda path: path.name)
