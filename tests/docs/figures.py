@@ -1,0 +1,71 @@
+"""What was measured, from the files that measurements write, into the pages that quote it.
+
+``docs/figures`` holds them, the newest of each alone: ``bench-PART.json`` as `make bench` writes it
+to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does. ``python -m
+tests.docs.figures`` writes them into the pages; a test fails when a page says something else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.harness import Table
+from tests.docs.conformance import table
+from tests.peers import ROOT
+
+FOLDER: Final = ROOT / "docs" / "figures"
+_BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> Iterator[Path]:
+    """Yield the pages that quote figures."""
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        if _BLOCK.search(page.read_text(encoding="utf-8")):
+            yield page
+
+
+def names(page: str) -> list[str]:
+    """Return the files whose figures a page quotes."""
+    return [match[2] for match in _BLOCK.finditer(page)]
+
+
+def filled(page: str) -> str:
+    """Return a page with its figures made anew."""
+    return _BLOCK.sub(lambda m: f"{m[1]}\n{_made(m[2])}\n{m[3]}", page)
+
+
+def _made(name: str) -> str:
+    document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return _attacks(document) if "attacks" in document else _bench(document)
+
+
+def _attacks(document: dict[str, Any]) -> str:
+    """Return what `hipnode torture` tried, and how it ended."""
+    began = document["began_utc"][:16].replace("T", " ")
+    head = f"{document['database']}, {began} UTC, {document['took_s'] / 60:.0f} minutes:\n\n"
+    rows = [
+        [one["attack"], one["tried"], one["held"], one["lost"], one["doubled"], one["words"]]
+        for one in document["attacks"]
+    ]
+    return head + table(("attack", "tried", "held", "lost", "doubled", "seen"), rows)
+
+
+def _bench(document: dict[str, Any]) -> str:
+    """Return the tables of a part of the bench, with when they were made."""
+    about = document["machine"]
+    load = f"{about['cores']} cores, other work {about['load_before']:.1f} at the start"
+    lines = [f"{about['date_utc'][:16].replace('T', ' ')} UTC, {load}:", ""]
+    for one in document["tables"]:
+        made = Table(one["title"], one["unit"], ours=one["ours"], values=one["values"])
+        made.notes = [*one["verdicts"], *one["notes"]]
+        lines += made.lines()
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    for each in pages():
+        each.write_text(filled(each.read_text(encoding="utf-8")), encoding="utf-8")
