@@ -7,6 +7,7 @@ over a closed surface is the length of the ray inside it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any, Final
 
@@ -58,7 +59,8 @@ def project(points: Array, triangles: Ints, grid: Grid, *, times: int = 2) -> Im
         parts = np.array_split(chosen, len(chosen) * size // _AT_ONCE + 1)
         runs += [_runs(corners[part], low[part], size, shape) for part in parts]
     fine = _filled(runs, shape)
-    coarse = sum(fine[i::times, j::times] for i in range(times) for j in range(times)) / times**2
+    rows = fine.reshape(grid.rows, times, -1).sum(1)
+    coarse = reduce(np.add, (rows[:, i::times] for i in range(times))) / times**2
     return np.asarray(np.maximum(coarse, 0), dtype=np.float32)
 
 
@@ -76,10 +78,11 @@ def _runs(corners: Array, low: Ints, size: int, shape: tuple[int, int]) -> _Runs
         down = dx[:, None] * (row - p[:, 1, None]) + (dy * p[:, 0])[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = down / dy[:, None]  # where the weight is 0
-        first = np.where(dy[:, None] < 0, np.maximum(first, ends), first)
-        last = np.where(dy[:, None] > 0, np.minimum(last, ends), last)
-        last = np.where((dy[:, None] == 0) & (down < 0), -np.inf, last)
-        depth += down * corner[:, 2, None]
+        np.maximum(first, np.where(dy[:, None] < 0, ends, -np.inf), out=first)
+        np.minimum(last, np.where(dy[:, None] > 0, ends, np.inf), out=last)
+        if (level := dy == 0).any():
+            last[level[:, None] & (down < 0)] = -np.inf
+        depth += np.multiply(down, corner[:, 2, None], out=down)
         slope -= dy * corner[:, 2]
     from_x = np.maximum(np.ceil(first), 0)
     to_x = np.minimum(np.floor(last), shape[1] - 1)
