@@ -3,7 +3,7 @@
 numpy, Pillow and pydicom only; no torch, no settings, no database.
 """
 
-from hipnode.imaging.canonical import Canonical, as_shown, by_header, is_lateral
+from hipnode.imaging.canonical import Canonical, as_shown, as_stored, by_header, is_lateral
 from hipnode.imaging.decode import (
     MAX_PIXELS,
     ImageFile,
@@ -37,6 +37,7 @@ __all__ = [
     "PreprocessSpec",
     "Squares",
     "as_shown",
+    "as_stored",
     "by_header",
     "crop",
     "decode",

@@ -128,7 +128,7 @@ class Canonical:
         """Return a map over a canonical box as one over that box of the stored image."""
         values = np.array(saliency)
         back = np.rot90(values[:, ::-1] if self.mirrored else values, -self.turns)
-        return tuple(tuple(float(v) for v in row) for row in back)
+        return tuple(map(tuple, back.tolist()))
 
     def hip_back(self, hip: HipReading) -> HipReading:
         """Return what was found of a hip with its box and maps in the pixels as stored."""
@@ -200,7 +200,12 @@ def by_header(header: Header, stored: Radiograph) -> Canonical | None:
     return None
 
 
+def as_stored(stored: Radiograph) -> Canonical:
+    """Return the way to an image as it lies in its file, but with square pixels."""
+    return Canonical((stored.rows, stored.columns), aspect=stored.aspect or 1.0)
+
+
 def as_shown(stored: Radiograph) -> Canonical:
     """Return the way to an image as its file asks to be shown; most ask for nothing."""
-    shape, aspect = (stored.rows, stored.columns), stored.aspect or 1.0
-    return Canonical(shape, stored.shown_turns, stored.shown_mirrored, aspect)
+    lying = as_stored(stored)
+    return replace(lying, turns=stored.shown_turns, mirrored=stored.shown_mirrored)

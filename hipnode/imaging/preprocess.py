@@ -140,6 +140,7 @@ class Squares:
 
     def __init__(self, pixels: NDArray[np.float32]) -> None:
         self.pixels = pixels
+        self._image: Image.Image | None = None
         self._cut: dict[tuple[Box, float] | None, Image.Image] = {}
         self._small: dict[tuple[tuple[Box, float] | None, int], NDArray[np.float32]] = {}
 
@@ -168,8 +169,17 @@ class Squares:
             self._small[cut, size_px] = small
         return self._small[cut, size_px]
 
+    def resized(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the whole image as `resample` does: (rows, columns) float32 of ``size``."""
+        return self.pixels if self.pixels.shape == size else _shrunk(self._whole(), size)
+
+    def _whole(self) -> Image.Image:
+        if self._image is None:
+            self._image = _pillow(self.pixels)
+        return self._image
+
     def _padded(self) -> Image.Image:
-        image = _pillow(self.pixels)
+        image = self._whole()
         side = max(image.size)
         if image.width == image.height:
             return image
@@ -178,7 +188,8 @@ class Squares:
         return out
 
     def _cropped(self, box: Box, margin: float) -> Image.Image:
-        return _pillow(crop(self.pixels, box, margin))
+        x0, y0, side = square_around(box, margin)
+        return self._whole().crop((x0, y0, x0 + side, y0 + side))  # black (0) outside
 
 
 def crop(pixels: NDArray[np.float32], box: Box, margin: float = 0.0) -> NDArray[np.float32]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -87,11 +88,21 @@ def load(split: str, number: int, pose: str, folder: Path | None = None) -> Anat
     path = folder / f"v{VERSION}-{split}-{number:04d}-{pose}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        built = _coarse(_pack(split, number, pose))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".npz", delete=False) as file:
-            np.savez_compressed(file, allow_pickle=False, **_coarse(_pack(split, number, pose)))
+            _write(file, built)
         os.replace(file.name, path)  # noqa: PTH105 - atomic, and another process may do the same
+        return _unpack(built, split, number, pose)
     with np.load(path, allow_pickle=False) as kept:
         return _unpack({k: kept[k] for k in kept.files}, split, number, pose)
+
+
+def _write(file: IO[bytes], arrays: dict[str, Image]) -> None:
+    """Write what `numpy.load` reads, in half of the usual time, for a twentieth more room."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as kept:
+        for name, array in arrays.items():
+            with kept.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
 
 
 def coefficients(split: str, rng: np.random.Generator) -> Array:

@@ -23,7 +23,7 @@ from hipnode.domain import (
     Unused,
     View,
 )
-from hipnode.imaging import Squares
+from hipnode.imaging import Squares, as_stored
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
@@ -58,6 +58,7 @@ def read(
     policy: ReadPolicy,
     *,
     told: Sequence[Told] = (),
+    lying: Squares | None = None,
     clock: Callable[[], float] | None = None,
 ) -> Reading:
     """Read one image.
@@ -72,6 +73,9 @@ def read(
         What the site wants to be read.
     told
         What came from outside for the examination.
+    lying
+        Squares of the image as it lies in its file (`imaging.as_stored`), where others need them
+        too.
     clock
         Seconds from any start (`time.perf_counter`), for ``timings_ms``; None leaves them out, so
         that equal input gives an equal reading.
@@ -92,7 +96,8 @@ def read(
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
     as_said = sides.as_header_says(header, radiograph)
-    shown = Squares(as_said.picture(radiograph.pixels))
+    shown = lying if as_said == as_stored(radiograph) else None
+    shown = shown or Squares(as_said.picture(radiograph.pixels))
     sight = view_of(shown, models.gate)
     facing = sides.facing(header, radiograph, sight.turns)
     draft.lap("gate")
@@ -108,7 +113,7 @@ def read(
         sight = pelvis_after_all(sight, localise.both(found, shape), usual)
     draft.view = sight.view
     accepted = sight.view is not View.OTHER
-    bars = metal.bars(upright.pixels) if accepted or may_be_of_a_hip(header, sight) else []
+    bars = metal.bars(shown) if accepted or may_be_of_a_hip(header, sight) else []
     draft.lap("localise")
     if not accepted and not worth_a_look(header, sight, found):
         unread = _metal(bars) or _unfound(sight, found) or _not_frontal(sight.p_frontal, header)

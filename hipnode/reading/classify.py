@@ -283,8 +283,8 @@ def _saliency(places: Array, roi: HipROI, how: PreprocessSpec) -> Saliency:
         seen[:] = resample(evidence, seen.shape)
     left, right = _span(roi.box.x0 - x0, roi.box.x1 - x0, side_px)
     top, bottom = _span(roi.box.y0 - y0, roi.box.y1 - y0, side_px)
-    cut = np.clip(fine[top:bottom:2, left:right:2], 0, 1)
-    return tuple(tuple(round(float(v), 3) for v in row) for row in cut)
+    cut = np.clip(fine[top:bottom:2, left:right:2], 0, 1).astype(np.float64)
+    return tuple(map(tuple, (np.rint(cut * 1000) / 1000).tolist()))
 
 
 def _span(start: int, stop: int, side_px: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ _KINDS = {
     "SR": frozenset({ResultKind.SR}),
     "capture": frozenset({ResultKind.CAPTURE}),
     "text": frozenset({ResultKind.TEXT}),
+    "PDF, its capture included": frozenset({ResultKind.PDF}),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hipnode.errors import SettingsInvalid
 from hipnode.nets import set_digest
 from hipnode.nets.bundle.setfile import SHIPPED
 from hipnode.services.modelsets import Chosen, ModelSets
-from hipnode.services.worker.service import Worker
+from hipnode.services.worker.service import Worker, run
 from hipnode.settings import WorkerSettings
 from hipnode.storage import AuditFilter
 from tests.db.conftest import Bench
@@ -28,6 +29,15 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "candidate.toml"
     path.write_text((folder / "default.toml").read_text().replace('"default"', '"candidate"', 1))
     return path
+
+
+@pytest.fixture
+def damaged(candidate: Path, tmp_path: Path) -> Path:
+    """A model set whose file is as it should be, with a damaged bundle: only loading it tells."""
+    copied = shutil.copytree(candidate.parent, tmp_path / "damaged") / candidate.name
+    weights = next(copied.parent.rglob("model.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    return copied
 
 
 def sets(*rules: dict[str, Any]) -> ModelSets:
@@ -69,31 +79,70 @@ def test_a_shadow_that_is_not_there_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_shadow_that_does_not_load_stops_neither_worker_nor_report(
-    bench: Bench, candidate: Path, tmp_path: Path
+    bench: Bench, damaged: Path
 ) -> None:
-    """Its file is as it should be, and a bundle is damaged: only loading it tells."""
-    candidate = shutil.copytree(candidate.parent, tmp_path / "damaged") / candidate.name
-    weights = next(candidate.parent.rglob("model.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    rules = [{"set": str(candidate), "shadow": True}]
+    rules = [{"set": str(damaged), "shadow": True}]
     settings = bench.settings.model_copy(
         update={"worker": WorkerSettings.model_validate({"model_sets": rules})}
     )
     worker = Worker(settings, bench.store)
     try:
-        worker.warm()
+        worker.sets.first()
+        worker.sets.rest()
         loaded = {one["set"]: one for one in bench.store.pulse.models}
         assert bench.store.pulse.ready
         assert "murphy2022-cnn2" in loaded["default"]["models"]["fracture"]
-        assert loaded[str(candidate)]["error"]
-        receive(bench, shadows=(set_digest(candidate),))
+        assert loaded[str(damaged)]["error"]
+        receive(bench, shadows=(set_digest(damaged),))
         for _ in range(2):
             worker.handle(bench.take(JobKind.READ))
         worker.handle(bench.take(JobKind.REPORT))
     finally:
         worker.close()
     (held,) = bench.store.lookups.jobs(state=JobState.QUARANTINED)
-    assert held.model_set == set_digest(candidate)
+    assert held.model_set == set_digest(damaged)
+
+
+def test_the_set_that_an_image_waits_for_is_loaded_first(bench: Bench) -> None:
+    """And no other before that image has been read; each before anything is read with it."""
+    receive(bench, models=(set_digest("dxa"),))
+    worker = Worker(bench.settings, bench.store)
+    try:
+        worker.sets.first()
+        assert bench.store.pulse.ready
+        worker.handle(bench.take(JobKind.READ))
+        assert [one["set"] for one in bench.store.pulse.models] == ["dxa"]
+        receive(bench, SOPInstanceUID="1.2.3.4", StudyInstanceUID="1.2.3")
+        worker.handle(bench.take(JobKind.READ))
+    finally:
+        worker.close()
+    steps = {AuditEvent.MODEL_SET_LOADED, AuditEvent.IMAGE_ABSTAINED, AuditEvent.IMAGE_READ}
+    found = bench.store.audit.query(AuditFilter(), actor="test", limit=None, newest_first=False)
+    said = [entry.record for entry in found if entry.record.event in steps]
+    assert [record.detail["model_set"] for record in said] == ["dxa", "dxa", "default", "default"]
+    loaded = [record.event is AuditEvent.MODEL_SET_LOADED for record in said]
+    assert loaded == [True, False, True, False]
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_a_set_that_reports_and_does_not_load_ends_the_worker(
+    bench: Bench, damaged: Path, asked_for: bool
+) -> None:
+    """Also one that is not loaded at first; what waits for it is not to blame."""
+    rules = [{"set": str(damaged), "match": {"calling_ae": "NOBODY"}}]
+    settings = bench.settings.model_copy(
+        update={"worker": WorkerSettings.model_validate({"model_sets": rules})}
+    )
+    receive(bench)
+    if asked_for:
+        models = (set_digest(damaged),)
+        receive(bench, models=models, SOPInstanceUID="1.2.3.4", StudyInstanceUID="1.2.3")
+    with pytest.raises(SettingsInvalid, match=r"damaged.*candidate\.toml"):
+        run(settings, bench.store, threading.Event())
+    for job in bench.store.lookups.jobs(kind=JobKind.READ):
+        mine = job.model_set == set_digest(damaged)
+        assert job.state is (JobState.QUEUED if mine else JobState.DONE)
+        assert job.attempts == 0
 
 
 def test_by_default_hip_scans_are_read_with_the_set_for_them() -> None:

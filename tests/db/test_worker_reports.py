@@ -40,11 +40,14 @@ def worker(bench: Bench) -> Iterator[Worker]:
 def receive(
     bench: Bench,
     *,
+    models: tuple[str, ...] = (),
     shadows: tuple[str, ...] = (),
     rejection: Rejection | None = None,
     **attributes: str,
 ) -> None:
-    """Let the store receive a phantom with these attributes, to be read by the shipped set."""
+    """Let the store receive a phantom with these attributes, to be read by the shipped set, or by
+    ``models``.
+    """
     dataset = dcmread(SAMPLES[-1])
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
@@ -60,8 +63,9 @@ def receive(
         path=path, digest=digest, size_bytes=len(data), association_id="1", rejection=rejection,
     )  # fmt: skip
     action: Literal["read", "keep"] = "read" if rejection is None else "keep"
+    wanted = models or (set_digest(),)
     bench.store.ledger.ingest(
-        received, action=action, model_sets=(set_digest(),), shadows=shadows, quiet_s=0
+        received, action=action, model_sets=wanted, shadows=shadows, quiet_s=0
     )
 
 

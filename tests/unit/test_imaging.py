@@ -294,6 +294,8 @@ def test_networks_that_share_an_image_see_what_each_would_see_alone(
             together = imaging.preprocess(shared, spec, box)
             np.testing.assert_array_equal(together, imaging.preprocess(image, spec, box))
             np.testing.assert_array_equal(together, shown_alone(image, spec, box))
+        for size in ((40, 30), image.shape, (shape[0], shape[1] // 2)):
+            np.testing.assert_array_equal(shared.resized(size), imaging.resample(image, size))
 
 
 def test_contrast_is_the_standard_deviation() -> None:

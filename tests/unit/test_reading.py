@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hipnode import imaging
 from hipnode.domain import (
     AbstentionReason,
     Attention,
@@ -428,6 +429,23 @@ def test_an_image_stored_turned_is_read_upright_and_its_boxes_fit_what_is_stored
         true = upright.pixels[true_box.y0 : true_box.y1, true_box.x0 : true_box.x1]
         assert abs(crop.shape[0] - true.shape[0]) <= 4
         assert crop.mean() == pytest.approx(true.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"aspect": 0.8}, {"shown_turns": 1}, {"shown_mirrored": True}, {"aspect": None}],
+)
+@pytest.mark.parametrize("orientation", [(), ("R", "F")])
+def test_an_image_that_others_look_at_too_is_read_alike(
+    changes: dict[str, object], orientation: tuple[str, ...]
+) -> None:
+    image = replace(pelvis(), **changes)  # type: ignore[arg-type]
+    header = replace(HEADER, patient_orientation=orientation)
+    shared = imaging.Squares(imaging.as_stored(image).picture(image.pixels))
+    shared.resized((200, 100))
+    assert read(header, image, MODELS, ReadPolicy(), lying=shared) == read(
+        header, image, MODELS, ReadPolicy()
+    )
 
 
 def test_saliency_lies_where_the_evidence_is_on_either_side() -> None:

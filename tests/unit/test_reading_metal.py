@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from hipnode.domain import AbstentionReason, Attention, Radiograph, Role, Verdict
-from hipnode.imaging import load
+from hipnode.imaging import Squares, load
 from hipnode.nets import ModelSet
 from hipnode.reading import ReadPolicy, read
 from hipnode.reading.metal import bars
@@ -63,6 +63,15 @@ def test_the_edge_of_a_film_is_no_nail(edge: slice) -> None:
     picture = thigh(1) * 0.5
     picture[:, edge] = 1.0
     assert not bars(picture)
+
+
+@pytest.mark.parametrize("shape", [(900, 700), (600, 600), (250, 200)])
+def test_it_does_not_matter_what_else_an_image_is_shown_to(shape: tuple[int, int]) -> None:
+    picture = thigh(40, turn_deg=15, size=1024)[: shape[0], -shape[1] :]
+    shared = Squares(picture)
+    for size_px in (64, 192):
+        shared.whole(size_px)
+    assert bars(shared) == bars(picture)
 
 
 def test_an_empty_picture_has_none() -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import pydicom
@@ -35,11 +35,8 @@ from hipnode.domain import (
 )
 from hipnode.errors import NotARadiograph, PixelsUnreadable, StorageUnavailable
 from hipnode.faults import Point, reach
+from hipnode.services.worker import pictures
 from hipnode.settings import Settings
-
-_KEPT_VIEWS: Final = 32
-_SHOWN_PERCENT: Final = (0.5, 99.5)
-"""The percentiles of an image that are black and white in its picture, as networks are shown it."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +175,14 @@ def read_image(
             measured.append({})
             continue
         decoding_s += time.perf_counter() - frame_s
-        views.append(None if spec.views is None else _view(radiograph))
+        lying = None if spec.views is None else pictures.lying(radiograph)
+        views.append(None if lying is None else pictures.of(lying))
         measured.append(imaging.measured(radiograph))
-        made.append(reading.read(header, radiograph, models, spec.policy, told=told))
+        made.append(reading.read(header, radiograph, models, spec.policy, told=told, lying=lying))
     result = reading.of_object(made, frames)
     view = views[(result.frame or 1) - 1]
     if spec.views is not None and view is not None:
-        _keep(view, _kept_at(spec.views, path))
+        pictures.keep(view, spec.views, path)
     timings = {
         "decode": round(decoding_s * 1000, 1),
         "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
@@ -236,45 +234,6 @@ def _undecodable(header: Header, models: nets.ModelSet, why: PixelsUnreadable) -
     )
 
 
-def _view(radiograph: Radiograph) -> NDArray[np.uint8]:
-    """Return the picture that captures show: an image as networks see it, as it lies in its file.
-
-    Its pixels are square, and its grey levels reach as far as the networks' do, whatever the
-    header's window makes of them.
-    """
-    shape = radiograph.rows, radiograph.columns
-    pixels = imaging.Canonical(shape, aspect=radiograph.aspect or 1.0).picture(radiograph.pixels)
-    scale = min(1.0, reporting.LONG_SIDE_PX / max(pixels.shape))
-    size = (max(1, round(pixels.shape[0] * scale)), max(1, round(pixels.shape[1] * scale)))
-    small = imaging.resample(pixels, size)
-    low, high = imaging.percentiles(small, *_SHOWN_PERCENT)
-    grey = (small - low) / max(high - low, 1e-6)
-    np.clip(grey, 0, 1, out=grey)
-    grey *= 255
-    shades: NDArray[np.uint8] = np.rint(grey, out=grey).astype(np.uint8)
-    return shades
-
-
-def _kept_at(views: Path, path: Path) -> Path:
-    return views / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.npy"
-
-
-def _keep(view: NDArray[np.uint8], file: Path) -> None:
-    """Leave a picture to whichever process builds the report; if that fails, it is made again."""
-    try:
-        np.save(file, view)
-        _forget_oldest(file.parent)
-    except OSError:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
-
-
-def _forget_oldest(folder: Path) -> None:
-    kept = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-    for file in kept[:-_KEPT_VIEWS]:
-        file.unlink(missing_ok=True)
-
-
 def _view_of(spec: ReaderSpec, path: Path, frame: int) -> NDArray[np.uint8] | None:
     """Return the picture that the reading left, or a new one; None if it cannot be decoded.
 
@@ -282,11 +241,10 @@ def _view_of(spec: ReaderSpec, path: Path, frame: int) -> NDArray[np.uint8] | No
     """
     if spec.views is not None:
         with suppress(OSError, ValueError, EOFError):
-            kept: NDArray[np.uint8] = np.load(_kept_at(spec.views, path))
-            return kept
+            return pictures.kept(spec.views, path)
     try:
         _, _, decoded = _frames(spec, path)
-        return _view(decoded(frame - 1))
+        return pictures.of(pictures.lying(decoded(frame - 1)))
     except PixelsUnreadable:
         return None
 

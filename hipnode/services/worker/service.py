@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Final
 
 from hipnode import codes, dicom, reporting
 from hipnode.domain import (
-    AuditEvent,
-    AuditRecord,
     Instance,
     Job,
     JobKind,
@@ -31,20 +28,18 @@ from hipnode.errors import (
     ImageDamaged,
     LeaseLost,
     NotDicom,
-    SettingsInvalid,
     StorageUnavailable,
-    WorkerKilled,
 )
 from hipnode.faults import Point, reach
 from hipnode.log import Event, get_logger
 from hipnode.services.modelsets import ModelSets
 from hipnode.services.worker import reader, reports
 from hipnode.services.worker.device import SteadyPool
+from hipnode.services.worker.loading import SetLoader
 from hipnode.services.worker.pool import ReaderPool
 from hipnode.settings import AnyDestination, Settings
 from hipnode.storage import DAMAGED, NewResult, Store, dispatcher_for
 
-_TRIES: Final = 3
 _NOTE: Final = ResultKind.NOTE
 
 
@@ -58,14 +53,15 @@ def run(settings: Settings, store: Store, stop: threading.Event) -> None:
     """
     worker = Worker(settings, store)
     try:
-        worker.warm()
-        dispatcher_for(store).run(
-            (JobKind.READ, JobKind.REPORT),
-            worker.handle,
-            stop,
-            owner=f"{socket.gethostname()}:{os.getpid()}",
-            threads=settings.worker.processes,
-        )
+        worker.sets.first()
+        with worker.sets.loading_the_rest(stop):
+            dispatcher_for(store).run(
+                (JobKind.READ, JobKind.REPORT),
+                worker.handle,
+                stop,
+                owner=f"{socket.gethostname()}:{os.getpid()}",
+                threads=settings.worker.processes,
+            )
     finally:
         worker.close()
 
@@ -80,45 +76,8 @@ class Worker:
         self._sets = ModelSets(settings.worker, store.desk.choices.confirmed)
         pool = ReaderPool(settings.worker.processes, settings.worker.job_timeout_s)
         self._pool = SteadyPool(pool, store)
+        self.sets = SetLoader(self._spec, self._sets, self._pool, store)
         self._log = get_logger(service="worker")
-
-    def warm(self) -> None:
-        """Load the models in a reading process, and put on the audit log which they are."""
-        for digest, reference in list(self._sets.references.items()):
-            try:
-                self._load(reference)
-            except BundleRefused as error:
-                if not self._sets.is_only_shadow(digest):
-                    raise SettingsInvalid(f"worker.model_set(s), {reference}: {error}") from error
-                self._sets.leave_out(digest, str(error))
-        for reference, why in self._sets.broken.items():
-            self._log.error(Event.SHADOW_SET_BROKEN, model_set=reference, reason=why)
-            self._store.pulse.models.append({"set": reference, "error": why})
-        self._store.pulse.ready = True
-
-    def _load(self, reference: str) -> None:
-        loaded = self._warmed(replace(self._spec, model_set=reference))
-        models = {
-            role: {"model": of.name, "model_version": of.version, "model_digest": of.digest}
-            for role, of in loaded.models.items()
-        }
-        detail = {"model_set": loaded.name, "digest": loaded.digest, "models": models}
-        self._store.audit.append(AuditRecord(AuditEvent.MODEL_SET_LOADED, detail=detail))
-        self._log.info(Event.MODEL_SET_LOADED, model_set=loaded.name, digest=loaded.digest)
-        self._store.pulse.models.append(
-            {
-                "set": reference,
-                "digest": loaded.digest,
-                "models": {role: f"{of.name} {of.version}" for role, of in loaded.models.items()},
-            }
-        )
-
-    def _warmed(self, spec: reader.ReaderSpec) -> reader.Warmed:
-        """Load one set; a process that is killed meanwhile (memory ran out, say) is no verdict."""
-        for _ in range(_TRIES - 1):
-            with suppress(WorkerKilled):
-                return self._pool.call(reader.warm, spec)
-        return self._pool.call(reader.warm, spec)
 
     def close(self) -> None:
         """End the reading processes."""
@@ -170,13 +129,19 @@ class Worker:
         self._log.warning(Event.JOB_FAILED, job_id=job.id, state=state, reason=why)
 
     def _read(self, job: Job) -> None:
-        if job.model_set in self._sets.left_out:
-            raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
         instance = self._store.lookups.instance(job.instance_id or 0)
         path = self._store.files.path(instance.path)
-        spec = self._spec_for(job, instance)
-        told = self._store.desk.covariates.of(instance.header.accession_number)
-        made = self._pool.call(reader.read_image, spec, path, instance.digest, told)
+        chosen = self._sets.choose(instance.header.facts(instance.calling_ae))
+        # the job's set, or today's where that one is gone
+        known = {*self._sets.references, *self._sets.left_out}
+        digest = job.model_set if job.model_set in known else chosen.reported
+        with self.sets.reading(digest):
+            if digest in self._sets.left_out:
+                raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
+            reference, shadow = self._sets.references[digest], digest in chosen.shadows
+            spec = replace(self._spec, model_set=reference, shadow=shadow)
+            told = self._store.desk.covariates.of(instance.header.accession_number)
+            made = self._pool.call(reader.read_image, spec, path, instance.digest, told)
         self._recognise(instance, path)
         self._store.ledger.finish_read(job, made)
 
@@ -186,16 +151,6 @@ class Worker:
         if test := tests.made(instance.header.sop_instance_uid):
             pixels = self._pool.call(reader.picture_digest, self._spec, path)
             tests.recognise(test, instance.digest, pixels)
-
-    def _spec_for(self, job: Job, instance: Instance) -> reader.ReaderSpec:
-        """Return how an image is read: with the job's set, or today's if that one is gone."""
-        chosen = self._sets.choose(instance.header.facts(instance.calling_ae))
-        digest = job.model_set if job.model_set in self._sets.references else chosen.reported
-        return replace(
-            self._spec,
-            model_set=self._sets.references[digest],
-            shadow=digest in chosen.shadows,
-        )
 
     def _report(self, job: Job) -> None:
         ledger = self._store.ledger
