@@ -23,7 +23,8 @@ from tests.bench.harness import Run, Table, keep, machine, say, sweep
 from tests.peers import ROOT
 
 PARTS = (
-    "start", "ingest", "read", "report", "study", "decode", "throughput", "queue", "audit", "desk",
+    "start", "ingest", "read", "report", "study", "decode", "throughput", "queue", "dispatch",
+    "audit", "desk",
     "memory",
 )  # fmt: skip
 

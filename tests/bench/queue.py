@@ -23,7 +23,7 @@ from tests.postgres import Postgres
 
 WORKERS: Final = 4
 _BARE: Final = "claim and complete alone"
-_READING: Final = Reading(
+READING: Final = Reading(
     sop_instance_uid="1.2",
     rows=1,
     columns=1,
@@ -96,7 +96,7 @@ def _claim_and_finish(store: Store) -> None:
     job = store.ledger.claim((JobKind.READ,), "bench", look_first=False)
     if job is None:
         raise RuntimeError("the queue is empty")
-    store.ledger.finish_read(job, _READING)
+    store.ledger.finish_read(job, READING)
 
 
 _CLAIM: Final = (
