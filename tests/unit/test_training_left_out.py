@@ -18,11 +18,13 @@ pytest.importorskip("statsmodels")
 
 import torch
 
-from hipnode.errors import ManifestInvalid
+from hipnode.errors import InputRefused, ManifestInvalid
+from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.learn.speed import NOTE, settled
 from hipnode.training.learn.weights import start_from
+from hipnode.training.pack.bundling import at_even_odds
 from hipnode.training.recipe.plan import Plan
 from hipnode.training.recipe.recipe import Recipe, read_recipe
 from hipnode.training.runs.leaveout import LeftOut, calibration, divide, leave_out, threshold
@@ -109,6 +111,7 @@ def test_each_patient_is_judged_once_by_a_network_that_had_not_seen_him(
         labels=LABELS[:3], positive_labels=LABELS[1:3],
     )  # fmt: skip
     said = leave_out(recipe, manifest, tmp_path / "out", folds=2)
+    assert load_bundle(tmp_path / "out" / "fold-0").spec.temperature == 1  # so that one is told
     with (tmp_path / "out" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     # the subtrochanteric one has no class here, and real ones alone are left out
@@ -161,6 +164,24 @@ def test_calibration_finds_the_temperature_and_the_prior() -> None:
     temperature, prior = calibration(LeftOut((), said, said, yes))
     assert temperature == pytest.approx(2, rel=0.05)
     assert np.log(prior / (1 - prior)) == pytest.approx(-1.5, abs=0.1)
+
+
+def test_a_bundle_with_a_known_prior_speaks_at_even_odds() -> None:
+    """What `calibration` finds of patients left out is what a recipe takes over."""
+    network = {"name": "googlenet", "arguments": {"classes": 4, "width": 0.125}}
+    recipe = tiny(network=network, operating_point={"temperature": 0.5, "prior": 0.2})
+    net = build("googlenet", {"classes": 4, "width": 0.125}).eval()
+    image = torch.rand(1, 1, 64, 64)
+
+    def log_odds() -> float:
+        p = torch.softmax(net(image)["logits"] / 0.5, 1)[0].detach().numpy().astype(float)
+        return float(np.log((1 - p[0]) / p[0]))
+
+    before = log_odds()
+    at_even_odds(recipe, net)
+    assert log_odds() == pytest.approx(before + np.log(4), abs=1e-4)
+    with pytest.raises(InputRefused, match="needs the temperature"):
+        at_even_odds(tiny(network=network, operating_point={"prior": 0.2}), net)
 
 
 def test_a_row_is_drawn_as_often_as_it_says(manifest: Path, tmp_path: Path) -> None:

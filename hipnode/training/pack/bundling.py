@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
+from hipnode.errors import InputRefused
+from hipnode.nets.architectures.heads import Head
 from hipnode.nets.bundle.typical import Typical
 from hipnode.nets.load.loaded import LoadedModel
 from hipnode.training.learn.state import History
@@ -46,6 +50,7 @@ def bundle(
     BundleRefused
         If the written bundle does not load and reproduce itself.
     """
+    at_even_odds(recipe, net)
     validation = splits["val"].samples
     counts = {name: len(split.items) for name, split in splits.items()}
     trained_on = f"{counts['train']} samples of {len(set(splits['train'].patients))} patients"
@@ -55,6 +60,24 @@ def bundle(
     card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
     usual = usually(recipe, net, splits)
     return write_bundle(out, block, net, golden, card.markdown(), known, usual)
+
+
+def at_even_odds(recipe: Recipe, net: nn.Module) -> None:
+    """Move the scores of a network so that its probabilities hold where half are positive.
+
+    Raises
+    ------
+    InputRefused
+        If the prior is known without the temperature, or the network has no such scores.
+    """
+    aims = recipe.operating_point
+    if aims.prior == 0.5:
+        return
+    head = getattr(net, "score", None)
+    if not aims.temperature or not isinstance(head, Head):
+        raise InputRefused("a prior needs the temperature, and a network with class scores")
+    with torch.no_grad():
+        head.bias[list(recipe.positive_indices)] += aims.temperature * math.log(1 / aims.prior - 1)
 
 
 def described(recipe: Recipe, version: str, trained_on: str) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Points(_Part):
     equivocal: tuple[float, float] | None = None  # at most this share of images, so many broken
     fixed: tuple[float, float] | None = None  # known already, e.g. from patients left out
     temperature: float = Field(default=0, ge=0, le=8)  # known already; 0: fitted
+    prior: float = Field(default=0.5, gt=0, lt=1)  # what the network takes a positive's to be
     usual_to: float = Field(default=0, ge=0)  # distance known already; 0: fitted
     chosen_on: str = ""  # on what, where they are known already
 

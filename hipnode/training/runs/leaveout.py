@@ -88,6 +88,9 @@ def leave_out(
         If there are too few such patients, or a row cannot be used.
     """
     rows = read_manifest(manifest, seed=recipe.plan.seed)
+    if not recipe.operating_point.temperature:  # what each fold would fit by itself is not shipped
+        as_it_is = recipe.operating_point.model_copy(update={"temperature": 1.0})
+        recipe = recipe.model_copy(update={"operating_point": as_it_is})
     found: list[tuple[Item, float, float]] = []
     for index, (divided, held) in enumerate(divide(recipe, rows, folds, domain)):
         model = train(
@@ -168,9 +171,8 @@ def threshold(found: LeftOut, rate: float) -> float:
 def calibration(found: LeftOut) -> tuple[float, float]:
     """Return the temperature that the probabilities still want, and the prior that they assume.
 
-    ``logit(P at even odds) = logit(p) / temperature + offset``, fitted with positives and
-    negatives weighing the same; ``p`` itself, so divided, is right where the prior is
-    ``expit(-offset)``.
+    ``logit(P at even odds) = logit(p) / temperature - logit(prior)``, fitted with positives and
+    negatives weighing the same; ``p`` itself, so divided, is right where so many are positive.
 
     References
     ----------
@@ -187,8 +189,16 @@ def calibration(found: LeftOut) -> tuple[float, float]:
     return float(1 / max(slope, _EDGE)), float(expit(-offset))
 
 
+def at_even_odds(found: LeftOut, temperature: float, prior: float) -> LeftOut:
+    """Return what was found with the probabilities that a bundle so calibrated gives."""
+    z = logit(found.p.clip(_EDGE, 1 - _EDGE)) / temperature - logit(prior)
+    return dataclasses.replace(found, p=expit(z))
+
+
 def _write(recipe: Recipe, found: LeftOut, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
+    temperature, prior = calibration(found)
+    found = at_even_odds(found, temperature, prior)
     with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "patient_id", "side", "view", "actual", "p_positive", "distance"])
@@ -198,7 +208,6 @@ def _write(recipe: Recipe, found: LeftOut, out: Path) -> str:
             row = [item.row.file.name, item.row.patient, side, item.row.view, actual]
             writer.writerow([*row, f"{p:.6f}", f"{far:.3f}"])
     table = figures(found, recipe.operating_point.false_alarms)
-    temperature, prior = calibration(found)
     table += [Figure("temperature wanted", temperature), Figure("prior assumed", prior)]
     lines = [
         (
