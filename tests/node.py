@@ -8,10 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
 
 from hipnode.domain import JobState
 from hipnode.errors import HipnodeError
@@ -21,6 +25,8 @@ from tests.peers import Process, eventually, run
 
 HIPNODE = [sys.executable, "-m", "hipnode"]
 _OPEN = {JobState.QUEUED, JobState.CLAIMED}
+_ONE_AT_A_TIME = threading.Lock()
+"""A command run in this process writes to this process's output, which is one."""
 _READY = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -140,9 +146,23 @@ class Node:
         """Run ``hipnode ARGUMENTS --config …`` to its end."""
         return run([*HIPNODE, *arguments, "--config", self.config], check=check)
 
+    def ask(self, *arguments: str, check: bool = True) -> Result:
+        """Run a command that only looks, ``hipnode ARGUMENTS --config …``, in this process.
+
+        Arguments, output and exit status are as on the command line. A process of its own spends
+        more than a second of processor time on imports: as much as a small node does in a test.
+        """
+        from hipnode.cli import app
+
+        with _ONE_AT_A_TIME:
+            done = CliRunner().invoke(app, [*arguments, "--config", str(self.config)])
+        if check and done.exit_code:
+            pytest.fail(f"{' '.join(arguments)}: {done.exit_code}\n{done.output}{done.exception!r}")
+        return done
+
     def status(self, *arguments: str) -> dict[str, Any]:
         """Return what ``hipnode status --json`` says."""
-        return dict(json.loads(self.cli("status", "--json", *arguments).stdout))
+        return dict(json.loads(self.ask("status", "--json", *arguments).stdout))
 
     def is_busy(self) -> bool:
         """Tell whether a job is open, or none was made yet; False if it cannot be seen from here.
@@ -160,7 +180,7 @@ class Node:
 
     def audit(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the audit log's records, oldest first."""
-        done = self.cli("audit", "export", "--format", "jsonl", *arguments)
+        done = self.ask("audit", "export", "--format", "jsonl", *arguments)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -32,9 +32,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 def wrong(node: Node) -> list[str]:
     """Return what is wrong, by line; the exit status says the same."""
-    done = node.cli("status", "--check", check=False)
+    done = node.ask("status", "--check", check=False)
     lines = done.stdout.splitlines()
-    assert done.returncode == bool(lines), done.stderr
+    assert done.exit_code == bool(lines), done.output
     return lines
 
 
@@ -60,6 +60,7 @@ def test_no_service_at_all_is_not_well(node: Node) -> None:
     assert node.stop() == 0
     assert wrong(node) == [f"no {name} is running" for name in (service.name for service in ALWAYS)]
     assert node.cli("health", check=False).returncode == 1
+    assert node.cli("status", "--check", check=False).returncode == 1
 
 
 def test_a_frozen_service_is_named_and_started_anew(node: Node) -> None:

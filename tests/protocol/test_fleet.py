@@ -153,7 +153,7 @@ def test_machines_are_cut_off_and_come_back(
     account = settled(fleet.node)["account"]
     assert_the_count_adds_up(account)
     assert len(assert_the_archive_holds_every_result_once(fleet.node, orthanc)) == 12
-    eventually(lambda: fleet.node.cli("audit", "verify", check=False).returncode == 0, timeout_s=60)
+    eventually(lambda: fleet.node.ask("audit", "verify", check=False).exit_code == 0, timeout_s=60)
     assert_the_audit_log_is_unbroken(fleet.node)
     claimed = "SELECT DISTINCT actor FROM audit WHERE event = 'job_claimed'"
     assert len(fleet.rows(claimed)) >= 4, "work was shared"
@@ -183,5 +183,5 @@ def test_machines_that_are_only_processes(
     assert_the_count_adds_up(account)
     assert account["received"] == account["delivered"] == 6
     assert len(assert_the_archive_holds_every_result_once(fleet.node, orthanc)) == 6
-    eventually(lambda: fleet.node.cli("audit", "verify", check=False).returncode == 0, timeout_s=60)
+    eventually(lambda: fleet.node.ask("audit", "verify", check=False).exit_code == 0, timeout_s=60)
     assert_the_audit_log_is_unbroken(fleet.node)

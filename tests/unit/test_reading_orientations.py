@@ -20,6 +20,7 @@ from hipnode.reading import ReadPolicy, read
 from tests.examples import examples
 from tests.property.test_canonical_properties import EIGHT, as_oriented
 
+pytestmark = pytest.mark.slow
 SAMPLES = Path(hipnode.__file__).parent / "phantom" / "samples"
 NAMES = ("fracture", "normal", "implant")
 

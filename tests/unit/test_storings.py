@@ -29,6 +29,7 @@ from tests.node import HIPNODE
 from tests.peers import run
 from tests.storings import EXACT, NAMED, NEAR, Pixels
 
+pytestmark = pytest.mark.slow
 SAMPLE = Path(hipnode.__file__).parent / "phantom" / "samples" / "fracture.dcm"
 SPEC = reader.ReaderSpec("default", "cpu", 1, 0, 10_000_000, ReadPolicy())
 

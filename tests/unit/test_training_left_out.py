@@ -34,6 +34,7 @@ from hipnode.training.samples.gather import gather
 from hipnode.training.samples.items import items
 from hipnode.training.samples.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
 HEADER = ["file", "patient_id", "split", "domain", "often", "view", "draw"]
 HIP = ["right_box", "right_label", "left_box", "left_label"]
 POINTS = "head:1,1 neck_base:2,2 greater_trochanter:3,1 lesser_trochanter:2,4 shaft_near:2,5"

@@ -32,6 +32,8 @@ from hipnode.validation.labels import Label, Words, read_labels
 from hipnode.validation.outcomes import SUSPECTED, Unit, count
 from tests.peers import ROOT, run, shared_data
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = ROOT / "hipnode" / "phantom" / "samples"
 _HEAVY = ("torch", "monai", "sklearn", "statsmodels", "mapie", "matplotlib", "onnx")
 _PLAIN = f"""
