@@ -127,7 +127,8 @@ def stop_on_signals() -> threading.Event:
 
     A handler runs in the middle of whatever the main thread does. Setting an event takes a lock,
     and that thread may hold it, in the handler of the signal before, say: it would wait for itself.
-    So a thread of its own sets it. Ringing its bell is safe in a handler.
+    So a thread of its own sets it. Ringing its bell is safe in a handler. Signals that come later
+    are ignored: Python lets go of a handler while it ends, and one that came then would kill it.
     """
     stop = threading.Event()
     bell: SimpleQueue[None] = SimpleQueue()
@@ -137,8 +138,15 @@ def stop_on_signals() -> threading.Event:
         stop.set()
 
     threading.Thread(target=stop_when_it_rings, name="signals", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: bell.put(None))
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def ring(*_: object) -> None:
+        bell.put(None)
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+    for number in numbers:
+        signal.signal(number, ring)
     if not sys.stdin.isatty():  # there it means that the terminal is gone
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return stop
