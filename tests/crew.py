@@ -97,12 +97,22 @@ class Crew:
         return False
 
     def stop(self) -> None:
-        """Stop all with SIGTERM; anybody who does not end well, or in time, is a finding."""
+        """Stop all with SIGTERM; anybody who does not end well, or in time, is a finding.
+
+        Who was started again a moment ago is waited for: while Python imports, a signal just kills.
+        """
+        eventually(self._all_have_started, what="who was started again has started")
         for process in self._processes.values():
             process.send(signal.SIGTERM)
         for service, process in self._processes.items():
             status = process.stop(timeout_s=90)
             assert status == 0, f"{service}: {status}\n{self.log(service)[-8000:]}"
+
+    def _all_have_started(self) -> bool:
+        return all(
+            f'"pid": {process.pid},' in self.log(service)
+            for service, process in self._processes.items()
+        )
 
     def end(self) -> None:
         """``kill -9`` whatever still runs."""
