@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.harness import Table
-from tests.docs.conformance import table
 from tests.peers import ROOT
 
 FOLDER: Final = ROOT / "docs" / "figures"
@@ -47,11 +46,11 @@ def _attacks(document: dict[str, Any]) -> str:
     """Return what `hipnode torture` tried, and how it ended."""
     began = document["began_utc"][:16].replace("T", " ")
     head = f"{document['database']}, {began} UTC, {document['took_s'] / 60:.0f} minutes:\n\n"
-    rows = [
-        [one["attack"], one["tried"], one["held"], one["lost"], one["doubled"], one["words"]]
+    return head + "".join(
+        f"- {one['attack']}: {one['tried']} tried, {one['held']} held, {one['lost']} lost, "
+        f"{one['doubled']} doubled; {one['words']}\n"
         for one in document["attacks"]
-    ]
-    return head + table(("attack", "tried", "held", "lost", "doubled", "seen"), rows)
+    )
 
 
 def _bench(document: dict[str, Any]) -> str:
