@@ -245,10 +245,9 @@ def items_of(dataset: Any, keyword: str | BaseTag) -> list[Dataset]:
 
 def all_items_of(dataset: Any) -> list[Dataset]:
     """Return the items of all sequences of a data set or an item, decoding nothing else."""
-    tags = list(dataset.keys())
     return [
         item
-        for tag in tags
+        for tag in list(dataset.keys())
         if (element := _element(dataset, tag)) is not None and element.VR == "SQ"
         for item in items_of(dataset, tag)
     ]

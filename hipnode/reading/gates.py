@@ -157,8 +157,7 @@ class Sight:
     turns: int  # how often `numpy.rot90` makes it upright: 0, else 1, 2 or 3
     p_frontal: float  # the probability of a frontal view, turned so
     p_none: float  # that it shows no hip, as stored: not even from another side
-    nearly_pelvis: bool = False  # a view of one hip, and hardly likelier to be one than a pelvis
-    almost_pelvis: bool = False  # not accepted, but likelier a pelvis than any other view of a hip
+    may_be_pelvis: bool = False  # though the view is another, or not accepted
 
 
 def view_of(pixels: NDArray[np.float32] | Squares, gate: LoadedModel) -> Sight:
@@ -193,7 +192,7 @@ def view_of(pixels: NDArray[np.float32] | Squares, gate: LoadedModel) -> Sight:
         return Sight(view, others[best], frontal[best], 1 - p_hip, nearly)
     frontal_here = _frontal(gate, p_stored)
     almost = here is View.PELVIS and frontal_here >= _ALMOST
-    return Sight(View.OTHER, 0, frontal_here, 1 - p_hip, almost_pelvis=almost)
+    return Sight(View.OTHER, 0, frontal_here, 1 - p_hip, almost)
 
 
 def _frontal(gate: LoadedModel, p: NDArray[np.float32]) -> float:
@@ -238,9 +237,11 @@ def pelvis_after_all(
         Whether one of them is like those that the fracture model knows. It is asked for a view that
         the gate does not accept: an infant's pelvis has two hips as well.
     """
-    if hips and (sight.nearly_pelvis or (sight.almost_pelvis and one_is_usual(hips))):
-        return replace(sight, view=View.PELVIS)
-    return sight
+    if not hips or not sight.may_be_pelvis:
+        return sight
+    if sight.view is View.OTHER and not one_is_usual(hips):
+        return sight
+    return replace(sight, view=View.PELVIS)
 
 
 def may_be_of_a_hip(header: Header, sight: Sight) -> bool:

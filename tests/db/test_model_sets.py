@@ -88,7 +88,7 @@ def test_a_shadow_that_does_not_load_stops_neither_worker_nor_report(
     worker = Worker(settings, bench.store)
     try:
         worker.sets.first()
-        worker.sets.rest()
+        worker.sets.need(set_digest(damaged))
         loaded = {one["set"]: one for one in bench.store.pulse.models}
         assert bench.store.pulse.ready
         assert "murphy2022-cnn2" in loaded["default"]["models"]["fracture"]

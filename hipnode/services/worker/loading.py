@@ -103,17 +103,6 @@ class SetLoader:
                 self._say_broken(reference, str(error))
             del self._waiting[digest]
 
-    def rest(self) -> None:
-        """Load all the others now.
-
-        Raises
-        ------
-        SettingsInvalid
-            If one of them reports and cannot be loaded.
-        """
-        for digest in list(self._waiting):
-            self.need(digest)
-
     @contextmanager
     def loading_the_rest(self, stop: threading.Event) -> Iterator[None]:
         """Load the others beside the work within, in moments in which nothing is read.

@@ -189,7 +189,7 @@ def calibration(found: LeftOut) -> tuple[float, float]:
     return float(1 / max(slope, _EDGE)), float(expit(-offset))
 
 
-def at_even_odds(found: LeftOut, temperature: float, prior: float) -> LeftOut:
+def calibrated(found: LeftOut, temperature: float, prior: float) -> LeftOut:
     """Return what was found with the probabilities that a bundle so calibrated gives."""
     z = logit(found.p.clip(_EDGE, 1 - _EDGE)) / temperature - logit(prior)
     return dataclasses.replace(found, p=expit(z))
@@ -198,7 +198,7 @@ def at_even_odds(found: LeftOut, temperature: float, prior: float) -> LeftOut:
 def _write(recipe: Recipe, found: LeftOut, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     temperature, prior = calibration(found)
-    found = at_even_odds(found, temperature, prior)
+    found = calibrated(found, temperature, prior)
     with (out / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "patient_id", "side", "view", "actual", "p_positive", "distance"])
