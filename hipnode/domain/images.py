@@ -150,3 +150,7 @@ class Box:
     @property
     def height_px(self) -> int:
         return self.y1 - self.y0
+
+    def moved(self, right: int, down: int) -> Box:
+        """Return the box so many pixels further on."""
+        return Box(self.x0 + right, self.y0 + down, self.x1 + right, self.y1 + down)

@@ -13,6 +13,7 @@ from hipnode.imaging.decode import (
     open_image,
     picture_digest,
 )
+from hipnode.imaging.margins import inside_margins
 from hipnode.imaging.picture import SUFFIXES as PICTURE_SUFFIXES
 from hipnode.imaging.picture import load_picture
 from hipnode.imaging.preprocess import (
@@ -41,6 +42,7 @@ __all__ = [
     "by_header",
     "crop",
     "decode",
+    "inside_margins",
     "is_lateral",
     "load",
     "load_picture",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from hipnode.domain import (
     TASKS,
     Abstention,
@@ -23,7 +25,7 @@ from hipnode.domain import (
     Unused,
     View,
 )
-from hipnode.imaging import Squares, as_stored
+from hipnode.imaging import Squares, as_stored, inside_margins
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
@@ -93,6 +95,29 @@ def read(
     draft = _Draft(header, radiograph, models, clock, _Asked(header, told, policy))
     if models.reads_scans:
         return _read_scan(header, radiograph, models, policy, draft)
+    part = inside_margins(radiograph.pixels)
+    if part is None:
+        return _read_radiograph(header, radiograph, models, policy, draft, lying)
+    pixels = np.ascontiguousarray(radiograph.pixels[part.y0 : part.y1, part.x0 : part.x1])
+    inner = replace(radiograph, pixels=pixels)
+    found = _read_radiograph(header, inner, models, policy, draft, None)
+    return replace(found, hips=tuple(_moved(hip, part) for hip in found.hips))
+
+
+def _moved(hip: HipReading, part: Box) -> HipReading:
+    """Return a hip of a part of an image in the pixels of the whole one."""
+    return replace(hip, roi=replace(hip.roi, box=hip.roi.box.moved(part.x0, part.y0)))
+
+
+def _read_radiograph(
+    header: Header,
+    radiograph: Radiograph,
+    models: ModelSet,
+    policy: ReadPolicy,
+    draft: _Draft,
+    lying: Squares | None,
+) -> Reading:
+    """Read a radiograph of hips, without even margins."""
     if abstention := header_gate(header, radiograph, policy):
         return draft.abstained(abstention)
     as_said = sides.as_header_says(header, radiograph)

@@ -122,6 +122,7 @@ def pelvis(
     """Two blobs with known grey levels on the image's left and right half, under a bright top."""
     pixels = np.zeros((SIZE, SIZE), np.float32)
     pixels[:64] = 1.0
+    pixels[0, 0], pixels[-1, -1] = 0.9, 0.1  # else these rows are even margins
     blob = np.zeros((128, 128), np.float32)
     pixels[256:384, 64:192] = blob + left_level
     pixels[256, 64], pixels[383, 191] = 1, 0.36

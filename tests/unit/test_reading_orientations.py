@@ -65,6 +65,42 @@ def shown(saliency: tuple[tuple[float, ...], ...], way: imaging.Canonical) -> ob
     return tuple(map(tuple, turned[:, ::-1].tolist() if way.mirrored else turned.tolist()))
 
 
+@cache
+def without_margins(name: str) -> tuple[Header, Radiograph, Reading]:
+    header, image, _ = sample(name)
+    pixels = image.pixels
+    for _ in range(4):  # each edge in turn
+        uneven = np.flatnonzero(np.ptp(pixels, axis=1) > 0.05)
+        pixels = np.rot90(pixels[uneven[0] :])
+    image = replace(image, pixels=pixels.copy())
+    return header, image, read(header, image, models(), ReadPolicy())
+
+
+@settings(max_examples=examples(8), deadline=None)
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from((0.0, 0.02, 0.5, 1.0)),
+    st.lists(st.sampled_from((0.0, 0.05, 0.3)), min_size=4, max_size=4).filter(any),
+)
+def test_even_margins_around_an_image_change_nothing(
+    name: str, grey: float, around: list[float]
+) -> None:
+    header, image, expected = without_margins(name)
+    rows, columns = image.pixels.shape
+    top, bottom, left, right = (
+        round(share * edge)
+        for share, edge in zip(around, (rows, rows, columns, columns), strict=True)
+    )
+    noise = np.random.default_rng(0).uniform(-0.01, 0.01, (rows + top + bottom, 1))
+    canvas = np.clip(np.full((1, columns + left + right), grey) + noise, 0, 1).astype(np.float32)
+    canvas[top : top + rows, left : left + columns] = image.pixels
+    reading = read(header, replace(image, pixels=canvas), models(), ReadPolicy())
+    assert [said(hip) for hip in reading.hips] == [said(hip) for hip in expected.hips]
+    boxes = [hip.roi.box.moved(left, top) for hip in expected.hips]
+    assert [hip.roi.box for hip in reading.hips] == boxes
+    assert (reading.rows, reading.columns) == canvas.shape
+
+
 @pytest.mark.parametrize("laterality", ["R", "L"])
 def test_a_single_hip_is_read_alike_mirrored_or_not(laterality: str) -> None:
     header, image, whole = sample("normal")

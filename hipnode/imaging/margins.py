@@ -1,0 +1,47 @@
+"""Even margins: an archive's canvas, a collimator's black, a scanned film's white."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hipnode.domain import Box
+
+_EVEN: Final = 0.03
+"""Grey levels of a line of margin differ by no more: JPEG leaves some noise in it."""
+_LEAST, _MOST = 0.04, 0.6
+"""The share of an edge that margins must take to matter, and may take."""
+
+
+def inside_margins(pixels: NDArray[np.float32]) -> Box | None:
+    """Return the part of an image that lies within even margins; None where they hardly matter.
+
+    Parameters
+    ----------
+    pixels
+        (rows, columns) float32 in [0, 1].
+
+    Returns
+    -------
+    Box or None
+        What is left without outer rows and columns of one grey each. None, too, where margins take
+        most of the image: it is then all but empty, and no part of it is to be believed.
+    """
+    rows, columns = pixels.shape
+    top, bottom = _uneven(pixels), _uneven(pixels[::-1])
+    left, right = _uneven(pixels.T), _uneven(pixels.T[::-1])
+    shares = ((top + bottom) / rows, (left + right) / columns)
+    if not _LEAST < max(shares) < _MOST:
+        return None
+    return Box(left, top, columns - right, rows - bottom)
+
+
+def _uneven(lines: Iterable[NDArray[np.float32]]) -> int:
+    """Return how many lines are even before the first that is not."""
+    for number, line in enumerate(lines):
+        if np.ptp(line) > _EVEN:
+            return number
+    return 0
