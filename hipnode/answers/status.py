@@ -79,6 +79,7 @@ def document(seen: Seen, settings: Settings) -> dict[str, Any]:
             for kind, moment in seen.overview.oldest_queued_utc.items()
         },
         "not_assessed": dict(vitals.not_assessed),
+        "covariates": dict(vitals.covariates),
         "destinations": _destinations(seen, settings),
         "disk_free_bytes": seen.free_bytes,
         "disk_low_bytes": low_bytes,

@@ -73,6 +73,9 @@ def test_a_value_for_another_patients_examination_is_refused(coded: Bench, door:
     assert refused.outcome is Outcome.REFUSED
     assert refused.detail["reason"] == "the examination is another patient's"
     assert refused.patient_id == "P-18"
+    assert coded.store.vitals().covariates == {"told": 0, "refused": 1}
+    coded.clock.forward(8 * 86_400)
+    assert coded.store.vitals().covariates == {"told": 0, "refused": 0}
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from hipnode.domain import AuditEvent, Outcome
+from hipnode.storage.audit.days import days
 from hipnode.storage.database.schema import audit, audit_day, instance, reading, seal
 from hipnode.storage.upkeep.selftests import images_of
 
 WINDOW: Final = timedelta(days=7)
-"""How far back images count that were not assessed."""
+"""How far back images count that were not assessed, and values from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Vitals:
     verified_utc: datetime | None
     verified: bool  # what came of it
     not_assessed: Mapping[str, int]  # images of the last days, by reason
+    covariates: Mapping[str, int]  # values from outside of the last days: told, refused
     events: Mapping[tuple[str, str], int]  # the audit log counted, by event and outcome
     last_image_utc: datetime | None
 
@@ -64,6 +66,9 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
     last = connection.execute(
         select(instance.c.received_utc).order_by(instance.c.id.desc()).limit(1)
     ).scalar()
+    of_late: Counter[AuditEvent] = Counter()
+    for one in days(connection, now, WINDOW.days):
+        of_late[one.event] += one.number
     return Vitals(
         unsealed=connection.execute(
             select(func.count()).select_from(audit).where(unsealed)
@@ -73,6 +78,10 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         verified_utc=verified.at_utc if verified else None,
         verified=verified is not None and verified.outcome == Outcome.OK,
         not_assessed=reasons,
+        covariates={
+            "told": of_late[AuditEvent.COVARIATE_TOLD],
+            "refused": of_late[AuditEvent.COVARIATE_REFUSED],
+        },
         events={(event, outcome): int(number) for event, outcome, number in counted},
         last_image_utc=last,
     )
