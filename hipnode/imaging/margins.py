@@ -12,12 +12,14 @@ from hipnode.domain import Box
 
 _EVEN: Final = 0.03
 """Grey levels of a line of margin differ by no more: JPEG leaves some noise in it."""
-_LEAST, _MOST = 0.04, 0.6
-"""The share of an edge that margins must take to matter, and may take."""
+_EACH, _BOTH, _MOST = 0.01, 0.04, 0.6
+"""The share of an edge that a margin takes at each of its ends, that both take, and may take."""
 
 
 def inside_margins(pixels: NDArray[np.float32]) -> Box | None:
-    """Return the part of an image that lies within even margins; None where they hardly matter.
+    """Return the part of an image that lies within even margins; None where there are none.
+
+    A margin lies at both ends of an edge. At one end alone it is more often the air beside a leg.
 
     Parameters
     ----------
@@ -31,12 +33,18 @@ def inside_margins(pixels: NDArray[np.float32]) -> Box | None:
         most of the image: it is then all but empty, and no part of it is to be believed.
     """
     rows, columns = pixels.shape
-    top, bottom = _uneven(pixels), _uneven(pixels[::-1])
-    left, right = _uneven(pixels.T), _uneven(pixels.T[::-1])
-    shares = ((top + bottom) / rows, (left + right) / columns)
-    if not _LEAST < max(shares) < _MOST:
+    top, bottom = _margins(pixels)
+    left, right = _margins(pixels.T)
+    if not top + bottom + left + right:
         return None
     return Box(left, top, columns - right, rows - bottom)
+
+
+def _margins(lines: NDArray[np.float32]) -> tuple[int, int]:
+    """Return how many lines are margin, at the beginning and at the end."""
+    ends = _uneven(lines), _uneven(lines[::-1])
+    enough = min(ends) >= _EACH * len(lines) and _BOTH <= sum(ends) / len(lines) <= _MOST
+    return ends if enough else (0, 0)
 
 
 def _uneven(lines: Iterable[NDArray[np.float32]]) -> int:

@@ -15,6 +15,12 @@ def test_margins_of_any_grey_are_outside() -> None:
         canvas = np.full((140, 100), grey, np.float32)
         canvas[30:130, 5:85] = PICTURE
         assert inside_margins(canvas) == Box(5, 30, 85, 130)
+        assert inside_margins(canvas[30:130]) == Box(5, 0, 85, 100)
+
+
+def test_what_lies_at_one_end_alone_is_the_air_beside_a_leg() -> None:
+    for at in ((20, 0), (0, 20)):
+        assert inside_margins(np.pad(PICTURE, ((0, 0), at))) is None
 
 
 def test_few_lines_matter_no_more_than_none() -> None:
