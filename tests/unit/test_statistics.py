@@ -157,6 +157,16 @@ def test_printed_metrics_of_osteoporosis(
             assert found[name] == pytest.approx(value, abs=0.00052)
 
 
+def test_each_class_is_called_by_itself_whatever_it_is_called() -> None:
+    said = np.array([True, False, True, True, True])
+    of = {"neck": np.arange(5) < 2, "shaft": np.arange(5) == 2, "none here": np.zeros(5, bool)}
+    found = {one.name: one.value for one in figures.each_called(said, of, list("abcde"))}
+    assert found == {
+        "neck called, doubtful or more": 0.5,
+        "shaft called, doubtful or more": 1.0,
+    }
+
+
 def test_gale_at_a_prevalence_of_one_half() -> None:
     """Table 2: recall 0.95 among 348 fractures, and precision 0.99 at half fractured."""
     positive = np.repeat([True, False], [348, 3006])

@@ -352,6 +352,22 @@ def test_augmentation_of_the_papers() -> None:
     assert torch.allclose(augment(pair, None, still, generator)[0], pair, atol=1e-5)
 
 
+def test_a_maker_s_processing_lifts_what_is_fine_and_holds_back_what_is_coarse() -> None:
+    """Of an image: a slope from dark to bright, and faint texture."""
+    slope = torch.linspace(0.2, 0.8, 128).expand(1, 1, 128, 128)
+    texture = 0.02 * torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(2))
+    images = (slope + texture).expand(40, 1, 128, 128)
+    how = Augmentation(local=1)
+    made, _ = augment(images, None, how, torch.Generator().manual_seed(1))
+    assert torch.equal(made, augment(images, None, how, torch.Generator().manual_seed(1))[0])
+    coarse = made.mean(2).squeeze(1)  # (40, 128)
+    fine = made - coarse.view(40, 1, 1, 128)
+    assert (coarse.amax(1) - coarse.amin(1) < 0.7).all()
+    assert (fine.std((1, 2, 3)) > 0.019).all()
+    assert fine.std((1, 2, 3)).max() > 0.05
+    assert 0 <= made.min() <= made.max() <= 1
+
+
 def test_location_loss_and_class_weights() -> None:
     samples = Samples(
         np.zeros((4, 8, 8), np.uint16),

@@ -83,6 +83,9 @@ def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
     if any(row.is_graded for row in TASKS.values() if row.role is spec.role):
         found += risk(actual, p, whose)
     found += at_thresholds(p_positive, positive, thresholds, whose)
+    if len(columns) > 1:
+        of = {spec.labels[index]: actual == index for index in columns}
+        found += each_called(p_positive >= point.doubtful_from, of, whose)
     found += balanced(p_positive, positive, thresholds)
     found += at_class_thresholds(spec, actual, p, whose)
     found += readers(spec, answers)
@@ -90,6 +93,17 @@ def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
         *found,
         Figure.of("AUC, positive", est.auc(positive, p_positive, answers.patients)),
         Figure("calibration error", est.calibration_error(p_positive, positive)),
+    ]
+
+
+def each_called(
+    said: NDArray[np.bool_], classes: Mapping[str, NDArray[np.bool_]], whose: Sequence[str]
+) -> list[Figure]:
+    """Return of each positive class by itself the share that is called, whatever it is called."""
+    return [
+        Figure.of(f"{label} called, doubtful or more", est.rate(said, these, whose))
+        for label, these in classes.items()
+        if these.any()
     ]
 
 

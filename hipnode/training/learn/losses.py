@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from hipnode.training.learn.loop import Lesson
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.augment import augment, window
 from hipnode.training.samples.batches import Batch, Samples, centre
+from hipnode.training.samples.spots import blurred
 from hipnode.training.samples.transforms import Preprocess
 
+_SEEN = 0.1
+"""A spot of less, summed over the map's places, has left the image."""
 Objective = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
@@ -34,19 +37,61 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
     loss = objective(recipe, samples)
 
     def teach(model: nn.Module, batch: Batch, generator: Generator, device: torch.device) -> Tensor:
-        targets = batch.targets
+        targets, spots = batch.targets, batch.spots
         masks = targets if targets.ndim == 4 else None
+        if spots is not None:
+            masks = blurred(spots, batch.images.shape[-1])
         masks = None if masks is None else masks.to(device)
         images, masks = augment(batch.images.to(device), masks, how, generator)
         images = prepare(centre(images, plan), window(len(images), how.window, generator))
         images = images.contiguous(memory_format=torch.channels_last)
-        targets = (targets if masks is None else centre(masks, plan)).to(device)
+        masks = None if masks is None else centre(masks, plan)
+        targets = (masks if masks is not None and spots is None else targets).to(device)
         known = () if batch.covariates is None else (batch.covariates.to(device),)
         with torch.autocast(device.type, torch.bfloat16, enabled=plan.bf16 is True):
             outputs = model(images, *known)
-        return loss({name: value.float() for name, value in outputs.items()}, targets)
+        outputs = {name: value.float() for name, value in outputs.items()}
+        found = loss(outputs, targets)
+        if spots is not None and masks is not None:
+            classes = targets if targets.ndim == 1 else targets[:, 0]
+            negative = sorted(set(range(len(recipe.labels))) - set(recipe.positive_indices))
+            found = found + recipe.pointing_loss * pointing(
+                outputs["cam"], classes, negative, masks
+            )
+        return found
 
     return teach
+
+
+def pointing(cam: Tensor, classes: Tensor, negative: Sequence[int], spots: Tensor) -> Tensor:
+    """Return how far from a finding its map is hot, over the samples of which the place is known.
+
+    Parameters
+    ----------
+    cam
+        (n, classes, h, w): what each place says for each class.
+    classes
+        (n,) the right ones.
+    negative
+        Which labels stand for no finding.
+    spots
+        (n, 1, s, s), bright where the finding is; empty where that is not known.
+
+    Returns
+    -------
+    Tensor
+        The cross entropy of where a place speaks most for the right class and against none, as a
+        distribution over places, and the spot as one.
+    """
+    own = cam[torch.arange(len(cam), device=cam.device), classes]
+    odds = (own - cam[:, list(negative)].logsumexp(1)).flatten(1)
+    wanted = functional.adaptive_avg_pool2d(spots, (cam.shape[2], cam.shape[3])).flatten(1)
+    total = wanted.sum(1)
+    known = total > _SEEN
+    if not known.any():
+        return odds.sum() * 0
+    shares = wanted[known] / total[known, None]
+    return -(shares * odds[known].log_softmax(1)).sum(1).mean()
 
 
 def objective(recipe: Recipe, samples: Samples) -> Objective:

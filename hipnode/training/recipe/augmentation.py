@@ -29,6 +29,7 @@ class Augmentation(BaseModel):
     contrast: float = Field(default=0, ge=0, le=0.5)  # share by which contrast changes, at most
     curve: float = Field(default=0, ge=0, le=1)  # strength of a random monotone contrast curve
     shading: float = Field(default=0, ge=0, le=1)  # strength of a smooth additive field
+    local: float = Field(default=0, ge=0, le=1)  # probability of a maker's multi-scale processing
     coarse: float = Field(default=0, ge=0, le=1)  # probability of an image of few pixels
     noise: float = Field(default=0, ge=0, le=0.5)  # largest standard deviation
     blur_px: float = Field(default=0, ge=0, le=8)  # largest Gaussian sigma

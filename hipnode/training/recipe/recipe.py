@@ -89,6 +89,7 @@ class Recipe(_Part):
     needs_weights: bool = False  # goes on from a network that was trained before
     reweight: bool = False  # weigh each class in the loss by how rare it is
     location_loss: float = Field(default=0, ge=0)  # weight of the loss on the fracture's place
+    pointing_loss: float = Field(default=0, ge=0)  # weight of the loss on where the map is hot
     freeze_backbone: bool = False  # where weights are given: learn the head alone
     frozen: tuple[str, ...] = ()  # where weights are given: names that begin so are not learned
     keep: Literal["loss", "accuracy", "last"] = "loss"  # what decides on the epoch

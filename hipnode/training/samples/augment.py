@@ -56,6 +56,7 @@ def augment(
     moved = _tone(moved, how, generator)
     moved = _curve(moved, how.curve, generator) if how.curve else moved
     moved = _shade(moved, how.shading, generator) if how.shading else moved
+    moved = _local(moved, how.local, generator) if how.local else moved
     moved = _focus(moved, how, generator, kind)
     moved = _noise(moved, how.noise, generator) if how.noise else moved
     moved = _shutter(moved, how.shutter, generator) if how.shutter else moved
@@ -178,6 +179,35 @@ def _shade(images: Tensor, strength: float, generator: Generator) -> Tensor:
         coarse.to(images.device), images.shape[2:], mode="bicubic", align_corners=True
     )
     return images + field * images.clamp(0, 1)
+
+
+def _local(images: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Process some images as makers do: coarse structure is held back, fine structure lifted.
+
+    Each is split at a scale of a fiftieth to a sixth of its side. What is coarser moves towards
+    grey; what is finer is amplified, most where there is little of it.
+    """
+    n, side = len(images), images.shape[-1]
+    used = _chance(n, probability, generator)
+    cells = torch.exp(_uniform(n, math.log(6), math.log(50), generator)).long().tolist()
+    held, even = (_uniform(n, 0, most, generator).view(n, 1, 1, 1) for most in (0.8, 0.7))
+    lift = _uniform(n, 1, 1.8, generator).view(n, 1, 1, 1)
+    held, even, lift = (value.to(images.device) for value in (held, even, lift))
+
+    def coarse(of: Tensor) -> Tensor:
+        return torch.cat([
+            functional.interpolate(
+                functional.adaptive_avg_pool2d(one[None], few), (side, side),
+                mode="bicubic", align_corners=False,
+            ) for one, few in zip(of, cells, strict=True)
+        ])  # fmt: skip
+
+    below = coarse(images)
+    fine = images - below
+    spread = coarse(fine.square()).clamp(min=0).sqrt() + 0.03
+    gain = lift * (1 - even + even * 0.15 / spread)
+    made = below * (1 - held) + 0.5 * held + gain.clamp(max=6) * fine
+    return torch.where(used.to(images.device), made, images).clamp(0, 1)
 
 
 def _focus(images: Tensor, how: Augmentation, generator: Generator, kind: Tensor | None) -> Tensor:

@@ -20,13 +20,15 @@ class Samples:
 
     ``images`` (n, s, s) uint16 or uint8; ``targets`` (n,) int64, (n, 2) int64 (class and place of
     the fracture), (n, k) float32 or (n, s, s) uint8 masks; ``weights`` (n,) how often each is
-    drawn; ``covariates`` (n, k) float32 or None.
+    drawn; ``covariates`` (n, k) float32 or None; ``spots`` (n, 2) float32 or None, where a finding
+    is (`samples.spots`).
     """
 
     images: NDArray[Any]
     targets: NDArray[Any]
     weights: NDArray[np.float64]
     covariates: NDArray[np.float32] | None = None
+    spots: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,6 +46,7 @@ class Batch:
     images: Tensor
     targets: Tensor
     covariates: Tensor | None
+    spots: Tensor | None = None
 
 
 def draw(samples: Samples, plan: Plan, epoch: int) -> NDArray[np.int64]:
@@ -66,8 +69,11 @@ def load(samples: Samples, chosen: Iterable[int], plan: Plan) -> Batch:
     if side != images.shape[-1]:
         images = resize(images, side)
         targets = resize(targets, side) if targets.ndim == 4 else targets
-    known = samples.covariates
-    return Batch(images, targets, None if known is None else torch.from_numpy(known[order]))
+    known, spots = (
+        None if of is None else torch.from_numpy(of[order])
+        for of in (samples.covariates, samples.spots)
+    )
+    return Batch(images, targets, known, spots)
 
 
 def resize(images: Tensor, side: int) -> Tensor:

@@ -21,6 +21,7 @@ from hipnode.training.samples.drawn.frames import reframe
 from hipnode.training.samples.drawn.plan import draw_into, drawings
 from hipnode.training.samples.items import PLACE_OF, Item, by_halves, items, label_of, view_of
 from hipnode.training.samples.manifest import Row, read_image
+from hipnode.training.samples.spots import spots
 from hipnode.training.samples.transforms import sample
 
 DRAWN: Final = "drawn"
@@ -79,7 +80,9 @@ def gather(
         targets = masks
     elif "location" in recipe.outputs:
         targets = np.stack([targets, [item.place for item in chosen]], 1)
-    samples = Samples(images, targets, weights, covariates(recipe.covariates, chosen))
+    known = covariates(recipe.covariates, chosen)
+    places = spots(recipe, chosen, _margin(recipe)) if recipe.pointing_loss else None
+    samples = Samples(images, targets, weights, known, places)
     return Split(samples, tuple(chosen), dict(left_out))
 
 
@@ -172,8 +175,7 @@ def _decode(
     tell: Callable[[int, int], None],
 ) -> None:
     spec = recipe.preprocess
-    # the network's crop, widened so that the network sees the share `view` of it
-    margin = ((1 + 2 * spec.crop_margin) / recipe.plan.view - 1) / 2
+    margin = _margin(recipe)
     wide = type(spec)(size_px=spec.size_px, crop_margin=margin)
     images = np.zeros((len(chosen), side, side), np.uint16)
     masks = np.zeros((len(chosen) if masks_at else 0, side, side), np.uint8)
@@ -210,6 +212,11 @@ def _decode(
     if masks_at:
         np.save(masks_at, masks)
     np.save(images_at, images)
+
+
+def _margin(recipe: Stored) -> float:
+    """Return what is kept around a box: the network sees the share `view` of it."""
+    return ((1 + 2 * recipe.preprocess.crop_margin) / recipe.plan.view - 1) / 2
 
 
 def half_around(box: Box, shape: tuple[int, ...]) -> tuple[Box, bool]:
