@@ -29,7 +29,7 @@ from hipnode.imaging import Squares, as_stored, inside_margins
 from hipnode.nets import ModelSet
 from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
-from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess, one_is_usual
+from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess, one_is_whole
 from hipnode.reading.gates import (
     ReadPolicy,
     Sight,
@@ -134,8 +134,8 @@ def _read_radiograph(
     if said_lateral(header):
         sight = replace(sight, view=View.OTHER)
     else:
-        usual = partial(one_is_usual, shown, models.fracture)
-        sight = pelvis_after_all(sight, localise.both(found, shape), usual)
+        whole = partial(one_is_whole, shown, models.fracture)
+        sight = pelvis_after_all(sight, localise.both(found, shape), whole)
     draft.view = sight.view
     accepted = sight.view is not View.OTHER
     bars = metal.bars(shown) if accepted or may_be_of_a_hip(header, sight) else []

@@ -48,8 +48,8 @@ _NEARLY: Final = 0.5
 taken for one hip, the one that is a pelvis had 0.64 of it, views of one hip had 0.29 or less."""
 _ALMOST: Final = 0.4
 """From how likely on an upright pelvis may be one after all. Of those left out of training that the
-gate refuses, five had 0.43 to 0.69, with two clear hips of which one at least was usual; of three
-infants' pelves (0.67 to 0.79) no hip was, and no limb has two clear hips."""
+gate refuses, five had 0.43 to 0.69, and two clear hips; three infants' pelves (0.67 to 0.79) had
+two as well, but none like a whole one of an adult. No limb has two clear hips."""
 _LONGEST_PIXEL: Final = 3.0
 """Devices have made pixels twice as high as wide; what is beyond this is a slip of the pen."""
 _WIDEST_SCAN_MM: Final = 300.0
@@ -223,7 +223,7 @@ def _nearly_pelvis(gate: LoadedModel, p: NDArray[np.float32]) -> bool:
 
 
 def pelvis_after_all(
-    sight: Sight, hips: Sequence[HipROI], one_is_usual: Callable[[Sequence[HipROI]], bool]
+    sight: Sight, hips: Sequence[HipROI], one_is_whole: Callable[[Sequence[HipROI]], bool]
 ) -> Sight:
     """Return a view as a pelvis where the gate hardly tells, and two hips are there.
 
@@ -233,13 +233,13 @@ def pelvis_after_all(
         What the gate says: a view of one hip, or one that it does not accept.
     hips
         Two clear ones that lie as in a pelvis, or none.
-    one_is_usual
-        Whether one of them is like those that the fracture model knows. It is asked for a view that
-        the gate does not accept: an infant's pelvis has two hips as well.
+    one_is_whole
+        Whether one of them is like the whole hips that the fracture model knows. It is asked for a
+        view that the gate does not accept: an infant's pelvis has two hips as well.
     """
     if not hips or not sight.may_be_pelvis:
         return sight
-    if sight.view is View.OTHER and not one_is_usual(hips):
+    if sight.view is View.OTHER and not one_is_whole(hips):
         return sight
     return replace(sight, view=View.PELVIS)
 

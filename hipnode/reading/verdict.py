@@ -50,7 +50,8 @@ class Facts:
 
     ``fracture`` is what the fracture model's operating point makes of its probability, after both
     hips of a pelvis were judged together (present, doubtful or absent); None where the model could
-    not be asked.
+    not be asked, or does not settle it: a hip shown alone is called by itself, and with what is
+    known of such hips it is not.
     """
 
     adult: bool

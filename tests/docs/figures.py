@@ -1,7 +1,8 @@
 """What was measured, from the files that measurements write, into the pages that quote it.
 
 ``docs/figures`` holds them, the newest of each alone: ``bench-PART.json`` as `make bench` writes it
-to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does. ``python -m
+to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does, ``left-out-….json`` and
+``evaluated-….json`` as `hipnode train --leave-out` and `hipnode evaluate` write them. ``python -m
 tests.docs.figures`` writes them into the pages; a test fails when a page says something else.
 """
 
@@ -39,7 +40,22 @@ def filled(page: str) -> str:
 
 def _made(name: str) -> str:
     document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return _attacks(document) if "attacks" in document else _bench(document)
+    if "attacks" in document:
+        return _attacks(document)
+    if "tables" in document:
+        return _bench(document)
+    return _measured(document.get("figures", document))
+
+
+def _measured(figures: dict[str, list[float | None]]) -> str:
+    """Return what was measured of a model: each value, and its interval where it has one."""
+    return "\n".join(["| figure | value |", "|---|---|", *map(_row, figures.items())])
+
+
+def _row(figure: tuple[str, list[float | None]]) -> str:
+    name, (value, *interval) = figure
+    low_high = [f"{one:.3f}" for one in interval if one is not None]
+    return f"| {name} | {value:.3f}" + (f" [{', '.join(low_high)}] |" if low_high else " |")
 
 
 def _attacks(document: dict[str, Any]) -> str:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hipnode.domain import OperatingPoint, Radiograph, Role, Side, Verdict, View
+from hipnode.domain import (
+    AbstentionReason,
+    OperatingPoint,
+    Radiograph,
+    Role,
+    Side,
+    Verdict,
+    View,
+)
 from hipnode.nets import LoadedModel, ModelSet
 from hipnode.nets.bundle.typical import Typical
 from hipnode.reading import ReadPolicy, read, view_of
@@ -137,11 +145,14 @@ def test_a_view_that_a_header_calls_lateral_is_no_pelvis_after_all() -> None:
 
 
 class Knows:
-    """A fracture model that sees none, and knows hips that are not wholly bright."""
+    """A fracture model that says the same of all hips, and knows those that are not all bright."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self._logits = np.array([0, 5] if broken else [5, 0], np.float32)
 
     def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
         bright = batch.mean(axis=(1, 2, 3)) > 0.7
-        logits = np.tile(np.array([5, 0], np.float32), (len(batch), 1))
+        logits = np.tile(self._logits, (len(batch), 1))
         return {"logits": logits, "embedding": np.eye(2, dtype=np.float32)[bright.astype(int)]}
 
 
@@ -166,15 +177,19 @@ def _film(left_level: float, right_level: float, height: int = 160) -> Radiograp
         ((0.2, 0.25, 0.05, 0.5), (0.4, 0.6), 160, View.OTHER),  # rather one hip
     ],
 )
+@pytest.mark.parametrize("limit", [0.5, 1.5])  # 1.4 is barely within the second
 def test_a_pelvis_that_the_gate_hardly_refuses_is_read_where_two_adult_hips_are_found(
-    p: tuple[float, ...], levels: tuple[float, float], height: int, view: View
+    p: tuple[float, ...], levels: tuple[float, float], height: int, view: View, limit: float
 ) -> None:
-    typical = Typical(np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32), 0.5)
+    typical = Typical(np.eye(2, dtype=np.float32)[:1], np.eye(2, dtype=np.float32), limit)
     models = _with(_views(*p))
     knows = replace(models.fracture, engine=Knows(), typical=typical)  # type: ignore[arg-type]
     models = replace(models, models=MappingProxyType({**models.models, Role.FRACTURE: knows}))
     image = _film(*levels, height)
     assert read(HEADER, image, models, ReadPolicy()).view is view
+    sees = replace(knows, engine=Knows(broken=True))  # type: ignore[arg-type]
+    broken = replace(models, models=MappingProxyType({**models.models, Role.FRACTURE: sees}))
+    assert read(HEADER, image, broken, ReadPolicy()).view is View.OTHER, "neither is whole"
     lateral = replace(HEADER, view_position="LL")
     assert read(lateral, image, models, ReadPolicy()).view is View.OTHER
 
@@ -189,3 +204,31 @@ def test_a_weak_second_hip_on_a_view_of_one_hip_is_not_read(
     assert len(reading.hips) == hips
     assert all(hip.roi.score >= 0.9 for hip in reading.hips)
     assert reading.missing is None
+
+
+class Gives:
+    """A fracture model that gives each hip one probability."""
+
+    def __init__(self, p: float) -> None:
+        self._logits = np.log(np.array([1 - p, p], np.float32))
+
+    def run(self, batch: NDArray[np.float32], _: object = None) -> Arrays:
+        return {"logits": np.tile(self._logits, (len(batch), 1))}
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"),
+    [(0.4, Verdict.NONE_SEEN), (0.6, Verdict.LOOK_NOW), (0.95, Verdict.DOUBTFUL)],
+)
+def test_a_hip_shown_alone_that_would_be_called_by_itself_is_never_told_none_seen(
+    p: float, verdict: Verdict
+) -> None:
+    models = _with(_views(0.05, 0.85, 0.05, 0.05))
+    spec = replace(models.fracture.spec, operating_point=OperatingPoint("test", 0.5, 0.9))
+    sees = replace(models.fracture, spec=spec, engine=Gives(p))  # type: ignore[arg-type]
+    models = replace(models, models=MappingProxyType({**models.models, Role.FRACTURE: sees}))
+    (hip,) = read(HEADER, pelvis(only_left=True), models, ReadPolicy()).hips
+    assert hip.verdict is verdict
+    if verdict is Verdict.LOOK_NOW:
+        assert hip.abstention is not None
+        assert hip.abstention.reason is AbstentionReason.TOO_UNCERTAIN
