@@ -28,6 +28,8 @@ _CARRIES: Final = 0.25
 """The part of the crop that, alone, would make a finding likely where a map is 1."""
 _LEAST_SURE, _MOST_SURE = 0.75, 0.99
 """Between them an operating point may set the scale of a map."""
+_MOST_LEVEL: Final = 0.75
+"""Of the strongest place, what a map may leave out: one that is alike everywhere stays seen."""
 
 Array = NDArray[np.float32]
 
@@ -120,9 +122,10 @@ def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
 
     The mean of an activation map is the image's part of the logit, and the rest is the same
     everywhere: so each place has log odds of its own. 0 is a place that speaks for the finding no
-    more than against it; 1 is one of which a quarter of the crop, alone, would make the finding
-    likely, or, where there are stronger ones, the strongest of all: so a sure finding does not
-    paint the whole box. Where nothing speaks for a finding, the map is empty.
+    more than against it, or no more than the image as a whole; 1 is one of which a quarter of the
+    crop, alone, would make the finding likely, or, where there are stronger ones, the strongest of
+    all: so a sure finding does not paint the whole box. Where nothing speaks for a finding, the map
+    is empty.
 
     References
     ----------
@@ -142,7 +145,8 @@ def _places(spec: BundleSpec, outputs: Mapping[str, Array]) -> Array | None:
     sure = min(max(spec.operating_point.present_from, _LEAST_SURE), _MOST_SURE)
     carries = np.log(sure / (1 - sure)) / _CARRIES
     strongest = np.maximum(odds.max(axis=(1, 2), keepdims=True), carries)
-    places: Array = np.clip(odds / strongest, 0, 1).astype(np.float32)
+    level = np.clip(odds.mean(axis=(1, 2), keepdims=True), 0, _MOST_LEVEL * strongest)
+    places: Array = np.clip((odds - level) / (strongest - level), 0, 1).astype(np.float32)
     return places
 
 
