@@ -103,9 +103,12 @@ def _rest(document: dict[str, Any]) -> None:
     )
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(document["not_assessed"].items()))
     _wrapped(f"images not assessed in the last 7 days: {reasons or 'none'}", indent=2)
-    if any(values := document["covariates"].values()):
-        told, refused = values
-        typer.echo(f"covariates from outside in the last 7 days: {told} taken, {refused} refused")
+    values = document["covariates"]
+    if any(values.values()):
+        typer.echo(
+            f"covariates from outside in the last 7 days: {values['told']} taken, "
+            f"{values['refused']} refused"
+        )
     free, mark = (document[f"disk_{name}_bytes"] / 1024**3 for name in ("free", "low"))
     refused = "IMAGES ARE REFUSED" if document["images_refused"] else "images are taken"
     typer.echo(f"disk free: {free:.1f} GiB, mark {mark:.1f} GiB: {refused}")

@@ -1,9 +1,9 @@
 """What was measured, from the files that measurements write, into the pages that quote it.
 
 ``docs/figures`` holds them, the newest of each alone: ``bench-PART.json`` as `make bench` writes it
-to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does, ``left-out-….json`` and
-``evaluated-….json`` as `hipnode train --leave-out` and `hipnode evaluate` write them. ``python -m
-tests.docs.figures`` writes them into the pages; a test fails when a page says something else.
+to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does, ``left-out-….json`` as
+`hipnode train --leave-out` does. ``python -m tests.docs.figures`` writes them into the pages; a
+test fails when a page says something else.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _made(name: str) -> str:
         return _attacks(document)
     if "tables" in document:
         return _bench(document)
-    return _measured(document.get("figures", document))
+    return _measured(document)
 
 
 def _measured(figures: dict[str, list[float | None]]) -> str:
