@@ -15,8 +15,6 @@ from collections.abc import MutableMapping
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-import structlog
-
 ALLOWED_KEYS: Final = frozenset(
     "event level timestamp service pid host port ae_title peer_ae peer_address destination "
     "job_id job_kind state attempts token result_id instance_id sop_class transfer_syntax status "
@@ -119,6 +117,8 @@ def configure(
     Libraries' own loggers are silenced below ERROR: pynetdicom prints data sets at DEBUG. So are
     Python's warnings, here and in processes started from here: pydicom's quote header text.
     """
+    import structlog  # takes as long to import as all that `--help` needs
+
     quiet_libraries()
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -142,4 +142,6 @@ def configure(
 
 def get_logger(**context: Any) -> Any:
     """Return a logger bound to ``context`` (a service's name, say)."""
+    import structlog
+
     return structlog.get_logger(**context)

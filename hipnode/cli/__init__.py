@@ -103,6 +103,9 @@ app.add_typer(status.config_app, name="config")
 def main() -> None:
     """Run the command line: exit status 1 for an error, 2 for wrong usage or wrong settings."""
     os.umask(0o077)  # whatever a command writes is the caller's alone
+    # Networks have threads of their own. Those of numpy's matrix products spin after each one, on
+    # every other core, for as long as a reading takes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log.quiet_libraries()
     try:
         app()

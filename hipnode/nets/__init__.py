@@ -45,10 +45,12 @@ _WHERE: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import the module that has ``name``, and keep what it has."""
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which knows them from above, and says so of a name that there is not
+
+    def __getattr__(name: str) -> Any:
+        """Import the module that has ``name``, and keep what it has."""
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value

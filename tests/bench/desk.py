@@ -138,7 +138,9 @@ def fill(store: Store, rows: int) -> None:
     with database.engine.begin() as connection:
         for index in indexes:
             index.drop(connection)
-    values = {name: json.dumps(detail, separators=(",", ":")) for name, detail in _DETAILS.items()}
+    values: dict[str, str | int] = {
+        name: json.dumps(detail, separators=(",", ":")) for name, detail in _DETAILS.items()
+    }
     values |= {
         "now": to_us(utc_now()), "rows": rows, "step": _DAYS * 86_400_000_000 // rows
     }  # fmt: skip

@@ -53,7 +53,7 @@ def main() -> None:
     ae.maximum_pdu_size = 131072  # the fastest of 16 K to unlimited
     for context in AllStoragePresentationContexts:
         ae.add_supported_context(
-            context.abstract_syntax,
+            str(context.abstract_syntax),
             [
                 "1.2.840.10008.1.2.1",
                 "1.2.840.10008.1.2",

@@ -99,7 +99,7 @@ def image(
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     if encoder := _encoder(syntax):
-        ds.PixelData = encapsulate([encoder(pixels)])
+        ds.PixelData = encapsulate([bytes(encoder(pixels))])
         ds["PixelData"].VR = "OB"
         ds["PixelData"].is_undefined_length = True
     elif uid.UID(syntax).is_encapsulated:
@@ -108,7 +108,7 @@ def image(
     return ds
 
 
-def _encoder(syntax: str) -> Callable[[NDArray[np.uint16]], bytes] | None:
+def _encoder(syntax: str) -> Callable[[NDArray[np.uint16]], bytes | bytearray] | None:
     """Return what encodes what pydicom cannot (imagecodecs, of the extra ``test``)."""
     import imagecodecs
 

@@ -17,12 +17,12 @@ from io import BytesIO
 import numpy as np
 import pydicom
 import torch
-from monai.visualize import GradCAM
+from monai.visualize.class_activation_maps import GradCAM
 from numpy.typing import NDArray
 from torch import nn
 
 from hipnode import dicom, imaging, nets, reading
-from hipnode.domain import Header, Radiograph, Reading
+from hipnode.domain import Header, Radiograph, Reading, Role
 from hipnode.nets.bundle.contents import WEIGHTS
 from hipnode.nets.engines.onnx_engine import OnnxEngine
 from hipnode.nets.engines.protocol import Arrays
@@ -133,8 +133,8 @@ def _read(header: Header, radiograph: Radiograph, models: nets.ModelSet) -> tupl
 
 def _with_engines(models: nets.ModelSet, *, gradcam: bool) -> nets.ModelSet:
     def changed(
-        loaded: Mapping[nets.Role, nets.LoadedModel],
-    ) -> Mapping[nets.Role, nets.LoadedModel]:
+        loaded: Mapping[Role, nets.LoadedModel],
+    ) -> Mapping[Role, nets.LoadedModel]:
         engines = {role: EagerEngine(model, gradcam=gradcam) for role, model in loaded.items()}
         return {role: replace(loaded[role], engine=engine) for role, engine in engines.items()}
 
@@ -162,7 +162,7 @@ def _networks_alone(run: Run, compared: Mapping[str, nets.ModelSet]) -> Table:
     batches = {
         role: rng.normal(
             size=(
-                1 if role in (nets.Role.GATE, nets.Role.LOCALISER) else 2,
+                1 if role in (Role.GATE, Role.LOCALISER) else 2,
                 model.spec.channels,
                 model.spec.size_px,
                 model.spec.size_px,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -64,7 +64,7 @@ def tables(run: Run) -> Iterator[Table]:
         return _bare(settings, _images(node), cores, with_report) / 2
 
     ours()  # gives the others their files, and warms the disk's cache
-    contestants = {
+    contestants: dict[str, Callable[[], float]] = {
         "hipnode": ours,
         COMPUTING: partial(alone, True),
         NETWORKS: partial(alone, False),

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.harness import Table
+from tests.bench.harness import Table, number
 from tests.peers import ROOT
 
 FOLDER: Final = ROOT / "docs" / "figures"
@@ -70,15 +70,36 @@ def _attacks(document: dict[str, Any]) -> str:
 
 
 def _bench(document: dict[str, Any]) -> str:
-    """Return the tables of a part of the bench, with when they were made."""
+    """Return a row for each table of a part of the bench, with when and where it was made."""
     about = document["machine"]
-    load = f"{about['cores']} cores, other work {about['load_before']:.1f} at the start"
-    lines = [f"{about['date_utc'][:16].replace('T', ' ')} UTC, {load}:", ""]
-    for one in document["tables"]:
-        made = Table(one["title"], one["unit"], ours=one["ours"], values=one["values"])
-        made.notes = [*one["verdicts"], *one["notes"]]
-        lines += made.lines()
-    return "\n".join(lines)
+    load = (
+        f"{about['cores']} cores of an {about['processor']}, load {about['load_before']:.1f} before"
+    )
+    lines = [
+        f"{about['date_utc'][:16].replace('T', ' ')} UTC, {load}:",
+        "",
+        "| what | hipnode | others (hipnode / this) | |",
+        "|---|---|---|---|",
+    ]
+    lines += map(_line, document["tables"])
+    notes = dict.fromkeys(note for one in document["tables"] for note in one["notes"])
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+def _line(one: dict[str, Any]) -> str:
+    """Return a measurement as one row: medians, the range of ours, and what was aimed at."""
+    ours = one["ours"]
+    table = Table(one["title"], one["unit"], ours, values=one["values"])
+    values = table.values[ours]
+    reached = f"**{number(table.median(ours))}** {table.unit}"
+    span = f"({number(min(values))}..{number(max(values))})"
+    others = "; ".join(
+        f"{name} {number(table.median(name))} ({table.ratio(name):.2f})"
+        for name in table.values
+        if name != ours
+    )
+    judged = "; ".join(each.removeprefix(f"{ours} ") for each in one["verdicts"])
+    return f"| {table.title.partition(': ')[2]} | {reached} {span} | {others} | {judged} |"
 
 
 if __name__ == "__main__":
