@@ -40,7 +40,7 @@ setup: $(VENV)/.tests peers  ## Install all that the tests need, and run nothing
 
 .PHONY: test
 test: setup  ## Install what the tests need, and run them (TESTS=tests/unit for a part)
-	$(BIN)/python -m pytest $(TESTS) $(PARALLEL) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS) $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: fast
 fast: $(VENV)/.tests  ## What needs no server, no model and no training

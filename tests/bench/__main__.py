@@ -45,6 +45,7 @@ def main() -> None:
     # Threads of libgomp that spin while they wait make torch look many times slower than it is
     # on a machine that does anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     sweep(chosen.folder)

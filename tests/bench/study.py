@@ -25,6 +25,7 @@ from tests.bench.sending import Framed
 from tests.node import Node, destination
 
 ALONE: Final = "decode and networks alone"
+FIRST: Final = "hipnode, until SR and capture are there"
 _OBJECTS: Final = ("sr", "capture", "text")
 _SYNTAXES: Final = (uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless)
 _labels = itertools.count()
@@ -56,7 +57,7 @@ def tables(run: Run) -> Iterator[Table]:
                     f"Study: one DX in {syntax.name}, association to report in Orthanc",
                     "ms",
                     targets=(
-                        Target(ALONE, at_most=1.25),
+                        Target(ALONE, at_most=1.25 if syntax.is_encapsulated else 2.2),
                         Target(router_peer.NAME, at_most=1),
                     ),
                     notes=[
@@ -98,6 +99,7 @@ def _reading(
         through = partial(_through, archive, node.port, node.ae_title, len(_OBJECTS))
         return {
             "hipnode": partial(through, Framed(image)),
+            FIRST: partial(through, Framed(image), timed=2),
             ALONE: partial(_alone, objects.filed(image), models),
         }
 
@@ -108,15 +110,20 @@ def _reading(
         node.stop()
 
 
-def _through(archive: Orthanc, port: int, called: str, results: int, framed: Framed) -> float:
-    before = _count(archive)
+def _through(
+    archive: Orthanc, port: int, called: str, results: int, framed: Framed, timed: int = 0
+) -> float:
+    """Return the milliseconds until so many of the results are there; wait for all of them."""
+    before, took_s = _count(archive), 0.0
     start_s = time.perf_counter()
     framed.send(port, called, 1, f"study-{next(_labels)}")
-    while _count(archive) < before + results:
+    while (there := _count(archive) - before) < results:
         if time.perf_counter() - start_s > 120:
             raise RuntimeError("no report within two minutes")
-        time.sleep(0.01)
-    return (time.perf_counter() - start_s) * 1000
+        if timed and there >= timed and not took_s:
+            took_s = time.perf_counter() - start_s
+        time.sleep(0.005)
+    return (took_s or time.perf_counter() - start_s) * 1000
 
 
 def _count(archive: Orthanc) -> int:

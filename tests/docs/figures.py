@@ -2,8 +2,9 @@
 
 ``docs/figures`` holds them, the newest of each alone: ``bench-PART.json`` as `make bench` writes it
 to ``artefacts/bench``, ``torture-….json`` as `hipnode torture` does, ``left-out-….json`` as
-`hipnode train --leave-out` does. ``python -m tests.docs.figures`` writes them into the pages; a
-test fails when a page says something else.
+`hipnode train --leave-out` does. The block ``targets`` gathers what the bench aims at.
+``python -m tests.docs.figures`` writes them into the pages; a test fails when a page says something
+else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from tests.bench.harness import Table, number
 from tests.peers import ROOT
 
 FOLDER: Final = ROOT / "docs" / "figures"
+TARGETS: Final = "targets"
+"""The block that has every target of the bench, and whether it is met."""
+_VERDICT = re.compile(r"(.*), target (\S+ \S+) (met|NOT MET)")
 _BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -39,6 +43,8 @@ def filled(page: str) -> str:
 
 
 def _made(name: str) -> str:
+    if name == TARGETS:
+        return _targets()
     document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     if "attacks" in document:
         return _attacks(document)
@@ -67,6 +73,19 @@ def _attacks(document: dict[str, Any]) -> str:
         f"{one['doubled']} doubled; {one['words']}\n"
         for one in document["attacks"]
     )
+
+
+def _targets() -> str:
+    """Return what the bench aims at, a row each, and whether it is reached."""
+    lines = ["| measured | reached | target | |", "|---|---|---|---|"]
+    for path in sorted(FOLDER.glob("bench-*.json")):
+        for table in json.loads(path.read_text(encoding="utf-8"))["tables"]:
+            for verdict in table["verdicts"]:
+                if judged := _VERDICT.fullmatch(verdict):
+                    reached, bound, met = judged.groups()
+                    met = "met" if met == "met" else "**not met**"
+                    lines.append(f"| {table['title']} | {reached} | {bound} | {met} |")
+    return "\n".join(lines)
 
 
 def _bench(document: dict[str, Any]) -> str:
