@@ -25,7 +25,7 @@ from tests.peers import ROOT
 PARTS = (
     "start", "ingest", "read", "report", "study", "decode", "throughput", "queue", "dispatch",
     "audit", "desk",
-    "memory",
+    "memory", "gpu",
 )  # fmt: skip
 
 

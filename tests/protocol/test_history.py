@@ -55,7 +55,8 @@ def test_what_was_missed_comes_in_once(by: str, tmp_path: Path, archive: Orthanc
         said = node.cli(*asked).stdout
         assert f"fetched: {len(SAMPLES)} images; failed: 0" in said
         assert settled(node)["instances"] == len(SAMPLES)
-        node.cli(*asked)
+        again = node.cli(*asked).stdout
+        assert f"fetched: {len(SAMPLES)} images; failed: 0" in again
         assert "fetched: 0 images" in node.cli("fetch", "--since", "2090-01-01").stdout
         rows = node.audit()
     finally:

@@ -10,6 +10,7 @@ from pynetdicom.ae import ApplicationEntity
 
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationUnreachable
+from hipnode.services.reactor import steady
 
 
 def send_files(
@@ -34,7 +35,7 @@ def send_files(
     kinds = {(d.SOPClassUID, d.file_meta.TransferSyntaxUID) for d in datasets}
     for sop_class, syntax in sorted(kinds):
         ae.add_requested_context(sop_class, syntax)
-    association = ae.associate(host, port, ae_title=called_ae)
+    association = steady(ae.associate(host, port, ae_title=called_ae))
     if not association.is_established:
         raise DestinationUnreachable(f"{called_ae} at {host}:{port} accepts no association.")
     try:

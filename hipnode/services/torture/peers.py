@@ -17,6 +17,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import StoragePresentationContexts, build_context
 
+from hipnode.services.reactor import steady
+
 SAMPLES: Final = sorted((Path(__file__).parents[2] / "phantom" / "samples").glob("*.dcm"))
 HOST: Final = "127.0.0.1"
 AE_TITLE: Final = "HIPNODE"
@@ -175,7 +177,7 @@ def _associated(port: int, calling: str, one: Dataset, timeout_s: float) -> Asso
     ae = AE(calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_s
     context = build_context(one.SOPClassUID, one.file_meta.TransferSyntaxUID)
-    return ae.associate(HOST, port, [context], ae_title=AE_TITLE)
+    return steady(ae.associate(HOST, port, [context], ae_title=AE_TITLE))
 
 
 def _stored(association: Association, one: Dataset) -> int | None:

@@ -30,6 +30,7 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
 from hipnode.codes import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hipnode.errors import DestinationRejects, DestinationUnreachable
 from hipnode.services.courier.ways.way import Answer, Reply
+from hipnode.services.reactor import steady
 from hipnode.services.rejections import rejection
 from hipnode.services.tls import client_context, renewed
 from hipnode.settings import DestinationSettings
@@ -135,7 +136,7 @@ def associate(
     )
     if association.is_established:
         association.unbind(*ours[-1])
-        return association
+        return steady(association)
     # From the PDU: where a rejection comes quickly, pynetdicom's negotiation sees a closed socket.
     answer = received[0] if received else None
     if isinstance(answer, A_ASSOCIATE_RJ):
