@@ -65,6 +65,17 @@ def test_the_limit_lets_the_share_of_the_validation_split_through_and_no_strange
     np.testing.assert_allclose(louder, typical.distance(validation), rtol=1e-3)
 
 
+def test_images_that_hardly_differ_give_figures_that_a_bundle_can_keep() -> None:
+    """Their factors are beyond 16 bits: an EfficientNet's bundle could not be loaded."""
+    rng = np.random.default_rng(5)
+    alike = np.ones((FEWEST, 64)) + rng.normal(0, 1e-7, (FEWEST, 64))
+    strange = np.ones((3, 64)) + rng.normal(0, 1e-3, (3, 64))
+    found = fit(alike, np.arange(FEWEST) % 2, alike)
+    assert found
+    assert all(np.isfinite(one).all() for one in found.arrays().values())
+    assert (found.distance(strange) > found.limit).all()
+
+
 def test_from_too_few_images_nothing_is_learned() -> None:
     assert fit(*clusters(0, FEWEST - 1), clusters(1, 50)[0]) is None
 

@@ -15,6 +15,9 @@ FEWEST: Final = 200
 KEPT: Final = 0.99
 """Share of the validation split that the gate lets through."""
 
+_LARGEST: Final = 2.0**15
+"""Of the whitening's factors, as a bundle keeps them: half of what a 16-bit float can be."""
+
 
 def fit(
     embedding: NDArray[np.float32],
@@ -45,6 +48,8 @@ def fit(
     around = at - means[np.searchsorted(present, classes)]
     precision = LedoitWolf(assume_centered=True).fit(around).precision_
     whitening = np.linalg.cholesky(precision).astype(np.float32)
+    # Embeddings that hardly differ give factors beyond 16 bits. A distance has no unit: scaled down.
+    whitening /= max(1.0, float(np.abs(whitening).max()) / _LARGEST)
     # rounded as a bundle keeps them, so that the limit is of what will be measured
     kept_as = Typical(means.astype(np.float32), whitening, float("inf")).arrays()
     means, whitening = (kept_as[name].astype(np.float32) for name in ("means", "whitening"))
