@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from blake3 import blake3
+
 from hipnode import reporting
 from hipnode.domain import JobKind, JobState
 from hipnode.services.worker import reader, reports
@@ -163,5 +165,8 @@ def _compute(settings: Settings, with_report: bool, paths: list[Path]) -> None:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # to keep them is the node's part
     with TemporaryDirectory(dir=memory) as views, TemporaryDirectory(dir=memory) as folder:
         spec = replace(spec, views=Path(views))
-        sources = tuple(reader.Source(p, "0" * 64, reader.read_image(spec, p)) for p in paths)
+        sources = tuple(
+            reader.Source(p, blake3().update_mmap(p).hexdigest(), reader.read_image(spec, p))
+            for p in paths
+        )
         reader.build_report(spec, sources, request, Path(folder))

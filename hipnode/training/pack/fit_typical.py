@@ -48,7 +48,7 @@ def fit(
     around = at - means[np.searchsorted(present, classes)]
     precision = LedoitWolf(assume_centered=True).fit(around).precision_
     whitening = np.linalg.cholesky(precision).astype(np.float32)
-    # Embeddings that hardly differ give factors beyond 16 bits. A distance has no unit: scaled down.
+    # Embeddings that hardly differ give factors beyond 16 bits; a distance has no unit.
     whitening /= max(1.0, float(np.abs(whitening).max()) / _LARGEST)
     # rounded as a bundle keeps them, so that the limit is of what will be measured
     kept_as = Typical(means.astype(np.float32), whitening, float("inf")).arrays()
