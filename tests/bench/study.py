@@ -122,7 +122,7 @@ def _through(
             raise RuntimeError("no report within two minutes")
         if timed and there >= timed and not took_s:
             took_s = time.perf_counter() - start_s
-        time.sleep(0.005)
+        time.sleep(0.01)
     return (took_s or time.perf_counter() - start_s) * 1000
 
 

@@ -105,3 +105,17 @@ def test_googlenet_takes_any_size_and_helps_itself_in_training() -> None:
     net = build("googlenet", {"classes": 3})
     assert set(net.train()(torch.randn(2, 1, 128, 128))) == {"logits", "cam", "embedding", "aux"}
     assert set(net.eval()(torch.randn(2, 1, 64, 64))) == {"logits", "cam", "embedding"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("efficientnet", {"size": "b3"}), ("resnet", {"depth": 18}), ("googlenet", {})],
+)
+def test_a_hundred_steps_are_enough_to_know_what_its_layers_see(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    """Else a network that learns from few images says the same of all of them when it serves."""
+    with torch.device("meta"):
+        layers = [m for m in build(name, arguments).modules() if hasattr(m, "running_mean")]
+    assert layers
+    assert all((1 - layer.momentum) ** 100 < 0.001 for layer in layers)

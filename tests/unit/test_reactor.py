@@ -64,7 +64,7 @@ def _found(association: Association) -> list[str]:
 def test_each_match_reaches_who_asked(association: Association) -> None:
     steady(association)
     association.__class__ = Late
-    for _ in range(5):
+    for _ in range(3):
         assert _found(association) == NAMES
 
 

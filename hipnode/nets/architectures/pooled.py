@@ -20,6 +20,9 @@ from torch.nn import functional
 
 from hipnode.nets.architectures.heads import Head
 
+_SOON_NORMAL = ("batch", {"eps": 1e-3, "momentum": 0.1})
+"""MONAI's momentum of 0.01 is for ImageNet's millions of images: after the hundreds of steps that a
+hospital's images give, what a network knows of its layers' means is still that of the beginning."""
 _RESNETS: dict[int, Any] = {18: resnet18, 34: resnet34, 50: resnet50}
 
 
@@ -102,7 +105,11 @@ class _EfficientNetFeatures(nn.Module):
     def __init__(self, size: str, in_channels: int) -> None:
         super().__init__()
         self.net = EfficientNetBN(
-            f"efficientnet-{size}", pretrained=False, spatial_dims=2, in_channels=in_channels
+            f"efficientnet-{size}",
+            pretrained=False,
+            spatial_dims=2,
+            in_channels=in_channels,
+            norm=_SOON_NORMAL,
         )
         self.width = int(self.net._fc.in_features)  # noqa: SLF001 (MONAI has no other way)
         del self.net._fc  # noqa: SLF001
