@@ -3,7 +3,7 @@
 An association's own thread, the reactor, takes messages from the queue at which `send_c_find` and
 its like wait for answers. pynetdicom 3.0 pauses it first, but believes it paused before it is: on a
 busy machine the reactor then takes an answer, and a match of a C-FIND or the status of a C-STORE is
-lost.
+lost (pynetdicom issue 875 shows the symptom).
 """
 
 from __future__ import annotations
