@@ -40,7 +40,9 @@ patients (DeLong); the deviation is over seeds, and where there is one seed, its
 interval. Seconds are of one core. Heat: of hips with the finding, the share whose map is hottest on
 the proximal femur, or within a quarter of the box of the fracture (at 64 px most maps have 2 x 2
 places: little can be asked of them). The papers' figures are of other images, often few: they stand
-here for the order."""
+here for the order. A network that alone falls short of what is known of the patient has hardly
+learned to see at this size: what it gains from covariates is mostly what these tell by themselves,
+and its place in an order says little of the paper's."""
 
 _ROW: Final = (
     "system", "seeds", "parameters", "px", "images", "s", "ms a hip", "AUC", "SD", "accuracy",
