@@ -19,6 +19,7 @@ from pynetdicom.presentation import build_context
 
 from hipnode.domain.services import ALWAYS
 from hipnode.faults import Point
+from hipnode.services.reactor import steady
 from tests.node import HIPNODE, Node
 from tests.peers import Process, eventually, free_port, other_clock
 from tests.senders import SAMPLES, Sendable, copies, sendable
@@ -157,8 +158,10 @@ class Modality:
     def _status(self, image: Sendable) -> int | None:
         meta = image.dataset.file_meta
         context = build_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
-        association: Any = self._ae.associate(
-            self._node.host, self._node.port, [context], ae_title=self._node.ae_title
+        association: Any = steady(
+            self._ae.associate(
+                self._node.host, self._node.port, [context], ae_title=self._node.ae_title
+            )
         )
         if not association.is_established:
             return None

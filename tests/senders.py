@@ -29,6 +29,7 @@ from pydicom.uid import (
 from pynetdicom import AE, _config
 from pynetdicom.presentation import build_context
 
+from hipnode.services.reactor import steady
 from tests.node import Node
 from tests.peers import ROOT, require, run, shared_data
 
@@ -143,7 +144,7 @@ def _send_one(node: Node, file: Sendable) -> int:
     ae = AE(ae_title="PYNETDICOM")
     meta = file.dataset.file_meta
     context = build_context(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
-    association: Any = ae.associate(node.host, node.port, [context], ae_title=node.ae_title)
+    association: Any = steady(ae.associate(node.host, node.port, [context], ae_title=node.ae_title))
     assert association.is_established, file.path
     try:
         assert association.accepted_contexts, file.path

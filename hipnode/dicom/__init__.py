@@ -5,8 +5,9 @@ package offers is brought in when it is first asked for (PEP 562): to know a usa
 pydicom.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from hipnode.lazy import lazily
 
 if TYPE_CHECKING:
     from hipnode.dicom.bounded import Elements
@@ -52,10 +53,4 @@ _WHERE: Final = {
 
 
 if not TYPE_CHECKING:  # which knows them from above, and says so of a name that there is not
-
-    def __getattr__(name: str) -> Any:
-        if name not in _WHERE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazily(__name__, _WHERE)

@@ -9,8 +9,9 @@ What arrives in a hospital stays there: ONNX Runtime would report each session t
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from hipnode.lazy import lazily
 
 if TYPE_CHECKING:
     from hipnode.nets.bundle.setfile import set_digest
@@ -46,11 +47,4 @@ _WHERE: Final = {
 
 
 if not TYPE_CHECKING:  # which knows them from above, and says so of a name that there is not
-
-    def __getattr__(name: str) -> Any:
-        """Import the module that has ``name``, and keep what it has."""
-        if name not in _WHERE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazily(__name__, _WHERE)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from hipnode.services.life.look import look
+from hipnode.services.reactor import steady
 from hipnode.storage import NewResult
 from tests.account import settled
 from tests.archive import Orthanc
@@ -229,8 +230,8 @@ def tell(node: Service, kind: int, content: Dataset) -> int | None:
     ae = AE("PACS")
     context = build_context(PUSH_MODEL, ImplicitVRLittleEndian)
     role = build_role(PUSH_MODEL, scp_role=True)
-    association: Any = ae.associate(
-        node.host, node.port, [context], ae_title=node.ae_title, ext_neg=[role]
+    association: Any = steady(
+        ae.associate(node.host, node.port, [context], ae_title=node.ae_title, ext_neg=[role])
     )
     try:
         if not association.accepted_contexts:
