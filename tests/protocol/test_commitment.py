@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import text
 from hipnode.domain import AuditEvent, JobKind, JobState
 from hipnode.services.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
 from hipnode.services.life.look import look
+from hipnode.services.listener.server import NodeAssociation
 from hipnode.services.reactor import steady
 from hipnode.storage import NewResult
 from tests.account import settled
@@ -253,6 +255,24 @@ def test_answers_that_are_none_of_ours_are_refused(service: Make, orthanc: Ortha
     assert tell(node, 1, content) == 0x0110, "an unknown one"
     assert tell(node, 3, content) == 0x0113, "no such event"
     assert committed(node) == []
+
+
+def test_an_answer_that_comes_at_once_is_answered(
+    service: Make, orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the association's own thread has noted that it is established, on a busy machine."""
+    noted = NodeAssociation.__setattr__
+
+    def late(association: NodeAssociation, name: str, value: Any) -> None:
+        if name == "is_established" and value:
+            time.sleep(0.3)
+        noted(association, name, value)
+
+    monkeypatch.setattr(NodeAssociation, "__setattr__", late)
+    node = service(destinations=destination(orthanc, storage_commitment=True)).listen()
+    content = Dataset()
+    content.TransactionUID = "2.25.1"
+    assert tell(node, 1, content) == 0x0110
 
 
 def test_the_listener_takes_answers_only_where_somebody_is_asked(

@@ -69,7 +69,7 @@ def test_a_killed_process_takes_its_children_with_it(tmp_path: Path) -> None:
     eventually(lambda: "up" in process.output())
     assert len(process.family()) == 2
     process.kill()
-    assert process.family() == []
+    eventually(lambda: process.family() == [], what="both are gone")
 
 
 def test_a_process_ends_with_the_tests_that_started_it(tmp_path: Path) -> None:

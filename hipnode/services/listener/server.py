@@ -85,6 +85,17 @@ class NodeAssociation(Association):
         finally:
             self._forget(self)
 
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        """Serve a request in the association's own thread.
+
+        pynetdicom gives a report of an event a thread of its own, which answers nothing where this
+        one has not yet noted that the association is established, as on a busy machine.
+        """
+        if threading.current_thread() is self:
+            super()._serve_request(msg, context_id)
+        else:
+            self.dimse.msg_queue.put((context_id, msg))
+
 
 class _Socket(AssociationSocket):
     """A peer's socket, to which all is sent in the numbers that the peer has given."""
