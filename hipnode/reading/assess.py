@@ -28,10 +28,11 @@ from hipnode.imaging import Squares
 from hipnode.nets import LoadedModel, ModelSet
 from hipnode.reading import classify, localise
 from hipnode.reading import metal as metal_in
-from hipnode.reading.gates import CLEAR_UNVALIDATED, ReadPolicy
+from hipnode.reading.gates import CLEAR_UNVALIDATED
 from hipnode.reading.localise import Shape
 from hipnode.reading.metal import Bar
 from hipnode.reading.pair import Together, judge_single, judge_together
+from hipnode.reading.policy import ReadPolicy
 from hipnode.reading.verdict import Extent, Facts, Judgement, Metal, SideIs, beside, judge
 
 LEFT_OUT = "{task}, {side} hip: not assessed; it is unlike the images that the model knows."

@@ -31,7 +31,6 @@ from hipnode.nets.load.modelset import SCANS
 from hipnode.reading import classify, clinical, localise, metal, sides
 from hipnode.reading.assess import IN_WORDS, Chosen, Seen, assess, one_is_whole
 from hipnode.reading.gates import (
-    ReadPolicy,
     Sight,
     header_gate,
     may_be_of_a_hip,
@@ -42,6 +41,7 @@ from hipnode.reading.gates import (
     view_of,
     worth_a_look,
 )
+from hipnode.reading.policy import ReadPolicy
 
 AGE_UNKNOWN = "The header gives no age; the models are made for adults."
 WITH_DATA = "{task}: estimated from the image, {data}."

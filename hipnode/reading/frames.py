@@ -13,7 +13,7 @@ from typing import Final
 
 from hipnode.domain import Abstention, AbstentionReason, HipReading, Reading, Side, Verdict
 
-LIMIT: Final = 8
+FRAMES_LIMIT: Final = 8
 """So many frames of an object are read."""
 ALL_READ: Final = "The image has {frames} frames; each was assessed. Boxes are in frame {frame}."
 NOT_ALL: Final = (

@@ -16,6 +16,7 @@ from hipnode.imaging import Squares, is_lateral, preprocess
 from hipnode.nets import LoadedModel
 from hipnode.reading.classify import preprocessing, score
 from hipnode.reading.localise import Candidate
+from hipnode.reading.policy import ReadPolicy
 from hipnode.reading.sides import as_header_says
 
 _LATERAL: Final = frozenset({"LL", "RL", "LLD", "RLD", "LLO", "RLO"})
@@ -54,20 +55,6 @@ _LONGEST_PIXEL: Final = 3.0
 """Devices have made pixels twice as high as wide; what is beyond this is a slip of the pen."""
 _WIDEST_SCAN_MM: Final = 300.0
 """Scans of one hip show some 150 to 200 mm; a pelvis, a spine or a body takes more."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPolicy:
-    """What the site wants to be read.
-
-    ``minimum_age_years``: below it nothing is assessed (growth plates look like fractures).
-    ``read_implants``: classify hips with metal too, which the models have not learned.
-    ``covariate_days``: what was measured longer ago than this at the examination is not used.
-    """
-
-    minimum_age_years: float = 18.0
-    read_implants: bool = False
-    covariate_days: float = 365.0
 
 
 def header_gate(header: Header, radiograph: Radiograph, policy: ReadPolicy) -> Abstention | None:

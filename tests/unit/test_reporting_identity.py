@@ -10,9 +10,10 @@ from pydicom import dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
+from hipnode.dicom.identity import mend_identity
 from hipnode.domain import REPORTED, ResultKind, Side
 from hipnode.errors import ReportRefused
-from hipnode.reporting import NodeIdentity, ReportRequest, build, mend_identity
+from hipnode.reporting import NodeIdentity, ReportRequest, build
 from hipnode.reporting.request import encoded
 from tests import cases
 from tests.factory import header, hip, reading, reread, uid

@@ -119,6 +119,7 @@ def warm(spec: ReaderSpec) -> Warmed:
         If the set, or a bundle in it, is not what it says it is.
     """
     models = _models(spec)
+    reading.read, reporting.build  # noqa: B018 - brought in now, not when the first image waits
     reporting.prepare()
     loaded = {role.value: of.spec.ref for role, of in models.models.items()}
     loaded |= {f"{role.value}/clinical": of.spec.ref for role, of in models.clinical.items()}
