@@ -24,7 +24,6 @@ AWAY: Final = timedelta(minutes=15)
 """A destination that is away for less is no fault: results wait, and nothing is lost."""
 OLD: Final = timedelta(minutes=10)
 """An image or a report that waits for longer is a fault."""
-UNSEALED: Final = timedelta(minutes=5)
 UNVERIFIED: Final = timedelta(hours=26)
 STARTS: Final = timedelta(minutes=3)
 """A service that is not ready after this long does not get there, however often it starts anew."""
@@ -206,7 +205,7 @@ def faults(seen: Seen, settings: Settings) -> list[tuple[str, str]]:
         *_of_disk(seen, settings),
         *_of_work(seen),
         *_of_destinations(seen, settings),
-        *_of_audit(seen),
+        *_of_audit(seen, settings),
         *_of_certificates(seen),
         *((f"further:{what.partition(':')[0]}", what) for what in seen.further),
     ]
@@ -296,14 +295,12 @@ def _of_destinations(seen: Seen, settings: Settings) -> Iterator[tuple[str, str]
             yield f"destination:{place.name}", f"{who}: {since} ({place.error})"
 
 
-def _of_audit(seen: Seen) -> Iterator[tuple[str, str]]:
+def _of_audit(seen: Seen, settings: Settings) -> Iterator[tuple[str, str]]:
     vitals = seen.vitals
     since = vitals.unsealed_since_utc
-    if since is not None and seen.at_utc - since > UNSEALED:
-        yield (
-            "audit:unsealed",
-            f"{vitals.unsealed} audit records are not sealed, the oldest since {_short(since)}",
-        )
+    if since is not None and (seen.at_utc - since).total_seconds() > settings.audit.max_unsealed_s:
+        oldest = f"the oldest since {_short(since)}"
+        yield "audit:unsealed", f"{vitals.unsealed} audit records are not sealed, {oldest}"
     if vitals.verified_utc is None:
         return
     if not vitals.verified:

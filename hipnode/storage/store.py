@@ -371,8 +371,8 @@ class Store:
         found = [damaged] if self.database.is_damaged() else []
         noted = self.database.read(faults.every)
         try:
-            limit_s = self.settings.audit.max_unsealed_s
-            found += faults.of_log(self.audit.state(), self.now(), limit_s)
+            if broken := self.audit.state().fault:
+                found.append(f"audit log: {broken}")
         except StorageUnavailable as error:  # PostgreSQL meets damage where it lies
             found.append(f"audit log: it cannot be read: {error}")
         return found + noted

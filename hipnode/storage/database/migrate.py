@@ -1,8 +1,8 @@
 """The schema's versions: upgrade, and refuse to work on one that does not fit.
 
 During an upgrade of several machines the new release migrates while services of the old one still
-run, and are started again. Migrations therefore only add (but for 0004, from before the first
-release), and the database says in ``schema_support`` back to which version releases may go on.
+run, and are started again. Migrations therefore only add (but for 0004, 0021 and 0027), and the
+database says in ``schema_support`` back to which version releases may go on.
 
 Alembic is brought in only where there is something to upgrade: a service that finds the schema as
 it should be starts a fifth of a second sooner without it.

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
-from hipnode.storage.audit.seal import AuditState
 from hipnode.storage.database.dialects import in_both, run
 from hipnode.storage.database.schema import fault
 
@@ -24,18 +23,6 @@ def note(connection: Connection, now: datetime, name: str, reason: str) -> None:
         run(connection, _NOTE, {"name": name, "since_utc": now, "reason": reason})
     else:
         connection.execute(delete(fault).where(fault.c.name == name))
-
-
-def of_log(state: AuditState, now: datetime, limit_s: float) -> list[str]:
-    """Return what is wrong with the audit log, in words; records may be unsealed ``limit_s``."""
-    found = [f"audit log: {state.fault}"] if state.fault else []
-    since = state.unsealed_since_utc
-    if since is not None and (now - since).total_seconds() > limit_s:
-        found.append(
-            f"audit log: {state.unsealed} records are not sealed, the oldest since"
-            f" {since:%Y-%m-%d %H:%M:%S} UTC; is a housekeeper running?"
-        )
-    return found
 
 
 def reason(connection: Connection, name: str) -> str:
