@@ -113,3 +113,8 @@ def main() -> None:
         for line in str(error).splitlines():
             typer.echo(f"hipnode: {plain(line)}", err=True)
         sys.exit(2 if type(error).__name__ == "SettingsInvalid" else 1)
+    except OSError as error:
+        if not error.filename:
+            raise
+        typer.echo(f"hipnode: {plain(str(error.filename))}: {error.strerror}", err=True)
+        sys.exit(1)

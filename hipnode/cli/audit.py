@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -22,6 +22,8 @@ from hipnode.cli.show_audit import print_entry, print_heading
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditFault, AuditFilter, Head, Store, VerifyReport
+
+_LAST: Final = 2**63 - 1  # that an SQL database can number
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,7 +88,7 @@ def days(
 
 @app.command("show")
 def show(
-    number: Annotated[int, typer.Argument(help="The record's number.")],
+    number: Annotated[int, typer.Argument(min=1, max=_LAST, help="The record's number.")],
     config: ConfigOption = None,
 ) -> None:
     """Show one record with everything that it holds, as JSON."""
@@ -299,6 +301,9 @@ def chosen(
     events = [e.value for e in AuditEvent]
     if event is not None and event not in events:
         raise typer.BadParameter(f"--event is one of {', '.join(events)}")
+    for text in (accession, patient, study, ae):
+        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):  # bytes, to Python
+            raise typer.BadParameter(f"{text!a} is not in UTF-8")
     outcomes = [o.value for o in Outcome]
     if outcome is not None and outcome not in outcomes:
         raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}")

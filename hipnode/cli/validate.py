@@ -83,6 +83,10 @@ def validate(
     words = Words.with_more(positive or (), negative or ())
     given, unused = _labels(labels, broken, intact, words, split)
     _check(folder, labels, from_node=from_node)
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is no folder")
+    if apply is not None and apply.exists():
+        raise typer.BadParameter(f"{apply} is there already; a model set is never replaced")
     effective = settings.load(config)
     worker = effective.worker
     if model_set is not None:
@@ -208,5 +212,7 @@ def _tell(done: Done, page: Path, apply: Path | None) -> None:
     if done.applied is not None:
         typer.echo(f"{done.applied.path}\nsha256 = {done.applied.digest}")
     typer.echo(f"{page}\n{DISCLAIMER}")
+    if done.refused:
+        typer.echo(f"hipnode: the thresholds were not written: {done.refused}", err=True)
     if apply is not None and done.applied is None:
         raise typer.Exit(1)

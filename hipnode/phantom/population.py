@@ -68,7 +68,7 @@ def load_recipe(name: str | Path) -> Recipe:
     try:
         text = path.read_text("utf-8") if path.suffix == ".toml" else packaged.read_text("utf-8")
         values = tomllib.loads(text)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsInvalid(f"no usable recipe {name}: {error}") from error
     known = {f.name: f for f in fields(Recipe)}
     if unknown := set(values) - set(known):

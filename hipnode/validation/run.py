@@ -13,7 +13,7 @@ from typing import Final
 
 from hipnode import __version__
 from hipnode.domain import Finding, Task
-from hipnode.errors import StorageUnavailable
+from hipnode.errors import BundleRefused, StorageUnavailable
 from hipnode.services.worker import reader
 from hipnode.validation import figures, page, report, thresholds
 from hipnode.validation.apply import Applied, apply
@@ -46,10 +46,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Done:
-    """The report, and the model set that was written."""
+    """The report, and the model set that was written, or why it was not."""
 
     report: report.Report
-    applied: Applied | None
+    applied: Applied | None = None
+    refused: str = ""
 
 
 def validate(
@@ -71,24 +72,23 @@ def validate(
         How pictures of the gallery are decoded, and where they lie.
     references
         The name or file of each model set, by digest.
-
-    Raises
-    ------
-    BundleRefused
-        If a model set is to be written and cannot be.
     """
     counted = count(gathered)
     images = counted.images
     made = _report(counted, gathered, wanted)
     made = _with_thresholds(made, images, wanted)
-    applied = None
+    applied, refused = None, ""
     if wanted.apply_to is not None and made.proposal is not None:
-        applied = _apply(made, images, references, wanted.apply_to)
-        said = f"They stand in the model set {applied.path.name}, sha256 {applied.digest}."
+        try:
+            applied = _apply(made, images, references, wanted.apply_to)
+            said = f"They stand in the model set {applied.path.name}, sha256 {applied.digest}."
+        except BundleRefused as error:
+            refused = str(error)
+            said = f"They were not written: {refused}."
         made = replace(made, applied=said)
     if wanted.gallery:
         made = replace(made, gallery=gallery(images, spec, locate, wanted.gallery))
-    return Done(made, applied)
+    return Done(made, applied, refused)
 
 
 def _report(counted: Counted, gathered: Gathered, wanted: Wanted) -> report.Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hipnode.cli import app
 from hipnode.domain import JobKind
 from tests.db.conftest import Bench
 from tests.db.test_audit import tamper
-from tests.node import write_settings
+from tests.node import HIPNODE, write_settings
 
 
 class Typed:
@@ -125,3 +126,17 @@ def test_verify_finds_a_log_that_was_cut_off(audit: Typed) -> None:
 @pytest.mark.parametrize("wrong", [("--event", "nonsense"), ("--outcome", "meh"), ("--since", "x")])
 def test_wrong_conditions_are_refused(audit: Typed, wrong: tuple[str, str]) -> None:
     assert audit("export", *wrong).exit_code == 2
+
+
+def test_a_file_that_cannot_be_written_is_said_in_one_line(audit: Typed) -> None:
+    for where in ("/nowhere/x.csv", str(audit.config.parent)):
+        command = [*HIPNODE, "audit", "export", "--config", str(audit.config), "--out", where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"hipnode: {where}: ")
+
+
+def test_what_no_record_can_have_is_refused(audit: Typed) -> None:
+    assert audit("show", "9" * 23).exit_code == 2
+    assert audit("list", "--patient", "\udcff").exit_code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,27 @@ def test_zip_that_climbs_out_is_refused(tmp_path: Path) -> None:
         import_bundle(archive, tmp_path / "shelf" / "deep")
     assert not list(tmp_path.rglob("owned.txt"))
     assert not list((tmp_path / "shelf" / "deep").iterdir())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_packed_in_another_way_is_refused(tmp_path: Path, method: int) -> None:
+    archive = tmp_path / "gate.zip"
+    with zipfile.ZipFile(archive, "w", method) as out:
+        out.write(GATE / MANIFEST, MANIFEST)
+    with pytest.raises(BundleRefused, match="neither stored nor deflated"):
+        import_bundle(archive, tmp_path / "shelf")
+
+
+def test_zip_that_is_damaged_anywhere_is_refused(tmp_path: Path) -> None:
+    archive, shelf = tmp_path / "gate.zip", tmp_path / "shelf"
+    export_bundle(GATE, archive)
+    whole = archive.read_bytes()
+    for at in random.Random(1).sample(range(len(whole)), 60):
+        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            shutil.rmtree(import_bundle(archive, shelf).path)  # a byte that nobody looks at
+        except BundleRefused:
+            assert not list(shelf.iterdir())
 
 
 def test_serving_imports_neither_torch_nor_monai() -> None:

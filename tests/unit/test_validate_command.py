@@ -239,6 +239,20 @@ def test_a_set_is_never_written_over(tmp_path: Path) -> None:
         _apply(tmp_path, 0.6, 0.95)
 
 
+def test_what_cannot_be_written_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels.csv").write_text("file,label\na.dcm,1\n", encoding="utf-8")
+    given = ["validate", str(tmp_path / "images"), "--labels", str(tmp_path / "labels.csv")]
+    for more, why in (
+        (["--out", str(tmp_path / "labels.csv")], "is no folder"),
+        (["--out", str(tmp_path / "r"), "--apply", str(tmp_path / "images")], "never replaced"),
+    ):
+        done = CliRunner().invoke(app, [*given, *more], env={"COLUMNS": "300"})
+        assert done.exit_code == 2
+        assert why in done.output
+    assert not (tmp_path / "r").exists()
+
+
 # --- real radiographs -------------------------------------------------------------------------
 
 

@@ -87,12 +87,12 @@ def read_set(path: Path) -> SetFile:
         return SetFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BundleRefused(f"model set {path} cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BundleRefused(f"model set {path} is not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise BundleRefused(f"model set {path}, {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML
+        raise BundleRefused(f"model set {path} is not valid TOML: {error}") from None
 
 
 def bundle_path(set_path: Path, bundle: str) -> Path:

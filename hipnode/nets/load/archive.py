@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ from hipnode.nets.bundle.signature import check, sign
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
 
 _MAX_BYTES: Final = 256 * 1024**2
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED: Final = 0x1
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same archive
 
 
@@ -91,6 +94,10 @@ def _unpack(archive: Path, folder: Path) -> None:
             for entry in opened.infolist():
                 if entry.is_dir():
                     continue
+                if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
+                    raise BundleRefused(
+                        f"{entry.filename!r} is encrypted, or neither stored nor deflated"
+                    )
                 if entry.filename not in KNOWN | {MANIFEST, SIGNATURE}:
                     raise BundleRefused(f"{entry.filename!r} does not belong into a bundle")
                 if entry.file_size > _MAX_BYTES:
@@ -102,5 +109,5 @@ def _unpack(archive: Path, folder: Path) -> None:
                 if len(content) > _MAX_BYTES:
                     raise BundleRefused(f"{entry.filename} is larger than {_MAX_BYTES} bytes")
                 target.write_bytes(content)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleRefused(f"{archive} cannot be read: {error}") from None

@@ -204,7 +204,7 @@ def _document(reference: str | Path, beside: Path, depth: int) -> dict[str, Any]
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
         raise RecipeInvalid(f"{path}: {error.strerror}; shipped recipes: {names}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML
         raise RecipeInvalid(f"{path} is not valid TOML: {error}") from None
     like = document.pop("like", None)
     if like is None:
