@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -251,7 +250,7 @@ def test_zip_that_is_damaged_anywhere_is_refused(tmp_path: Path) -> None:
     archive, shelf = tmp_path / "gate.zip", tmp_path / "shelf"
     export_bundle(GATE, archive)
     whole = archive.read_bytes()
-    for at in random.Random(1).sample(range(len(whole)), 60):
+    for at in range(0, len(whole), len(whole) // 60):
         archive.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
             shutil.rmtree(import_bundle(archive, shelf).path)  # a byte that nobody looks at
