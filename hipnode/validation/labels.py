@@ -40,8 +40,16 @@ class Words:
 
     @staticmethod
     def with_more(positive: Iterable[str] = (), negative: Iterable[str] = ()) -> Words:
-        """Return the usual words, and a site's own, which count before them."""
+        """Return the usual words, and a site's own, which count before them.
+
+        Raises
+        ------
+        ManifestInvalid
+            If a word is given for both.
+        """
         more, less = frozenset(map(_plain, positive)), frozenset(map(_plain, negative))
+        if both := more & less:
+            raise ManifestInvalid(f"{min(both)!r} cannot mean a fracture and none")
         return Words((POSITIVE - less) | more, (NEGATIVE - more) | less)
 
     def meaning(self, cell: str) -> bool | None:
@@ -146,7 +154,16 @@ def read_labels(
 
 
 def of_folders(broken: Path, intact: Path) -> list[Label]:
-    """Return a label for each file of two folders: the one has fractures, the other none."""
+    """Return a label for each file of two folders: the one has fractures, the other none.
+
+    Raises
+    ------
+    ManifestInvalid
+        If the one is the other, or lies in it.
+    """
+    real = broken.resolve(), intact.resolve()
+    if real[0].is_relative_to(real[1]) or real[1].is_relative_to(real[0]):
+        raise ManifestInvalid(f"{broken} and {intact} have the same images")
     return [
         Label(folder.name, "file", str(file), is_broken)
         for folder, is_broken in ((broken, True), (intact, False))

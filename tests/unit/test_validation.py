@@ -113,6 +113,19 @@ def test_two_folders(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("broken", "intact"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", "c")])
+def test_a_folder_cannot_be_broken_and_intact(tmp_path: Path, broken: str, intact: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "c").symlink_to(tmp_path / "a")
+    with pytest.raises(ManifestInvalid, match="the same images"):
+        of_folders(tmp_path / broken, tmp_path / intact)
+
+
+def test_a_word_cannot_mean_a_fracture_and_none() -> None:
+    with pytest.raises(ManifestInvalid, match=r"'o\.b\.' cannot mean"):
+        Words.with_more(["O.B."], ["o.b."])
+
+
 # --- how an image counts ----------------------------------------------------------------------
 
 LOOK = HipReading(
