@@ -61,7 +61,7 @@ class NotARadiograph(PixelsUnreadable):
 
 
 class ManifestInvalid(InputRefused):
-    """A row of the manifest cannot be used."""
+    """A table, or a row of it, cannot be used."""
 
 
 class BundleRefused(InputRefused):

@@ -7,19 +7,19 @@ Clopper and Pearson 1934, Biometrika 26:404 (the interval of a proportion).
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from scipy.special import betaincinv
 
 from hipnode.answers.audit import findings
 from hipnode.answers.outcome import newest
-from hipnode.domain import RAISED, Decision, Side
+from hipnode.domain import RAISED, Decision, Side, Task
 from hipnode.domain.opinions import Feedback, Opinion, OpinionSource
 from hipnode.errors import InputRefused
+from hipnode.tables import Table
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditEntry
@@ -99,33 +99,29 @@ class Truth:
     comment: str
 
 
-def truths(file: IO[str]) -> Iterator[Truth]:
-    """Yield the rows of a CSV file: accession, side, truth, and (optional) task, comment.
+def truths(table: Table) -> Iterator[Truth]:
+    """Yield the rows of a table: accession, side, truth, and (optional) task, comment.
 
     Raises
     ------
     InputRefused
         If a column is missing, or a value is none that can be meant; with its line.
     """
-    reader = csv.DictReader(file)
-    names = {(name or "").strip().lower() for name in reader.fieldnames or ()}
-    missing = {"accession", "side", "truth"} - names
-    if missing:
-        raise InputRefused(f"The file has no column {', '.join(sorted(missing))}.")
-    for number, given in enumerate(reader, 2):
-        row = {(k or "").strip().lower(): (v or "").strip() for k, v in given.items() if k}
-        truth = row["truth"].lower()
-        side = row["side"].upper()[:1]
-        if side not in {s.value for s in Side} or truth not in _YES | _NO or not row["accession"]:
-            raise InputRefused(f"Line {number}: side is R or L, truth is yes or no.")
-        yield Truth(
-            number,
-            row["accession"],
-            side,
-            row.get("task") or "hip_fracture",
-            "present" if truth in _YES else "absent",
-            row.get("comment", "")[:500],
+    table.need("accession", "side", "truth")
+    for row in table.whole():
+        accession, side_cell, truth, task, comment = (
+            row.cells.get(name, "") for name in ("accession", "side", "truth", "task", "comment")
         )
+        side, task = Side.meant_by(side_cell), task or Task.HIP_FRACTURE.value
+        if side is None or truth.lower() not in _YES | _NO or not accession:
+            raise InputRefused(
+                f"Line {row.line}: each row has an accession number; side is R or L, "
+                "truth is yes or no."
+            )
+        if task not in {each.value for each in Task}:
+            raise InputRefused(f"Line {row.line}: there is no task {task[:40]!r}.")
+        present = "present" if truth.lower() in _YES else "absent"
+        yield Truth(row.line, accession, side.value, task, present, comment[:500])
 
 
 # --- figures --------------------------------------------------------------------------------------

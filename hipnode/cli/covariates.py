@@ -26,26 +26,20 @@ def import_(
     """
     from hipnode import settings
     from hipnode.domain import CovariateSource
-    from hipnode.errors import InputRefused
     from hipnode.services.covariates import fhir, table
     from hipnode.services.covariates.take import Whence, take
     from hipnode.services.covariates.values import consistent
 
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise InputRefused(f"{file} cannot be read: {why}") from error
-    who, name = getpass.getuser(), file.name
+    who = getpass.getuser()
     with opened(config) as store:
         if file.suffix.lower() in {".json", ".ndjson"}:
-            orders = list(fhir.orders(text, settings.load(config).covariates.codes))
+            orders = list(fhir.orders(_text(file), settings.load(config).covariates.codes))
             count = sum(len(order.said) for order in orders)
-            refused = take(store, orders, Whence(CovariateSource.FHIR, name, who))
+            refused = take(store, orders, Whence(CovariateSource.FHIR, file.name, who))
             lines = [f"{each.told.accession_number} {each.told.name}" for each in refused]
         else:
             numbers, values = [], []
-            for number, value in table.rows(text.splitlines(keepends=True), name, who, store.now()):
+            for number, value in table.rows(file, who, store.now()):
                 numbers.append(number)
                 values.append(value)
             checked = consistent(values)
@@ -56,3 +50,13 @@ def import_(
     typer.echo(f"{count - len(refused)} of {count} taken in")
     if refused:
         raise typer.Exit(1)
+
+
+def _text(file: Path) -> str:
+    from hipnode.errors import InputRefused
+
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise InputRefused(f"{file} cannot be read: {why}") from error

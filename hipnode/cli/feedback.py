@@ -27,13 +27,15 @@ def import_(
     config: ConfigOption = None,
 ) -> None:
     """Take in what final reports say of hips; say of each row that fits nothing why."""
+    from hipnode import tables
     from hipnode.answers.right import truths
     from hipnode.domain.opinions import OpinionSource
     from hipnode.services.opinions.match import About, Heard, Teller, take
 
+    rows = list(truths(tables.read(file, str.lower)))  # all of them are right, or none is taken
     taken = 0
-    with opened(config) as store, file.open(encoding="utf-8-sig", newline="") as rows:
-        for truth in list(truths(rows)):  # all of them are right, or none is taken
+    with opened(config) as store:
+        for truth in rows:
             about = About((truth.accession_number,))
             heard = Heard(truth.side, truth.task, truth.truth)
             teller = Teller(OpinionSource.CSV, getpass.getuser(), comment=truth.comment)
@@ -42,6 +44,8 @@ def import_(
             for why in done.unmatched:
                 typer.echo(plain(f"line {truth.line}: {why}"))
     typer.echo(f"{taken} taken in")
+    if rows and not taken:
+        raise typer.Exit(1)
 
 
 @app.command("misses")

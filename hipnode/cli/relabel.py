@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hipnode.cli.number import number
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -21,11 +23,17 @@ def relabel(
     ] = None,
     simulate: Annotated[
         float,
-        typer.Option(min=0, max=0.5, help="Make this share of labels wrong; write what it mends."),
+        typer.Option(
+            min=0,
+            max=0.5,
+            callback=number,
+            help="Make this share of labels wrong; write what it mends.",
+        ),
     ] = 0,
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
     threshold: Annotated[
-        float | None, typer.Option(help="On P(fracture); else the bundle's own.")
+        float | None,
+        typer.Option(min=0, max=1, callback=number, help="On P(fracture); else the bundle's own."),
     ] = None,
 ) -> None:
     """List false positives, then false negatives, for review; take the answers back."""
@@ -35,6 +43,11 @@ def relabel(
     from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
     from hipnode.training.judge.review import write_curve
 
+    if answers and simulate:
+        raise typer.BadParameter("--simulate goes without --answers")
+    for one in filter(None, (data, answers)):
+        if one.exists() and out.exists() and out.samefile(one):
+            raise typer.BadParameter(f"--out would overwrite {one}")
     if answers:
         changed, confirmed = take_answers(data, answers, out)
         typer.echo(f"{out}: {changed} labels changed, {confirmed} confirmed")

@@ -11,6 +11,7 @@ import typer
 
 from hipnode import DISCLAIMER
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.number import number
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings
@@ -39,10 +40,16 @@ Split = Annotated[
     str | None, typer.Option(help="Of a manifest: the rows of this split (train, val, test) alone.")
 ]
 Alarms = Annotated[
-    float, typer.Option(min=0.001, max=0.5, help="The share of intact images to be suspected.")
+    float,
+    typer.Option(
+        min=0.001, max=0.5, callback=number, help="The share of intact images to be suspected."
+    ),
 ]
 Definite = Annotated[
-    float, typer.Option(min=0, max=0.5, help="The share of them to be called definite.")
+    float | None,
+    typer.Option(
+        min=0, max=0.5, callback=number, help="The share of them to be called definite (0.01)."
+    ),
 ]
 Apply = Annotated[
     Path | None, typer.Option(help="Write the thresholds as a new model set, into this folder.")
@@ -66,7 +73,7 @@ def validate(
     model_set: SetOption = None,
     split: Split = None,
     false_alarms: Alarms = 0.1,
-    definite_false_alarms: Definite = 0.01,
+    definite_false_alarms: Definite = None,
     apply: Apply = None,
     gallery: Pictures = 24,
     positive: Positive = None,
@@ -80,6 +87,10 @@ def validate(
     from hipnode.validation import cases, run
     from hipnode.validation.labels import Words
 
+    if definite_false_alarms is None:
+        definite_false_alarms = min(0.01, false_alarms)
+    if definite_false_alarms > false_alarms:
+        raise typer.BadParameter("--definite-false-alarms is more than --false-alarms")
     words = Words.with_more(positive or (), negative or ())
     given, unused = _labels(labels, broken, intact, words, split)
     _check(folder, labels, from_node=from_node)
@@ -98,7 +109,7 @@ def validate(
         labels=str(labels or "the two folders"),
         read_now=not from_node,
         false_alarms=false_alarms,
-        definite_false_alarms=min(definite_false_alarms, false_alarms),
+        definite_false_alarms=definite_false_alarms,
         gallery=gallery,
         apply_to=apply,
     )

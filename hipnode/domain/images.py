@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,26 @@ class Side(StrEnum):
     def opposite(self) -> Side:
         """The other side; of an unknown one, unknown."""
         return {Side.RIGHT: Side.LEFT, Side.LEFT: Side.RIGHT}.get(self, Side.UNKNOWN)
+
+    @staticmethod
+    def meant_by(text: str) -> Side | None:
+        """Return the side that somebody wrote, if it is one of the words known for one."""
+        word = text.strip().removesuffix(".").casefold()
+        return next((side for side, words in _WORDS.items() if word in words), None)
+
+
+_WORDS: Final = {
+    Side.RIGHT: frozenset(
+        "r rt right re rechts rechte rechter rechtes droit droite dx destra destro derecha derecho "
+        "direita direito dexter dextra höger højre høyre oikea prawa prawy".split()
+    ),
+    Side.LEFT: frozenset(
+        "l lt left li links linke linker linkes gauche sx sinistra sinistro izquierda izquierdo "
+        "esquerda esquerdo sinister vänster venstre vasen lewa lewy".split()
+    ),
+    Side.UNKNOWN: frozenset({Side.UNKNOWN.value}),
+}
+"""Whole words: a first letter says nothing (Italian: *lato destro* is the right)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hipnode import dicom, imaging
-from hipnode.domain import Header, Instance, Reading
+from hipnode.domain import Header, Instance, Reading, Side
 from hipnode.errors import HeaderUnusable, NotDicom, PixelsUnreadable
 from hipnode.services.modelsets import ModelSets
 from hipnode.services.worker import reader
@@ -79,20 +79,62 @@ def read_folder(
         If a model set cannot be loaded.
     """
     pairs, unused, unlabelled = _pairs(folder, labels)
+    images, more = _images(folder, pairs)
+    unused += more
     cases: list[Case] = []
-    for done, (label, path) in enumerate(pairs):
-        tell(done, len(pairs))
+    for done, one in enumerate(images):
+        tell(done, len(images))
+        try:
+            facts = one.header.facts("") if one.header else {}
+            chosen = sets.references[sets.choose(facts).reported]
+            reading = reader.read_image(replace(base, model_set=chosen), one.path)
+        except (NotDicom, HeaderUnusable, PixelsUnreadable) as error:
+            unused.append(Unused(one.label.at, one.name, str(error)))
+            continue
+        cases.append(_case(one.name, one.label, one.header, reading, path=one.path))
+    tell(len(images), len(images))
+    return Gathered(tuple(cases), tuple(unused), unlabelled)
+
+
+@dataclass(frozen=True)
+class _Image:
+    label: Label
+    path: Path
+    name: str
+    header: Header | None
+
+    @property
+    def key(self) -> str:
+        """What two files that are one image have in common."""
+        return self.header.sop_instance_uid if self.header else str(self.path.resolve())
+
+
+def _images(
+    folder: Path | None, pairs: Sequence[tuple[Label, Path]]
+) -> tuple[list[_Image], list[Unused]]:
+    """Return the files that are images, less those that are one image with different labels."""
+    images: list[_Image] = []
+    unused: list[Unused] = []
+    for label, path in pairs:
         name = str(path.relative_to(folder)) if folder else f"{path.parent.name}/{path.name}"
         try:
-            header = header_of(path)
-            chosen = sets.references[sets.choose(header.facts("") if header else {}).reported]
-            reading = reader.read_image(replace(base, model_set=chosen), path)
-        except (NotDicom, HeaderUnusable, PixelsUnreadable) as error:
+            images.append(_Image(label, path, name, header_of(path)))
+        except (NotDicom, HeaderUnusable) as error:
             unused.append(Unused(label.at, name, str(error)))
-            continue
-        cases.append(_case(name, label, header, reading, path=path))
-    tell(len(pairs), len(pairs))
-    return Gathered(tuple(cases), tuple(unused), unlabelled)
+    same: dict[str, list[_Image]] = {}
+    for one in images:
+        same.setdefault(one.key, []).append(one)
+    at_odds = {key for key, some in same.items() if not _agree([one.label for one in some])}
+    for key in sorted(at_odds):
+        names = ", ".join(one.name for one in same[key])
+        why = f"{names} are one image, and contradict each other"
+        unused += [Unused(one.label.at, one.name, why) for one in same[key]]
+    return [one for one in images if one.key not in at_odds], unused
+
+
+def _agree(labels: Sequence[Label]) -> bool:
+    sides = ({label.sides[s] for label in labels if s in label.sides} for s in Side)
+    return len({label.broken for label in labels}) == 1 and all(len(said) < 2 for said in sides)
 
 
 def header_of(path: Path) -> Header | None:

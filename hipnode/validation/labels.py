@@ -7,13 +7,12 @@ patient's. ``patient_id``, ``station``, ``age``, ``sex`` and ``view`` count befo
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Final
 
+from hipnode import tables
 from hipnode.domain import Side
 from hipnode.errors import ManifestInvalid
 
@@ -41,8 +40,16 @@ class Words:
 
     @staticmethod
     def with_more(positive: Iterable[str] = (), negative: Iterable[str] = ()) -> Words:
-        """Return the usual words, and a site's own, which count before them."""
+        """Return the usual words, and a site's own, which count before them.
+
+        Raises
+        ------
+        ManifestInvalid
+            If a word is given for both.
+        """
         more, less = frozenset(map(_plain, positive)), frozenset(map(_plain, negative))
+        if both := more & less:
+            raise ManifestInvalid(f"{min(both)!r} cannot mean a fracture and none")
         return Words((POSITIVE - less) | more, (NEGATIVE - more) | less)
 
     def meaning(self, cell: str) -> bool | None:
@@ -111,7 +118,7 @@ def read_labels(
     Parameters
     ----------
     path
-        CSV with commas, semicolons or tabs; UTF-8, or Windows-1252 as spreadsheets write it.
+        CSV, as `hipnode.tables` reads it.
     words
         What the labels mean.
     split
@@ -122,29 +129,41 @@ def read_labels(
     ManifestInvalid
         If the file cannot be read, or lacks a column that names images or one that labels them.
     """
-    rows, columns = _table(path)
+    table = tables.read(path, _column)
+    columns, rows = set(table.columns), table.rows
     if not set(KEYS) & columns:
         raise ManifestInvalid(f"{path} has none of the columns {', '.join(KEYS)}")
     if not {"label", "right_label", "left_label"} & columns:
         raise ManifestInvalid(f"{path} has no column label, right_label or left_label")
     if split is not None:
-        rows = [(number, cells) for number, cells in rows if cells.get("split") == split]
+        rows = tuple(row for row in rows if row.cells.get("split") == split)
         if not rows:
             raise ManifestInvalid(f"{path} has no row of the split {split!r}")
     said: list[_Said] = []
     unused: list[Unused] = []
-    for number, cells in rows:
-        at = f"line {number}"
+    for row in rows:
+        at = f"line {row.line}"
         try:
-            said.append(_row(at, cells, words))
+            if row.is_too_long:
+                raise ManifestInvalid("it has more cells than the header")
+            said.append(_row(at, row.cells, words))
         except ManifestInvalid as error:
-            unused.append(Unused(at, _name(cells), str(error)))
+            unused.append(Unused(at, _name(row.cells), str(error)))
     labels, conflicts = _together(said)
     return labels, unused + conflicts
 
 
 def of_folders(broken: Path, intact: Path) -> list[Label]:
-    """Return a label for each file of two folders: the one has fractures, the other none."""
+    """Return a label for each file of two folders: the one has fractures, the other none.
+
+    Raises
+    ------
+    ManifestInvalid
+        If the one is the other, or lies in it.
+    """
+    real = broken.resolve(), intact.resolve()
+    if real[0].is_relative_to(real[1]) or real[1].is_relative_to(real[0]):
+        raise ManifestInvalid(f"{broken} and {intact} have the same images")
     return [
         Label(folder.name, "file", str(file), is_broken)
         for folder, is_broken in ((broken, True), (intact, False))
@@ -152,28 +171,8 @@ def of_folders(broken: Path, intact: Path) -> list[Label]:
     ]
 
 
-def _table(path: Path) -> tuple[list[tuple[int, dict[str, str]]], set[str]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ManifestInvalid(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", "replace")
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        head = [_ALIASES.get(_plain(name), _plain(name)) for name in next(reader, [])]
-        rows = []
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                named = zip(head, (cell.strip() for cell in cells), strict=False)
-                rows.append((reader.line_num, dict(named)))
-    except csv.Error as error:
-        raise ManifestInvalid(f"{path}, line {reader.line_num}: {error}") from None
-    return rows, set(head)
+def _column(name: str) -> str:
+    return _ALIASES.get(_plain(name), _plain(name))
 
 
 def _name(cells: Mapping[str, str]) -> str:
@@ -191,8 +190,8 @@ def _row(at: str, cells: Mapping[str, str], words: Words) -> _Said:
         if (said := words.meaning(cells.get(f"{side.name.lower()}_label", ""))) is not None
     }
     if image is not None and (side_cell := cells.get("side", "")):
-        side = {"r": Side.RIGHT, "l": Side.LEFT}.get(side_cell[:1].lower())
-        if side is None:
+        side = Side.meant_by(side_cell)
+        if side not in (Side.RIGHT, Side.LEFT):
             raise ManifestInvalid(f"the side {side_cell[:20]!r} is neither R nor L")
         sides[side], image = image, None
     if image is None and not sides:

@@ -16,6 +16,7 @@ from hipnode.cli import app
 from hipnode.domain import AuditEvent, AuditRecord, Decision
 from hipnode.domain.opinions import Opinion
 from hipnode.domain.people import Role
+from hipnode.errors import InputRefused
 from hipnode.storage import Asked, AuditFilter
 from tests.db.conftest import Bench
 from tests.desk import HOSTILE, Guest, rows, study
@@ -135,6 +136,12 @@ def test_a_file_of_the_ris_says_what_was_there(bench: Bench, config: str, tmp_pa
     assert done.exit_code == 0, done.output
     assert "line 4: there is no study of this accession number" in done.output
     assert "2 taken in" in done.output
+    file.write_text("accession;side;truth\n\nA-3;lato destro;no\n")
+    done = CliRunner().invoke(app, ["feedback", "import", str(file), "-c", config])
+    assert "Line 3: " in str(done.exception)
+    file.write_text("accession;side;truth\n\nA-3;destra;no\n")
+    done = CliRunner().invoke(app, ["feedback", "import", str(file), "-c", config])
+    assert (done.exit_code, "line 3: there is no study" in done.output) == (1, True)
     assert {r.detail["opinion"] for r in given(bench)} == {"agree", "disagree"}
     out = CliRunner().invoke(app, ["feedback", "export", "-c", config])
     (first, second) = csv.DictReader(io.StringIO(out.output))
@@ -152,8 +159,11 @@ HEAD = "accession,side,truth\n"
 
 @pytest.mark.parametrize(
     "text",
-    ["accession,side\nA-1,R\n", f"{HEAD}A-1,X,yes\n", f"{HEAD}A-1,R,?\n", f"{HEAD},R,yes\n", ""],
-)
+    ["accession,side\nA-1,R\n", f"{HEAD}A-1,X,yes\n", f"{HEAD}A-1,R,?\n", f"{HEAD},R,yes\n", "",
+     f"{HEAD}A-1,R+L,yes\n", f"{HEAD}A-1,R,yes,no\n", "accession,side,truth,truth\nA-1,R,yes,no\n",
+     f"{HEAD}A-1,R,yes\nA-1,L,\"no\n", "accession,side,truth,task\nA-1,R,yes,broken\n",
+     f"{HEAD}A-1,R,yes\n{'x' * 200_000},L,no\n"],
+)  # fmt: skip
 def test_a_file_that_is_wrong_is_not_taken_at_all(
     bench: Bench, config: str, tmp_path: Path, text: str
 ) -> None:
@@ -161,8 +171,16 @@ def test_a_file_that_is_wrong_is_not_taken_at_all(
     file = tmp_path / "ris.csv"
     file.write_text(text)
     done = CliRunner().invoke(app, ["feedback", "import", str(file), "-c", config])
-    assert done.exit_code != 0
+    assert isinstance(done.exception, InputRefused)
     assert given(bench) == []
+
+
+def test_a_file_that_is_none_is_refused(config: str, tmp_path: Path) -> None:
+    (tmp_path / "utf-16.csv").write_text(HEAD, encoding="utf-16")
+    for file in (tmp_path, tmp_path / "nowhere.csv", tmp_path / "utf-16.csv"):
+        done = CliRunner().invoke(app, ["feedback", "import", str(file), "-c", config])
+        assert isinstance(done.exception, InputRefused)
+        assert str(file) in str(done.exception)
 
 
 def test_a_doubtful_answer_asked_for_a_look() -> None:

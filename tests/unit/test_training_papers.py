@@ -153,6 +153,11 @@ def test_relabelling_finds_the_wrong_labels_and_takes_the_answers(
     assert kinds == sorted(kinds, key=["false positive", "false negative"].index)
     curve = simulated(trained, manifest, 0.1, threshold=0.5)
     assert (curve[0].right, curve[-1].right) == (0.9, 1.0)  # eight of eighty, all found
+    for share in (0.9, 0.001):
+        with pytest.raises(ManifestInvalid, match="of 80 labels cannot be made wrong"):
+            simulated(trained, manifest, share)
+    with pytest.raises(ManifestInvalid, match="nothing for tiny in split nosuch"):
+        doubts(trained, manifest, split="nosuch")
     write_worklist(tmp_path / "work.csv", found)
     with (tmp_path / "work.csv").open() as file:
         work: list[dict[str, Any]] = list(csv.DictReader(file))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from typer.testing import CliRunner, Result
@@ -129,13 +130,31 @@ def test_a_phantoms_manifest_is_a_file_of_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [(), (".",), (".", "--labels", "x", "--broken", "y"), ("--broken", "y"),
-     (".", "--labels", "x.csv", "--from-node"), ("--from-node",)],
+     (".", "--labels", "x.csv", "--from-node"), ("--from-node",),
+     (".", "--labels", "x.csv", "--false-alarms", "0.01", "--definite-false-alarms", "0.4"),
+     (".", "--labels", "x.csv", "--false-alarms", "nan")],
     ids=" ".join,
 )  # fmt: skip
 def test_what_does_not_go_together_is_said(arguments: Sequence[str], tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("file,label\na,1\n")
     given = [str(tmp_path / a) if a == "x.csv" else a for a in arguments]
     assert validate(*given, ok=False).exit_code == 2
+
+
+def test_one_image_that_is_called_broken_and_intact_is_left_out_and_named(tmp_path: Path) -> None:
+    broken, intact = tmp_path / "broken", tmp_path / "intact"
+    for folder in (broken, intact):
+        folder.mkdir()
+        shutil.copy(SAMPLES / "fracture.dcm", folder / f"{folder.name}.dcm")
+    shutil.copy(SAMPLES / "normal.dcm", intact)
+    Image.new("L", (64, 64)).save(broken / "x.jpg")
+    (intact / "y.jpg").symlink_to(broken / "x.jpg")
+    out = tmp_path / "report"
+    done = validate("--broken", broken, "--intact", intact, "--out", out, "--gallery", "0")
+    assert "0 images with a fracture" in done.stdout
+    assert "1 images without" in done.stdout
+    for pair in ("broken/broken.dcm, intact/intact.dcm", "broken/x.jpg, intact/y.jpg"):
+        assert done.stderr.count(f"{pair} are one image, and contradict each other") == 2
 
 
 # --- thresholds, and what they do -------------------------------------------------------------

@@ -73,7 +73,29 @@ def test_a_spreadsheets_encoding_and_a_sites_own_words(tmp_path: Path) -> None:
     assert [(x.value, x.broken) for x in labels] == [("grün.dcm", True), ("x.dcm", False)]
 
 
-@pytest.mark.parametrize("text", ["name,label\nx,1\n", "file,truth\nx,1\n", ""])
+def test_a_site_says_right_and_left_in_its_own_language(tmp_path: Path) -> None:
+    """A first letter tells nothing: *lato destro* is the right side."""
+    said = "droite dx Destra derecho RE. rechts Rt gauche sx sinistra izquierda li. links L".split()
+    odd = ["lato destro", "lado derecho", "labā", "R+L", "RL", "both", "?"]
+    rows = [f"{index},1,{side}" for index, side in enumerate([*said, *odd])]
+    labels, unused = _labels(tmp_path, "file,label,side\n" + "\n".join(rows))
+    assert [dict(one.sides) for one in labels] == [{R: True}] * 7 + [{L: True}] * 7
+    assert [why for _, why in unused] == [f"the side {one!r} is neither R nor L" for one in odd]
+
+
+def test_a_row_with_more_cells_than_the_header_is_named_and_the_others_are_taken(
+    tmp_path: Path,
+) -> None:
+    labels, unused = _labels(tmp_path, "file,label,age,\na,1,70,5,\nb,1,70,x\nc,0,70,\n")
+    assert [one.value for one in labels] == ["c"]
+    assert unused == [(f"line {n}", "it has more cells than the header") for n in (2, 3)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name,label\nx,1\n", "file,truth\nx,1\n", "", "file,label,label\nx,1,0\n",
+     "accession,accession_number,label\n1,2,0\n", 'file,label\nx,"1\ny,0\n'],
+)  # fmt: skip
 def test_a_file_that_names_no_images_or_labels_none_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ManifestInvalid):
         _labels(tmp_path, text)
@@ -89,6 +111,19 @@ def test_two_folders(tmp_path: Path) -> None:
         ("b.dcm", False),
         ("c.dcm", False),
     ]
+
+
+@pytest.mark.parametrize(("broken", "intact"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", "c")])
+def test_a_folder_cannot_be_broken_and_intact(tmp_path: Path, broken: str, intact: str) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "c").symlink_to(tmp_path / "a")
+    with pytest.raises(ManifestInvalid, match="the same images"):
+        of_folders(tmp_path / broken, tmp_path / intact)
+
+
+def test_a_word_cannot_mean_a_fracture_and_none() -> None:
+    with pytest.raises(ManifestInvalid, match=r"'o\.b\.' cannot mean"):
+        Words.with_more(["O.B."], ["o.b."])
 
 
 # --- how an image counts ----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from hipnode import tables
 from hipnode.domain import Role, Side
 from hipnode.errors import ManifestInvalid
 from hipnode.nets import BundleSpec, load_bundle
@@ -98,6 +99,8 @@ def _said(
         raise ManifestInvalid(f"{spec.name} is a {spec.role}; only fracture labels are reviewed")
     rows = [row for row in read_manifest(manifest) if split in {"all", row.split}]
     chosen, _ = items(spec, rows, ("frontal", "one_hip", "lateral"))
+    if not chosen:
+        raise ManifestInvalid(f"{manifest.name} has nothing for {spec.name} in split {split}")
     said = []
     for index, item in enumerate(chosen):
         said.append((item, float(predict(model, item)[list(spec.positive_indices)].sum())))
@@ -122,10 +125,19 @@ def simulated(
         As for `doubts`. The manifest's labels are taken to be right.
     wrong
         The share of labels that are made wrong: fractures that nobody recorded.
+
+    Raises
+    ------
+    BundleRefused, ManifestInvalid
+        As `doubts`; also if there are too few fractures for that share.
     """
     spec, said = _said(bundle, manifest, split, tell)
     level = spec.operating_point.present_from if threshold is None else threshold
     broken = np.array([item.target in spec.positive_indices for item, _ in said])
+    if not 0 < round(wrong * len(broken)) <= broken.sum():
+        raise ManifestInvalid(
+            f"{wrong:g} of {len(broken)} labels cannot be made wrong: {broken.sum()} are fractures"
+        )
     return simulate(broken, np.array([p for _, p in said]), wrong=wrong, level=level)
 
 
@@ -178,52 +190,51 @@ def take_answers(manifest: Path, answers: Path, out: Path) -> tuple[int, int]:
     Raises
     ------
     ManifestInvalid
-        If the files do not belong together, an answer is no label, or ``out`` is elsewhere.
+        If the files do not belong together or lack a column, an answer is no label or contradicts
+        another, or ``out`` is elsewhere.
     """
     if out.parent.resolve() != manifest.parent.resolve():
         raise ManifestInvalid(f"{out} must lie beside {manifest}: its files are named from there")
-    with manifest.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
-    with answers.open(encoding="utf-8-sig", newline="") as file:
-        given = list(csv.DictReader(file))
+    table = tables.read(manifest)
+    table.need("file")
+    rows = {str(row.line): row.cells for row in table.whole()}
     changed = confirmed = 0
-    for number, answer in enumerate(given, 2):
-        said = (answer.get("answer") or "").strip()
-        if not said:
-            continue
-        column = _column(answers, number, answer, columns)
-        row = _row(answers, number, answer, rows)
-        known = {one[column] for one in rows} | {"no_fracture", "fracture"}
-        if said not in known and said not in _LABELS:
-            raise ManifestInvalid(f"{answers}, line {number}: {said!r} is no label")
-        changed += row[column] != said
-        confirmed += row[column] == said
-        row[column] = said
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+    for (line, column), said in _answered(answers, table).items():
+        changed += rows[line].get(column, "") != said
+        confirmed += rows[line].get(column, "") == said
+        rows[line][column] = said
+    beside = out.with_name(f".{out.name}.part")
+    with beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, table.columns)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(rows.values())
+    beside.replace(out)
     return changed, confirmed
 
 
-_LABELS: Final = {"intracapsular", "trochanteric", "subtrochanteric"}
+_LABELS: Final = {"no_fracture", "fracture", "intracapsular", "trochanteric", "subtrochanteric"}
 
 
-def _column(answers: Path, number: int, answer: dict[str, str], columns: list[str]) -> str:
-    side = answer.get("side", "")
-    if side not in {one.word.lower() for one in Side} or f"{side}_label" not in columns:
-        raise ManifestInvalid(f"{answers}, line {number}: no column for the side {side!r}")
-    return f"{side}_label"
-
-
-def _row(
-    answers: Path, number: int, answer: dict[str, str], rows: list[dict[str, str]]
-) -> dict[str, str]:
-    try:
-        row = rows[int(answer["line"]) - 2]
-    except (KeyError, ValueError, IndexError):
-        row = {}
-    if not row or row["file"] != answer.get("file"):
-        raise ManifestInvalid(f"{answers}, line {number} is of another manifest")
-    return row
+def _answered(answers: Path, manifest: tables.Table) -> dict[tuple[str, str], str]:
+    """Return each answer by the line of its row in the manifest and the column it belongs into."""
+    given = tables.read(answers, str.lower)
+    given.need(*COLUMNS)
+    files = {str(row.line): row.cells.get("file", "") for row in manifest.rows}
+    found: dict[tuple[str, str], str] = {}
+    for row in given.whole():
+        line, file, hip, said = (
+            row.cells.get(name, "") for name in ("line", "file", "side", "answer")
+        )
+        if not said:
+            continue
+        at, side = f"{answers}, line {row.line}", Side.meant_by(hip)
+        column = f"{side.word.lower()}_label" if side else ""
+        if column not in manifest.columns:
+            raise ManifestInvalid(f"{at}: no column for the side {hip!r}")
+        if line not in files or files[line] != file:
+            raise ManifestInvalid(f"{at} is of another manifest")
+        if said not in _LABELS | {each.cells.get(column, "") for each in manifest.rows}:
+            raise ManifestInvalid(f"{at}: {said!r} is no label")
+        if found.setdefault((line, column), said) != said:
+            raise ManifestInvalid(f"{at}: another answer for this hip is {found[line, column]!r}")
+    return found

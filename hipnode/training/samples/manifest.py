@@ -15,7 +15,6 @@ learns from beside the whole image.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -25,6 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hipnode import tables
 from hipnode.domain import Box, Side
 from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.imaging import (
@@ -139,24 +139,16 @@ def name_of(manifests: Manifests) -> str:
 
 
 def _read(path: Path, seed: int) -> list[Row]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
-            if missing := {"file", "patient_id"} - columns:
-                raise ManifestInvalid(f"{path} has no column {', '.join(sorted(missing))}")
-            rows = [_row(path, number, cells, seed) for number, cells in enumerate(reader, 2)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestInvalid(f"{path} cannot be read: {error}") from None
+    table = tables.read(path)
+    table.need("file", "patient_id")
+    empty = dict.fromkeys(table.columns, "")
+    rows = [_row(path, row.line, empty | row.cells, seed) for row in table.whole()]
     if not rows:
         raise ManifestInvalid(f"{path} has no rows")
     return rows
 
 
-def _row(path: Path, line: int, cells: Mapping[str, str | None], seed: int) -> Row:
-    text = {str(k): (v or "").strip() for k, v in cells.items() if k is not None}
-    if None in cells:
-        raise ManifestInvalid(f"{path}, line {line} has more cells than the header")
+def _row(path: Path, line: int, text: Mapping[str, str], seed: int) -> Row:
     if not text["file"] or not text["patient_id"]:
         raise ManifestInvalid(f"{path}, line {line}: file or patient_id is empty")
     split = text.get("split") or _deal(text["patient_id"], seed)
