@@ -126,8 +126,9 @@ def _images(
         same.setdefault(one.key, []).append(one)
     at_odds = {key for key, some in same.items() if not _agree([one.label for one in some])}
     for key in sorted(at_odds):
-        names = ", ".join(one.name for one in same[key])
-        why = f"{names} are one image, and contradict each other"
+        names = ", ".join(one.name for one in same[key][:3])
+        more = ", ..." if len(same[key]) > 3 else ""
+        why = f"{names}{more} are one image, and contradict each other"
         unused += [Unused(one.label.at, one.name, why) for one in same[key]]
     return [one for one in images if one.key not in at_odds], unused
 
