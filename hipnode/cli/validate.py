@@ -94,10 +94,7 @@ def validate(
     words = Words.with_more(positive or (), negative or ())
     given, unused = _labels(labels, broken, intact, words, split)
     _check(folder, labels, from_node=from_node)
-    if out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is no folder")
-    if apply is not None and apply.exists():
-        raise typer.BadParameter(f"{apply} is there already; a model set is never replaced")
+    _check_places(out, apply)
     effective = settings.load(config)
     worker = effective.worker
     if model_set is not None:
@@ -150,6 +147,14 @@ def _check(folder: Path | None, labels: Path | None, *, from_node: bool) -> None
         raise typer.BadParameter("--labels goes with the folder of the images")
     if folder is not None and not folder.is_dir():
         raise typer.BadParameter(f"{folder} is no folder")
+
+
+def _check_places(out: Path, apply: Path | None) -> None:
+    """Refuse, before hours of reading, what can then not be written."""
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is no folder")
+    if apply is not None and apply.exists():
+        raise typer.BadParameter(f"{apply} is there already; a model set is never replaced")
 
 
 @contextmanager
