@@ -26,6 +26,7 @@ class Task:
     name: str
     phantom: str
     systems: dict[str, System]
+    of_scans: bool = False
 
 
 _YAMAMOTO: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
@@ -64,6 +65,7 @@ RISK: Final = Task(
         for name, how in _PRETRAINED
         for more in ("", "-unbalanced")
     },
+    of_scans=True,
 )
 FRACTURE: Final = Task(
     "fracture",
@@ -87,7 +89,8 @@ TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE)
 class Profile:
     """What a league takes: people of each split, and changes to every recipe, as for ``--set``.
 
-    ``own`` are changes of a recipe whose name begins so, after all others.
+    ``own`` are changes of a recipe whose name begins so, after all others. ``scans`` is how many
+    times as many people have a scan, which costs a twentieth of a radiograph.
     """
 
     name: str
@@ -96,6 +99,12 @@ class Profile:
     pretraining: tuple[str, ...] = ()
     own: tuple[tuple[str, tuple[str, ...]], ...] = ()
     bodies: dict[str, int] | None = None  # of each split; None: as many as the phantom has
+    scans: int = 1
+
+    def people_of(self, task: Task) -> dict[str, int]:
+        """Return how many people of each split a task's phantoms are of."""
+        times = self.scans if task.of_scans else 1
+        return {split: count * times for split, count in self.people.items()}
 
     def for_recipe(self, recipe: str, *, labels: bool) -> list[str]:
         """Return the changes of one recipe; ``labels``: it is no pre-training."""
@@ -115,6 +124,7 @@ _GALE: Final = (
     "preprocessing.size_px=256",
     "augmentation={rotate_deg=6, shift=0.03, shear=0.06, histogram=0.5}",
 )
+_SCANS: Final = ("plan.learning_rate=3e-4", "plan.epoch_images=3000", "plan.epochs=7")
 _FCN: Final = ("network.arguments={depth=7, width=64, head_px=2, outputs=2}",)
 
 
@@ -163,13 +173,16 @@ PROFILES: Final = {
         _unlabelled(64, 800, 6),
         (
             ("yamamoto2020-googlenet", ("network.arguments.width=0.5",)),
-            ("dxa2023-vit-s", _vit(64, 12)),
+            ("dxa2023-resnet50", _SCANS),
+            ("dxa2023-vgg16", _SCANS),
+            ("dxa2023-vit-s", (*_vit(64, 12), *_SCANS)),
             ("dxa2023-dino-vit-s", _vit(64, 12)),
             ("dxa2023-moco-vit-s", _vit(64, 12)),
             ("murphy2022", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
             ("gale2017", _GALE),
             ("gale2017-fcn", _FCN),
         ),
+        scans=5,
     ),
     "gpu": Profile(
         "gpu", {"train": 3000, "val": 600, "test": 1000},
