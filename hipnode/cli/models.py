@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hipnode.cli import choose
+from hipnode.cli.node import device_of
 from hipnode.cli.show import cell
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and export model bundles.")
@@ -69,7 +70,13 @@ def show(bundle: Bundle, model_set: SetOption = "default") -> None:
 def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or a role; empty: all.")] = "",
     model_set: SetOption = "default",
-    device: Annotated[str, typer.Option(help="cpu, openvino, cuda or torch-cpu")] = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, openvino, cuda or torch-cpu",
+            callback=device_of("cpu", "openvino", "torch-cpu"),
+        ),
+    ] = "cpu",
     key: KeyOption = None,
 ) -> None:
     """Check digests, load, and run the golden input; with a key, check signatures as well."""

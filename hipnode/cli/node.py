@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import getpass
 import os
+import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +29,17 @@ ConfigOption = Annotated[
 SupervisedOption = Annotated[
     bool, typer.Option("--supervised", hidden=True, help="Stop when standard input ends.")
 ]
+
+
+def device_of(*names: str) -> Callable[[str], str]:
+    """Return the check of an option ``--device``: it is one of these names, or a GPU."""
+
+    def check(device: str) -> str:
+        if device not in names and not re.fullmatch(r"cuda(:\d{1,3})?", device):
+            raise typer.BadParameter(f"{device!r} is none of {', '.join(names)}, cuda")
+        return device
+
+    return check
 
 
 def serve(config: ConfigOption = None) -> None:
