@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hipnode.cli.show import plain
 from hipnode.cli.validate import validate
 
 
@@ -35,7 +36,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help="A column: each of its values is judged by itself; more than once."),
     ] = None,
-    maps: Annotated[int, typer.Option(help="So many examples of what the network looked at.")] = 0,
+    maps: Annotated[
+        int, typer.Option(min=0, help="So many examples of what the network looked at.")
+    ] = 0,
 ) -> None:
     """Run a bundle over a manifest with the worker's own code, and write tables and plots."""
     if (bundle is None) == (model_set is None):
@@ -87,4 +90,6 @@ def _judge(
     for figure in found.figures:
         table.add_row(figure.name, str(figure), printed.get(figure.name, ""))
     Console().print(table)
+    for line in found.notes:
+        typer.echo(plain(line))
     typer.echo(f"{found.count} samples of {found.patients} patients; report in {out}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hipnode.cli import choose
+from hipnode.cli.checks import device_of
 from hipnode.cli.show import cell
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify, import and export model bundles.")
@@ -22,16 +22,6 @@ KeyOption = Annotated[
 Bundle = Annotated[
     str, typer.Argument(help="A bundle's folder, or a role of the set, as `models list` shows it.")
 ]
-
-
-class Device(StrEnum):
-    """What the networks run on."""
-
-    CPU = "cpu"
-    OPENVINO = "openvino"
-    CUDA = "cuda"
-    TORCH_CPU = "torch-cpu"
-
 
 app.command("choice")(choose.choice)
 app.command("propose")(choose.propose)
@@ -80,7 +70,13 @@ def show(bundle: Bundle, model_set: SetOption = "default") -> None:
 def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle's folder or a role; empty: all.")] = "",
     model_set: SetOption = "default",
-    device: Annotated[Device, typer.Option(help="What the networks run on.")] = Device.CPU,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, openvino, cuda or torch-cpu",
+            callback=device_of("cpu", "openvino", "torch-cpu"),
+        ),
+    ] = "cpu",
     key: KeyOption = None,
 ) -> None:
     """Check digests, load, and run the golden input; with a key, check signatures as well."""
@@ -95,7 +91,7 @@ def verify(
         spec = load_bundle(bundle_folder(bundle, model_set), device=device, threads=1).spec
         typer.echo(f"{spec.name} {spec.version}: good, sha256 {spec.digest}")
         return
-    loaded = load_model_set(model_set, device=device.value, threads=1)
+    loaded = load_model_set(model_set, device=device, threads=1)  # type: ignore[arg-type]
     for kind, models in (("", loaded.models), ("/clinical", loaded.clinical)):
         for role, model in models.items():
             typer.echo(f"{role}{kind}: {model.spec.name} {model.spec.version}: good")

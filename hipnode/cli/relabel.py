@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hipnode.cli.number import number
+from hipnode.cli.checks import number
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from hipnode.cli.checks import device_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from hipnode.training.recipe.recipe import Recipe
+    from hipnode.training.recipe.recipe import Pretraining, Recipe
     from hipnode.training.runs.train import Telling
 
 
+_WITHOUT: Final = {
+    "a recipe without labels": ("weights", "folds", "leave_out", "of", "everything", "version"),
+    "--leave-out": ("folds", "resume", "everything", "version"),
+    "--folds": ("of", "everything", "version"),
+    "a run without --leave-out": ("of",),
+}
+"""By what is run, the options that mean nothing to it."""
+
+
 def train(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's name, or a TOML file.")],
     data: Annotated[
         list[Path], typer.Option("--data", help="The manifest (CSV); several are read as one.")
     ],
     out: Annotated[Path, typer.Option("--out", help="The bundle's folder.")],
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda", callback=device_of("cpu"))] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     epochs: Annotated[int, typer.Option(help="Another number than the recipe's.")] = 0,
     change: Annotated[
@@ -32,12 +44,15 @@ def train(
         Path | None, typer.Option(help="A safetensors file or a bundle to start from.")
     ] = None,
     folds: Annotated[
-        int, typer.Option(help="Cross-validate: so many models, one held-out test split.")
-    ] = 0,
+        int | None,
+        typer.Option(min=2, help="Cross-validate: so many models, one held-out test split."),
+    ] = None,
     leave_out: Annotated[
-        int,
-        typer.Option(help="Judge patients of --of by networks that had not seen them: so many."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=1, help="Judge patients of --of by networks that had not seen them: so many."
+        ),
+    ] = None,
     of: Annotated[str, typer.Option(help="The domain of whom --leave-out is.")] = "real",
     everything: Annotated[
         bool,
@@ -55,18 +70,40 @@ def train(
 
     changes = [*(change or ()), *([f"plan.epochs={epochs}"] if epochs else [])]
     chosen = read_recipe(recipe, changes)
+    _check(context, chosen, data, folds, leave_out)
     with Progress() as progress:
         telling = _telling(progress, chosen.plan.epochs)
         if isinstance(chosen, Pretraining):
             said = str(pretrain(chosen, data, out, device=device, resume=resume, telling=telling))
         else:
-            judge = partial(leaving_out, folds=leave_out, domain=of)
-            cross = partial(cross_validate, folds=folds, resume=resume)
+            judge = partial(leaving_out, folds=leave_out or 0, domain=of)
+            cross = partial(cross_validate, folds=folds or 0, resume=resume)
             make = partial(_bundle, version=version, everything=everything, resume=resume)
             said = (judge if leave_out else cross if folds else make)(
                 chosen, data, out, device=device, weights=weights, telling=telling
             )
     typer.echo(said)
+
+
+def _check(
+    context: typer.Context,
+    recipe: Recipe | Pretraining,
+    data: list[Path],
+    folds: int | None,
+    leave_out: int | None,
+) -> None:
+    """Refuse options that would do nothing, and a manifest that would be read twice."""
+    from hipnode.training.recipe.recipe import Recipe
+
+    kind = "--leave-out" if leave_out else "--folds" if folds else "a run without --leave-out"
+    if not isinstance(recipe, Recipe):
+        kind = "a recipe without labels"
+    for name in _WITHOUT[kind]:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter(f"--{name.replace('_', '-')} means nothing to {kind}")
+    if len({path.resolve() for path in data}) < len(data):
+        raise typer.BadParameter("--data names a file twice")
 
 
 def _bundle(
@@ -82,10 +119,13 @@ def _bundle(
     telling: Telling,
 ) -> str:
     """Train one network; return where its bundle lies, and its digest."""
+    from hipnode.nets.bundle.contents import MANIFEST
     from hipnode.training.runs.leaveout import everything as all_of
     from hipnode.training.runs.train import train as run
     from hipnode.training.samples.manifest import read_manifest
 
+    if (out / MANIFEST).exists():
+        typer.echo(f"{out} holds a bundle: the new one will take its place", err=True)
     rows = all_of(read_manifest(data, seed=recipe.plan.seed)) if everything else ()
     model = run(
         recipe, data, out, device=device, resume=resume, weights=weights, version=version,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hipnode import DISCLAIMER
+from hipnode.cli.checks import number
 from hipnode.cli.node import ConfigOption
-from hipnode.cli.number import number
 
 if TYPE_CHECKING:
     from hipnode.settings import Settings

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from hipnode.cli import app
 from hipnode.errors import BundleRefused
 from hipnode.nets import load_bundle, registry
 from hipnode.nets.bundle.contents import GOLDEN, INFERENCE, MANIFEST, METADATA, SIGNATURE, WEIGHTS
@@ -277,6 +279,11 @@ def test_serving_imports_neither_torch_nor_monai() -> None:
 def test_registry_refuses_unknown_names() -> None:
     with pytest.raises(ValueError, match="is none of"):
         registry.validate("subprocess.Popen", {})
+
+
+def test_a_device_that_is_none_is_refused_where_it_is_named() -> None:
+    done = CliRunner().invoke(app, ["models", "verify", "gate", "--device", "banana"])
+    assert (done.exit_code, "'banana' is none of cpu, " in done.output) == (2, True)
 
 
 def test_covariates_travel_in_the_bundle(tmp_path: Path) -> None:

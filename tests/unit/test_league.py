@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ pytest.importorskip("onnx")
 pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
 
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hipnode.cli import app
 from hipnode.errors import InputRefused
 from hipnode.training.league import findings, table
-from hipnode.training.league.cells import cells, key_of
+from hipnode.training.league.cells import MADE_OF, cells, images, key_of, known
 from hipnode.training.league.compare import compare
 from hipnode.training.league.profiles import PROFILES, TASKS
 from hipnode.training.recipe.recipe import Pretraining
@@ -35,12 +36,12 @@ SMOKE = PROFILES["smoke"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty hips: the brighter, the denser; age tells a part."""
+    """As many hips as the profile has people: the brighter, the denser; age tells a part."""
     at = tmp_path_factory.mktemp("league") / "data" / "hips"
     at.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
-    for index in range(64):
+    for index in range(88):
         ill = index % 2
         pixels = rng.normal(60, 8, (48, 48))
         pixels[16:32, 8:40] += 30 + 90 * (1 - ill)
@@ -48,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(
             {
                 "file": f"{index:02d}.png", "patient_id": f"P{index:02d}",
-                "split": "train" if index < 32 else "val" if index < 40 else "test",
+                "split": "train" if index < 48 else "val" if index < 64 else "test",
                 "view": "one_hip", "right_box": "4 4 44 44", "right_label": "no_fracture",
                 "osteoporosis": ill, "age": 70 + 8 * ill + rng.normal(0, 6), "sex": "F",
                 "bmi": 24.0 + rng.normal(), "hip_fracture_history": (index % 3 == 0 and 1) or 0,
@@ -98,8 +99,134 @@ def test_a_league_is_played_known_again_and_told(folder: Path) -> None:
     values = {figure.name: figure.value for figure in found}
     assert values["AUC, other less one"] == pytest.approx(values["AUC, other"] - values["AUC, one"])
     assert 0 <= values["p of the difference (DeLong)"] <= 1
-    with pytest.raises(InputRefused, match="name other classes"):
-        compare(one, ROOT / "hipnode/models/dxa2023-resnet18", manifest, folder / "pair")
+    with pytest.raises(InputRefused, match="all samples are of one class"):
+        compare(one, other, _of_one_class(manifest), folder / "pair", views=("one_hip",))
+
+
+def _of_one_class(manifest: Path) -> Path:
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = manifest.with_name("healthy.csv")
+    with found.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row for row in rows if row["osteoporosis"] == "0")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ("murphy2022-cnn1", "murphy2022-cnn1", "a localiser names no class"),
+        ("murphy2022-cnn2", "dxa2023-resnet18", "two roles, fracture and risk"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_an_image_is_read(
+    tmp_path: Path, one: str, other: str, why: str
+) -> None:
+    models = ROOT / "hipnode" / "models"
+    with pytest.raises(InputRefused, match=why):
+        compare(models / one, models / other, tmp_path / "none.csv", tmp_path / "pair")
+    assert not (tmp_path / "pair").exists()
+
+
+CLINICAL = "dxa2023-clinical"
+
+
+def league(folder: Path, *options: str) -> Result:
+    command = ["league", "--out", str(folder), "--profile", "smoke", "--only", CLINICAL]
+    return CliRunner().invoke(app, [*command, *options])
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A league of one row and two seeds."""
+    at = tmp_path_factory.mktemp("played")
+    done = league(at, "--seeds", "2")
+    assert done.exit_code == 0, done.output
+    return at
+
+
+@pytest.fixture
+def copy(played: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(played, tmp_path / "league"))
+
+
+@pytest.mark.slow
+def test_fewer_seeds_or_no_row_leave_the_tables_as_they_are(copy: Path) -> None:
+    before = (copy / "league.json").read_text()
+    assert json.loads(before)["tasks"]["risk"]["rows"][0]["seeds"] == 2
+    done = league(copy, "--seeds", "1")
+    assert (done.exit_code, done.output.count("learns")) == (0, 0)
+    assert (copy / "league.json").read_text() == before
+    refused = league(copy, "--only", "nothing*")
+    assert str(refused.exception) == "no row or task is 'nothing*'"
+
+
+@pytest.mark.slow
+def test_a_folder_is_of_one_profile(copy: Path) -> None:
+    """Also where no cell is finished, and where nothing says what the images were made of."""
+    before = {path: path.read_bytes() for path in copy.rglob("*.json")}
+    refused = league(copy, "--profile", "cpu")
+    assert "is a league of profile smoke" in str(refused.exception)
+    assert {path: path.read_bytes() for path in copy.rglob("*.json")} == before
+    (copy / "data" / "falls" / MADE_OF).unlink()
+    assert league(copy).output.count("learns") == 1, "the third seed, on the same images"
+    shutil.rmtree(copy / "risk")
+    refused = league(copy, "--profile", "cpu")
+    assert "people {'train': 48, 'val': 16, 'test': 24}, not" in str(refused.exception)
+    assert not (copy / "risk").exists()
+
+
+@pytest.mark.slow
+def test_images_are_those_that_the_profile_asks_for(copy: Path) -> None:
+    task = cells(SMOKE, 1, CLINICAL)[0].task
+    other = replace(SMOKE, bodies={"train": 3, "val": 1, "test": 1})
+    with pytest.raises(InputRefused, match=r"bodies {'train': 2, .*}, not {'train': 3, "):
+        images(task, other, copy, print)
+    (copy / "data" / "falls" / MADE_OF).write_text("{")  # then the people are all that is known
+    assert images(task, other, copy, print) == copy / "data" / "falls" / "manifest.csv"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"key": 1}'])
+def test_a_damaged_result_counts_as_not_played(copy: Path, text: str) -> None:
+    cell = cells(SMOKE, 1, CLINICAL)[0]
+    (copy / cell.folder / "cell.json").write_text(text)
+    said: list[str] = []
+    assert known(cell, copy, said.append) is None
+    assert known(replace(cell, seed=1), copy, said.append) is not None
+    assert len(said) == ("key" not in text), "another key is no damage"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [0, 1, 9])
+def test_a_result_without_its_predictions_counts_as_not_played(copy: Path, lines: int) -> None:
+    cell = cells(SMOKE, 1, CLINICAL)[0]
+    (report,) = (copy / cell.folder).glob("*/report/predictions.csv")
+    whole = report.read_text().splitlines(keepends=True)
+    report.unlink()
+    if lines:
+        report.write_text("".join(whole[:lines]))
+    said: list[str] = []
+    assert known(cell, copy, said.append) is None
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_a_league_goes_on_after_its_files_were_damaged(copy: Path) -> None:
+    before = json.loads((copy / "league.json").read_text())["tasks"]["risk"]["rows"][0]["auc"]
+    at = copy / cells(SMOKE, 1, CLINICAL)[0].folder
+    (checkpoint,) = at.glob("*/bundle.run/last.pt")
+    (at / "cell.json").write_text("{")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:900])
+    (checkpoint.parents[1] / "bundle" / "MANIFEST.sha256").unlink()
+    done = league(copy, "--seeds", "1")
+    assert done.exit_code == 0, done.output
+    assert f"{checkpoint} cannot be read" in done.output
+    assert "begun anew" in done.output
+    document = json.loads((copy / "league.json").read_text())
+    assert document["tasks"]["risk"]["rows"][0]["auc"] == before
 
 
 def test_a_key_changes_with_what_a_result_depends_on(folder: Path) -> None:

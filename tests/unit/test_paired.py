@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from hipnode.errors import InputRefused
 from hipnode.training.stats import estimates as est
 from hipnode.training.stats.paired import area, holm, macro_area, mean_area
 
@@ -61,6 +62,13 @@ def test_three_classes_are_the_mean_of_each_against_the_rest() -> None:
     each = [area(actual == k, p[:, k], WHOSE) for k in range(3)]
     assert macro_area(actual, p, WHOSE).value == pytest.approx(np.mean([a.value for a in each]))
     assert mean_area(each).deviation < max(one.deviation for one in each)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_class_alone_has_no_area(classes: int) -> None:
+    p = RNG.dirichlet([1] * classes, 12)
+    with pytest.raises(InputRefused, match="of one class"):
+        macro_area(np.zeros(12, int), p, WHOSE[:12])
 
 
 def test_holm() -> None:

@@ -16,11 +16,15 @@ pytest.importorskip("onnx")
 pytest.importorskip("sklearn")
 pytest.importorskip("statsmodels")
 
-from hipnode.errors import ManifestInvalid
+from typer.testing import CliRunner
+
+from hipnode.cli import app
+from hipnode.errors import InputRefused, ManifestInvalid
+from hipnode.nets import load_bundle
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.recipe.plan import Plan, learning_rate
 from hipnode.training.recipe.recipe import SHIPPED, Recipe, RecipeInvalid, read_recipe
-from hipnode.training.runs.train import train
+from hipnode.training.runs.train import Telling, train
 from hipnode.training.samples.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
@@ -101,8 +105,6 @@ def test_resumed_run_ends_with_the_same_bits(
         if row["epoch"] == 2:
             raise Killed
 
-    from hipnode.training.runs.train import Telling
-
     with pytest.raises(Killed):
         train(tiny(), manifest, tmp_path / "broken", telling=Telling(epoch=kill))
     seen: list[float] = []
@@ -122,6 +124,101 @@ def test_checkpoint_of_another_plan_is_refused(manifest: Path, tmp_path: Path) -
     other = tiny(plan={"epochs": 7, "batch": 10, "bf16": False, "view": 0.8})
     with pytest.raises(Exception, match="another plan"):
         train(other, manifest, tmp_path / "bundle", resume=True)
+    for name in ("last.pt", "best.pt"):
+        path = tmp_path / "bundle.run" / name
+        whole = path.read_bytes()
+        for damaged in (whole[:-400], whole[:900], b"", b"no checkpoint"):
+            path.write_bytes(damaged)
+            with pytest.raises(InputRefused, match=f"{name} cannot be read"):
+                train(tiny(), manifest, tmp_path / "bundle", resume=True)
+        path.write_bytes(whole)
+
+
+def test_a_bundle_takes_the_place_of_another_as_a_whole(manifest: Path, tmp_path: Path) -> None:
+    plan = {"epochs": 1, "batch": 10, "bf16": False, "view": 0.8}
+    out = tmp_path / "runs" / "bundle"
+    out.mkdir(parents=True)
+    first = train(tiny(plan=plan), manifest, out)
+    (out / "MANIFEST.ed25519").write_bytes(b"a signature of the first")
+    second = train(tiny(plan=plan | {"seed": 1}), manifest, out)
+    assert first.spec.digest != second.spec.digest
+    assert second.path == out
+    assert load_bundle(out).spec.digest == second.spec.digest
+    assert {path.name for path in out.parent.iterdir()} == {"bundle", "bundle.run"}
+
+    def write_beside(row: dict[str, float]) -> None:  # while the network learns
+        (out / "notes.txt").write_text("mine")
+
+    with pytest.raises(InputRefused, match=r"notes\.txt is not of an earlier run"):
+        train(tiny(plan=plan), manifest, out, telling=Telling(epoch=write_beside))
+    assert (out / "notes.txt").read_text() == "mine"
+    assert {path.name for path in out.parent.iterdir()} == {"bundle", "bundle.run"}
+
+
+def run(*options: str) -> tuple[int, str]:
+    """Run ``hipnode train`` on a manifest that is not there: what is refused is so before it."""
+    done = CliRunner().invoke(app, ["train", "--data", "none.csv", *options])
+    return done.exit_code, done.output + str(done.exception)
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_is_learned(tmp_path: Path) -> None:
+    project, file, new = tmp_path / "project", tmp_path / "file", tmp_path / "new"
+    (project / "docs").mkdir(parents=True)
+    (project / "docs" / "README.md").write_text("mine")  # a bundle has one, too
+    file.write_text("mine")
+    for out, why in (
+        (project, "README.md is not of an earlier run"), (file, "is no folder"),
+        (Path(), "has no name of its own"), (new, "none.csv cannot be read"),
+    ):  # fmt: skip
+        for recipe in ("dxa2023-clinical", "dxa2023-moco-vit-s"):
+            code, said = run(recipe, "--out", str(out))
+            assert (code, why in said) == (1, True), said
+    for kind in ("--folds", "--leave-out"):
+        mine = tmp_path / kind / "fold-1" / "notes.txt"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        code, said = run("dxa2023-clinical", kind, "2", "--out", str(tmp_path / kind))
+        assert (code, "notes.txt is not of an earlier run" in said) == (1, True), said
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "why"),
+    [
+        (("--folds", "1"), 2, "Invalid value for '--folds'"),
+        (("--folds", "-2"), 2, "Invalid value for '--folds'"),
+        (("--leave-out", "-2"), 2, "Invalid value for '--leave-out'"),
+        (("--device", "banana"), 2, "'banana' is none of cpu, cuda"),
+        (("--device", "cuda:99"), 1, "device cuda:99 is not there"),
+        (("--version", "../../x"), 1, "version is '../../x'"),
+        (("--set", "plan.learning_rate=inf"), 1, "plan.learning_rate is inf, no finite number"),
+        (("--set", "augmentation.rotate_deg=nan"), 1, "augmentation.rotate_deg"),
+        (("--set", "plan.seed=-1"), 1, "plan.seed is -1, not from 0"),
+        (("--set", f"plan.seed={2**40}"), 1, "not from 0"),
+        (("--folds", "2", "--everything"), 2, "--everything means nothing to --folds"),
+        (("--folds", "2", "--version", "0.1.0"), 2, "--version means nothing to --folds"),
+        (("--leave-out", "2", "--folds", "2"), 2, "--folds means nothing to --leave-out"),
+        (("--leave-out", "2", "--resume"), 2, "--resume means nothing to --leave-out"),
+        (("--of", "real"), 2, "--of means nothing to a run without --leave-out"),
+        (("--data", "./none.csv"), 2, "--data names a file twice"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_followed_are_refused_at_once(
+    tmp_path: Path, options: tuple[str, ...], code: int, why: str
+) -> None:
+    got, said = run("dxa2023-clinical", "--out", str(tmp_path / "out"), *options)
+    assert (got, why in said) == (code, True), said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "option", [("--folds", "2"), ("--leave-out", "2"), ("--weights", "w"), ("--version", "1.0.0")]
+)
+def test_a_recipe_without_labels_takes_no_option_of_those_with(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    code, said = run("dxa2023-moco-vit-s", "--out", str(tmp_path / "out"), *option)
+    assert (code, f"{option[0]} means nothing to a recipe without labels" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

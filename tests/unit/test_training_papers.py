@@ -33,7 +33,7 @@ from hipnode.training.learn.losses import class_weights, extents, objective
 from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.runs.crossval import cross_validate
-from hipnode.training.runs.pretrain import pretrain
+from hipnode.training.runs.pretrain import is_whole, pretrain
 from hipnode.training.runs.train import train
 from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Samples
@@ -118,8 +118,13 @@ def test_readers_and_another_hospital_stand_in_the_report(
     manifest: Path, trained: Path, tmp_path: Path
 ) -> None:
     found = evaluate(
-        trained, manifest, tmp_path / "report", external=manifest, by=["risk", "label"], split="all"
-    )
+        trained, manifest, tmp_path / "report", external=manifest, split="all",
+        by=["risk", "label", "patient_id", "file"],
+    )  # fmt: skip
+    few = "groups have fewer than 10 samples and are not judged by themselves: "
+    assert found.notes[0].startswith(f"patient_id: 40 of 40 {few}P0 (2), P1 (2), ")
+    assert [note.partition(":")[0] for note in found.notes] == ["patient_id", "file"]
+    assert found.notes[1] in (tmp_path / "report" / "report.md").read_text()
     values = {one.name: one.value for one in found.figures}
     assert values["samples, risk low"] + values["samples, risk moderate"] == 28 + 26
     assert values["accuracy, label intracapsular"] == values["recall, fracture"]
@@ -227,6 +232,9 @@ def test_backbone_learned_without_labels_is_taken_and_frozen(
     weights = pretrain(pretraining, manifest, tmp_path / "pre")
     learned = load_file(weights)
     assert learned
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(weights.read_bytes()[:-100])
+    assert [is_whole(path) for path in (weights, half, tmp_path / "none")] == [True, False, False]
     assert not any(name.startswith("score.") for name in learned)
     rows = json.loads((tmp_path / "pre" / "history.json").read_text())
     assert all(np.isfinite(row["loss"]) and row["spread"] > 1e-3 for row in rows)

@@ -19,7 +19,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
 from hipnode.reading.classify import Scores, preprocessing
-from hipnode.training.judge.figures import Answers, Figure, by_group, figures
+from hipnode.training.judge.figures import Answers, Figure, by_group, figures, too_small
 from hipnode.training.judge.heat import NAMES, hits
 from hipnode.training.judge.maps import write_maps
 from hipnode.training.judge.report import write_report
@@ -33,13 +33,14 @@ from hipnode.training.stats import statistics as st
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured."""
+    """What was measured; ``notes`` says of which groups nothing was."""
 
     model: LoadedModel
     figures: tuple[Figure, ...]
     left_out: dict[str, int]
     count: int
     patients: int
+    notes: tuple[str, ...] = ()
 
 
 Tell = Callable[[int, int], None]
@@ -105,6 +106,7 @@ def evaluate(
         f"{name_of(manifest)}",
         external=f"{other.count} samples of {other.patients} patients" if other else "",
         left_out=found.left_out,
+        notes=found.notes,
         out=out,
     )
     if maps and model.spec.role is not Role.LOCALISER:
@@ -133,7 +135,16 @@ def _one(
     else:
         measured = _classifier(model, chosen, out, tell, by)
     patients = len({item.row.patient for item in chosen})
-    return Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients), chosen
+    notes = () if model.spec.role is Role.LOCALISER else _notes(chosen, by)
+    return (
+        Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients, notes),
+        chosen,
+    )
+
+
+def _notes(chosen: Sequence[Item], by: Sequence[str]) -> tuple[str, ...]:
+    lines = (too_small(column, [group_of(item, column) for item in chosen]) for column in by)
+    return tuple(filter(None, lines))
 
 
 def _localiser(model: LoadedModel, chosen: Sequence[Item], out: Path, tell: Tell) -> list[Figure]:

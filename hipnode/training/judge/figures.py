@@ -8,6 +8,7 @@ Murphy 2022, Table 1, Figure 4, Discussion; Gale 2017, Tables 2 and 3; Yamamoto 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,6 +26,8 @@ _SURE: Final = 0.87
 """The share of images that a model is sure of and decides alone (Murphy 2022, Discussion)."""
 FEWEST: Final = 10
 """Samples of a group that is judged by itself."""
+_NAMED: Final = 12
+"""So many of the groups that are too small are named."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def by_group(spec: BundleSpec, answers: Answers, column: str, of: Sequence[str])
         What the groups are called by.
     of
         (n,) each sample's group; samples of "" are in none. Groups of fewer than `FEWEST` are not
-        judged.
+        judged; `too_small` names them.
     """
     columns, point = list(spec.positive_indices), spec.operating_point.doubtful_from
     found = []
@@ -138,6 +141,21 @@ def by_group(spec: BundleSpec, answers: Answers, column: str, of: Sequence[str])
             Figure.of(f"specificity at doubtful_from{suffix}", est.rate(~said, ~positive, whose)),
         ]
     return found
+
+
+def too_small(column: str, of: Sequence[str]) -> str:
+    """Return the sentence on those groups that `by_group` does not judge; "" if it judges all."""
+    counts = Counter(name for name in of if name)
+    if not counts:
+        return f"{column}: no sample has one"
+    few = [f"{name} ({count})" for name, count in sorted(counts.items()) if count < FEWEST]
+    if not few:
+        return ""
+    named = ", ".join(few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
+    return (
+        f"{column}: {len(few)} of {len(counts)} groups have fewer than {FEWEST} samples and are "
+        f"not judged by themselves: {named}"
+    )
 
 
 def table(

@@ -23,6 +23,7 @@ def write_report(
     source: str,
     external: str,
     left_out: Mapping[str, int],
+    notes: Sequence[str],
     out: Path,
 ) -> None:
     """Write ``report.md``, ``model-card.md`` and ``results.json``.
@@ -37,6 +38,8 @@ def write_report(
         On what, in words.
     left_out
         How many samples were left out, by reason.
+    notes
+        Of which groups nothing is said, a line each.
     out
         The folder.
     """
@@ -68,6 +71,7 @@ def write_report(
         *_counts(out / "confusion.csv", "Counts"),
         *_counts(out / "external" / "confusion.csv", "Counts, external"),
         *(f"Left out: {count} of {why}.  " for why, count in left_out.items()),
+        *(f"{line}.  " for line in notes),
     ]
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (out / "model-card.md").write_text(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +21,18 @@ import hipnode
 from hipnode.errors import InputRefused
 from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
-from hipnode.phantom import batch, load_recipe, write_manifest
+from hipnode.phantom import batch, load_recipe, read_manifest, write_manifest
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.league.profiles import TASKS, Profile, Task
 from hipnode.training.recipe.recipe import Pretraining, Recipe, read_recipe
-from hipnode.training.runs.pretrain import BACKBONE, pretrain
+from hipnode.training.runs.pretrain import BACKBONE, is_whole, pretrain
+from hipnode.training.runs.ready import CheckpointUnreadable
 from hipnode.training.runs.train import train
 
 RESULT: Final = "cell.json"
 PREDICTIONS: Final = "predictions.csv"
+MADE_OF: Final = "made-of.json"
+_TOLD: Final = ("figures", "images", "learned_s", "parameters", "served_ms", "size_px")
 _CODE: Final = ("nets", "imaging", "training/learn", "training/samples", "training/recipe")
 _SEED: Final = 19  # of the league's phantoms
 
@@ -80,6 +86,26 @@ def cells(profile: Profile, seeds: int, only: str = "*") -> list[Cell]:
     ]
 
 
+def with_played(profile: Profile, seeds: int, folder: Path) -> list[Cell]:
+    """Return the cells of a league, with all seeds that its folder has results of.
+
+    Raises
+    ------
+    InputRefused
+        If the folder has results of another profile.
+    """
+    for result in sorted(folder.glob(f"*/*/seed-*/{RESULT}")):
+        other = _document(result).get("profile", profile.name)
+        if other != profile.name:
+            raise InputRefused(
+                f"{folder} is a league of profile {other}: one of {profile.name} needs a folder "
+                "of its own"
+            )
+        number = result.parent.name.removeprefix("seed-")
+        seeds = max(seeds, int(number) + 1 if number.isdecimal() else 0)
+    return cells(profile, seeds)
+
+
 def key_of(cell: Cell, manifest: Path) -> str:
     """Return what a result depends on, as one digest: recipe, images, code."""
     start = cell.pretraining
@@ -105,29 +131,86 @@ def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
     """Return the manifest of a task's phantoms, made once.
 
     Bodies of the test split have shapes that none of the others have (see `phantom.bones`).
+
+    Raises
+    ------
+    InputRefused
+        If the phantoms that lie there are not those of the profile.
     """
     at = folder / "data" / task.phantom
     manifest = at / "manifest.csv"
+    wanted = _made_of(task, profile)
     if manifest.exists():
+        there = _document(at / MADE_OF) | {"people": _people(manifest)}
+        for what, value in wanted.items():
+            if there.get(what, value) != value:
+                raise InputRefused(
+                    f"{manifest} is not of profile {profile.name}: {what} {there[what]}, not "
+                    f"{value}; play it in a folder of its own"
+                )
         return manifest
     made = []
-    for number, (split, count) in enumerate(profile.people.items()):
+    for number, (split, count) in enumerate(profile.people_of(task).items()):
         recipe = replace(load_recipe(task.phantom), splits={split: 1.0})
         if profile.bodies:
             recipe = replace(recipe, anatomies=profile.bodies)
         tell(f"{task.phantom}: {count} people of split {split}")
         made += list(batch.make_all(batch.Order(recipe, _SEED + number, at), count, 1))
-    write_manifest(manifest, made)
+    _write(at / MADE_OF, wanted)
+    write_manifest(manifest.with_suffix(".tmp"), made)
+    manifest.with_suffix(".tmp").replace(manifest)
     return manifest
 
 
-def known(cell: Cell, folder: Path) -> dict[str, Any] | None:
-    """Return what was found when a cell was played before, with this recipe, images and code."""
+def _made_of(task: Task, profile: Profile) -> dict[str, Any]:
+    """Return what a task's phantoms follow from."""
+    recipe = json.dumps(asdict(load_recipe(task.phantom)), sort_keys=True, default=str)
+    digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    return {
+        "people": profile.people_of(task), "bodies": profile.bodies, "recipe": digest, "seed": _SEED,
+    }  # fmt: skip
+
+
+def _people(manifest: Path) -> dict[str, int]:
+    """Return how many people each split has: of phantoms without `MADE_OF`, all that is known."""
+    split_of = {row.get("patient_id"): row.get("split", "") for row in read_manifest(manifest)}
+    return dict(Counter(split_of.values()))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return what a JSON file says; nothing where it is not there or cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file: first beside, then in place, so that a kill leaves a whole one."""
+    path.with_suffix(".tmp").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".tmp").replace(path)
+
+
+def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str, Any] | None:
+    """Return what was found when a cell was played before, with this recipe, images and code.
+
+    ``tell`` is given a line for a result that cannot be used, and so counts as not played.
+    """
     manifest, at = folder / "data" / cell.task.phantom / "manifest.csv", folder / cell.folder
     if not (at / RESULT).exists() or not manifest.exists():
         return None
-    found: dict[str, Any] = json.loads((at / RESULT).read_text(encoding="utf-8"))
-    return found if found["key"] == key_of(cell, manifest) else None
+    found = _document(at / RESULT)
+    if found and found.get("key") != key_of(cell, manifest):
+        return None
+    try:
+        *_, whose = predictions(folder / found["report"], cell.recipe.labels)
+        whole = found["test_patients"] == len(set(whose)) and found.keys() >= set(_TOLD)
+    except (OSError, LookupError, TypeError, ValueError, csv.Error):
+        whole = False
+    if not whole:
+        tell(f"{cell.folder}: {RESULT} or its report is damaged: counts as not played")
+    return found if whole else None
 
 
 def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str, Any]:
@@ -151,7 +234,8 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
     weights, spent_s = _backbone(cell, manifest, folder, tell)
     recipe = cell.recipe
     tell(f"{cell.folder}: learns")
-    train(recipe, manifest, run / "bundle", resume=True, weights=weights)
+    shutil.rmtree(run / "bundle", ignore_errors=True)
+    _gone_on(partial(train, recipe, manifest, run / "bundle", weights=weights), tell)
     learned_s = time.process_time() - started - (spent_s if weights else 0)
     found = evaluate(run / "bundle", manifest, run / "report", views=recipe.views, threads=1)
     served = _milliseconds(run / "bundle", recipe)
@@ -165,15 +249,25 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         "profile": cell.profile.name,
         "parameters": sum(p.numel() for n, p in net.named_parameters() if not n.startswith(spare)),
         "size_px": recipe.preprocess.size_px,
-        "images": recipe.plan.epochs * (recipe.plan.epoch_images or cell.profile.people["train"]),
+        "images": recipe.plan.epochs
+        * (recipe.plan.epoch_images or cell.profile.people_of(cell.task)["train"]),
         "learned_s": round(learned_s, 1),
         "served_ms": round(served, 2),
         "test_patients": found.patients,
         "figures": {one.name: one.value for one in found.figures},
         "report": str((run / "report").relative_to(folder)),
     }
-    (at / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _write(at / RESULT, result)
     return result
+
+
+def _gone_on(learn: Callable[..., object], tell: Tell) -> None:
+    """Go on from the last checkpoint; begin anew, and say so, where it cannot be read."""
+    try:
+        learn(resume=True)
+    except CheckpointUnreadable as error:
+        tell(f"{error}: begun anew")
+        learn(resume=False)
 
 
 def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Path | None, float]:
@@ -189,9 +283,10 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     at = folder / "backbones" / f"{recipe.name}-{key}"
     started = time.process_time()
-    if not (at / BACKBONE).exists():
+    if not is_whole(at / BACKBONE):
         tell(f"{recipe.name}: learns without labels")
-        pretrain(recipe, manifest, at, resume=True)
+        shutil.rmtree(at, ignore_errors=True)
+        _gone_on(partial(pretrain, recipe, manifest, at), tell)
     return at / BACKBONE, time.process_time() - started
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hipnode.domain import Role
 from hipnode.errors import InputRefused
 from hipnode.nets import load_bundle
 from hipnode.training.judge.evaluate import evaluate
@@ -40,15 +41,22 @@ def compare(
     Raises
     ------
     InputRefused
-        If they name other classes, or took other images of the manifest.
+        If they answer other questions or name other classes, if they find hips and name no class,
+        if they took other images of the manifest, or all of these are of one class.
     """
-    labels = [load_bundle(bundle, threads=1).spec.labels for bundle in (one, other)]
-    if labels[0] != labels[1]:
+    specs = [load_bundle(bundle, threads=1).spec for bundle in (one, other)]
+    labels = specs[0].labels
+    if any(spec.role is Role.LOCALISER for spec in specs):
+        raise InputRefused("a localiser names no class: there is nothing to compare it by")
+    if specs[0].role is not specs[1].role:
+        roles = " and ".join(spec.role.value for spec in specs)
+        raise InputRefused(f"{one} and {other} are of two roles, {roles}: they cannot be compared")
+    if labels != specs[1].labels:
         raise InputRefused(f"{one} and {other} name other classes: they cannot be compared")
     found = []
     for bundle, name in ((one, "one"), (other, "other")):
         evaluate(bundle, manifest, out / name, split=split, views=views)
-        found.append(predictions(out / name, labels[0]))
+        found.append(predictions(out / name, labels))
     (actual, p, whose), (again, q, also) = found
     if whose != also or not np.array_equal(actual, again):
         raise InputRefused(f"{one} and {other} took other images of the manifest")

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from hipnode.errors import InputRefused
 from hipnode.nets.architectures.heads import Head
+from hipnode.nets.bundle.spec import HipnodePart
 from hipnode.nets.bundle.typical import Typical
 from hipnode.nets.load.loaded import LoadedModel
 from hipnode.training.learn.state import History
@@ -99,6 +101,24 @@ def described(recipe: Recipe, version: str, trained_on: str) -> dict[str, Any]:
         "card": recipe.card,
         "trained_on": trained_on,
     }
+
+
+def check_described(recipe: Recipe, version: str) -> None:
+    """Refuse what no bundle can say of itself, such as a version that is none.
+
+    Raises
+    ------
+    InputRefused
+        With the first key, and what is wrong with it.
+    """
+    point = {"name": recipe.role, "doubtful_from": 0.5, "present_from": 0.5}
+    try:
+        HipnodePart.model_validate(described(recipe, version, "-") | {"operating_point": point})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the recipe"
+        given = f" is {first['input']!r}" if isinstance(first["input"], str) else ""
+        raise InputRefused(f"no bundle for that: {where}{given}: {first['msg']}") from None
 
 
 def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typical | None:

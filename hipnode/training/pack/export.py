@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import monai
 import numpy as np
@@ -18,13 +20,16 @@ from onnx import TensorProto, helper
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from hipnode.errors import InputRefused
 from hipnode.nets.bundle.contents import (
     CARD,
     GOLDEN,
     GRAPH,
     INFERENCE,
+    KNOWN,
     MANIFEST,
     METADATA,
+    SIGNATURE,
     TYPICAL,
     WEIGHTS,
     check_tensors,
@@ -36,7 +41,41 @@ from hipnode.nets.engines.onnx_engine import WEIGHTS as LOCATION
 from hipnode.nets.engines.torch_engine import assemble
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
 
+OWN: Final = KNOWN | {MANIFEST, SIGNATURE}
+"""All files that a bundle's folder may hold."""
 _SMALL = 512  # elements; smaller tensors stay float32, and inside the graph
+
+
+def check_out(out: Path, mark: str = MANIFEST, only: Collection[str] = OWN) -> None:
+    """Refuse a folder that is not a run's own to write into.
+
+    Parameters
+    ----------
+    out
+        Absent, empty, or of an earlier run.
+    mark
+        The file that an earlier run leaves in it.
+    only
+        All files that one may leave; none: there may be others.
+
+    Raises
+    ------
+    InputRefused
+        If something else lies there.
+    """
+    if out.name in {"", ".."}:
+        raise InputRefused(f"{out} has no name of its own: name the folder to write")
+    if not out.is_dir():
+        if out.exists():
+            raise InputRefused(f"{out} is no folder")
+        return
+    if os.path.ismount(out):
+        raise InputRefused(f"{out} is where a disk is mounted: name a folder in it")
+    files = (path for path in out.rglob("*") if not path.is_dir())
+    own = (out / mark).exists()
+    for path in files:
+        if not own or (only and path.relative_to(out).as_posix() not in only):
+            raise InputRefused(f"{path} is not of an earlier run: name a folder without it")
 
 
 def write_bundle(
@@ -53,7 +92,7 @@ def write_bundle(
     Parameters
     ----------
     folder
-        Where to; made if it is not there. Files of an earlier bundle are replaced.
+        Where to; made if it is not there. A bundle that lies there is replaced as a whole.
     block
         The ``hipnode`` block of the metadata.
     net
@@ -71,6 +110,8 @@ def write_bundle(
     ------
     BundleRefused
         If the written bundle does not load, or ONNX Runtime and torch disagree on it.
+    InputRefused
+        If something else than a bundle lies there.
     ValueError
         If ``block`` is not valid.
     """
@@ -97,16 +138,27 @@ def write_bundle(
         files[TYPICAL] = save_tensors(
             {name: torch.from_numpy(array) for name, array in typical.arrays().items()}
         )
-    (folder / TYPICAL).unlink(missing_ok=True)
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    (folder / MANIFEST).write_text(
-        "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)),
-        encoding="utf-8",
-    )
-    load_bundle(folder, device="torch-cpu")
-    return load_bundle(folder, threads=1)
+    return _put(files, folder)
+
+
+def _put(files: Mapping[str, bytes], folder: Path) -> LoadedModel:
+    """Write a bundle beside its folder, and have it take the folder's place once it loads."""
+    at = folder.resolve()
+    at.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{at.name}-", dir=at.parent) as scratch:
+        new = Path(scratch) / "new"
+        for name, content in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        listed = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+        (new / MANIFEST).write_text("".join(listed), encoding="utf-8")
+        load_bundle(new, device="torch-cpu")
+        model = load_bundle(new, threads=1)
+        check_out(at)
+        if at.exists():
+            at.rename(Path(scratch) / "old")
+        new.rename(at)
+    return replace(model, path=folder)
 
 
 def pack_weights(net: nn.Module) -> bytes:

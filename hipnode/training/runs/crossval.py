@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from hipnode.errors import ManifestInvalid
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.recipe.recipe import Recipe
-from hipnode.training.runs.train import Telling, train
+from hipnode.training.runs.train import Telling, check, train
 from hipnode.training.samples.items import items
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
 
@@ -55,7 +55,11 @@ def cross_validate(
     ------
     ManifestInvalid
         If the manifest has no test split, or fewer patients than folds.
+    InputRefused
+        Before anything is learned, as for `train`.
     """
+    for index in range(folds):
+        check(recipe, out / f"fold-{index}", device)
     rows = read_manifest(manifest, seed=recipe.plan.seed)
     if not any(row.split == "test" for row in rows):
         raise ManifestInvalid(f"{name_of(manifest)} has no split test to hold out")

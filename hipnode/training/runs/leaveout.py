@@ -24,7 +24,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.training.judge.evaluate import scores
 from hipnode.training.judge.figures import Figure
 from hipnode.training.recipe.recipe import Recipe
-from hipnode.training.runs.train import Telling, train
+from hipnode.training.runs.train import Telling, check, train
 from hipnode.training.samples.items import Item, items
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
 from hipnode.training.stats import estimates as st
@@ -86,7 +86,11 @@ def leave_out(
     ------
     ManifestInvalid
         If there are too few such patients, or a row cannot be used.
+    InputRefused
+        Before anything is learned, as for `train`.
     """
+    for index in range(folds):
+        check(recipe, out / f"fold-{index}", device)
     rows = read_manifest(manifest, seed=recipe.plan.seed)
     if not recipe.operating_point.temperature:  # what each fold would fit by itself is not shipped
         as_it_is = recipe.operating_point.model_copy(update={"temperature": 1.0})

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from torch.nn import functional
@@ -20,7 +21,9 @@ from hipnode.training.learn.loop import Lesson, fit
 from hipnode.training.learn.selfsupervised import Dino, Moco, teacher_of
 from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
+from hipnode.training.pack.export import check_out
 from hipnode.training.recipe.recipe import Pretraining
+from hipnode.training.runs import ready
 from hipnode.training.runs.train import Telling
 from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Batch, Samples, centre, load, resize
@@ -65,9 +68,17 @@ def pretrain(
     ------
     ManifestInvalid
         If a file cannot be read, or the split is empty.
+    InputRefused
+        Before anything is learned, if ``out``, the device, a number of the recipe or a checkpoint
+        cannot be used.
     """
     telling = telling or Telling()
+    ready.check_numbers(recipe)
+    ready.check_device(device)
+    check_out(out, BACKBONE, ())
     run = out.with_name(out.name + ".run")
+    if resume:
+        ready.check_checkpoints(run)
     run.mkdir(parents=True, exist_ok=True)
     rows = read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
@@ -103,11 +114,21 @@ def pretrain(
     with first_in_turn() as first:
         if first and isinstance(learned, Dino | Moco):
             out.mkdir(parents=True, exist_ok=True)
-            save_file(weights(learned.backbone), out / BACKBONE)
+            save_file(weights(learned.backbone), run / BACKBONE)
+            (run / BACKBONE).replace(out / BACKBONE)
             text = json.dumps(history.rows, indent=1)
             (out / "history.json").write_text(text, encoding="utf-8")
             curves.history(history.rows, out / "curves.png")
     return out / BACKBONE
+
+
+def is_whole(backbone: Path) -> bool:
+    """Tell whether a backbone's weights are there and can be read."""
+    try:
+        with safe_open(backbone, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def images(

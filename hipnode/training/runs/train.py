@@ -21,8 +21,10 @@ from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
 from hipnode.training.learn.validate import measure
 from hipnode.training.learn.weights import freeze, start_from
-from hipnode.training.pack.bundling import bundle
+from hipnode.training.pack.bundling import bundle, check_described
+from hipnode.training.pack.export import check_out
 from hipnode.training.recipe.recipe import Recipe, RecipeInvalid
+from hipnode.training.runs import ready
 from hipnode.training.samples.batches import Samples
 from hipnode.training.samples.gather import Split, gather
 from hipnode.training.samples.manifest import Manifests, Row, name_of, read_manifest
@@ -60,8 +62,8 @@ def train(
     manifest
         From what; see `hipnode.training.samples.manifest`.
     out
-        The bundle's folder. Beside it, ``<out>.run`` keeps the cache, the checkpoints, the
-        history and its curves.
+        The bundle's folder: absent, empty, or with a bundle, whose place the new one takes. Beside
+        it, ``<out>.run`` keeps the cache, the checkpoints, the history and its curves.
     device
         ``cpu`` or ``cuda``.
     resume
@@ -80,10 +82,16 @@ def train(
     ManifestInvalid
         If a row cannot be used, or a split is empty.
     RecipeInvalid
-        If the given weights hardly fit.
+        If the given weights hardly fit, or a number of the recipe is not usable.
+    InputRefused
+        Before anything is learned, if the bundle could not be written, or the device or a
+        checkpoint not be used.
     """
     telling = telling or Telling()
+    check(recipe, out, device, version)
     run = out.with_name(out.name + ".run")
+    if resume:
+        ready.check_checkpoints(run)
     run.mkdir(parents=True, exist_ok=True)
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
@@ -112,6 +120,20 @@ def train(
         (run / "history.json").write_text(json.dumps(history.rows, indent=1), encoding="utf-8")
         curves.history(history.rows, run / "curves.png")
         return bundle(recipe, net.cpu(), splits, history, out, version)
+
+
+def check(recipe: Recipe, out: Path, device: str, version: str = "0.1.0") -> None:
+    """Refuse, before anything is learned, what `train` could not end with a bundle.
+
+    Raises
+    ------
+    InputRefused
+        With the reason.
+    """
+    ready.check_numbers(recipe)
+    ready.check_device(device)
+    check_out(out)
+    check_described(recipe, version)
 
 
 def gather_splits(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from hipnode.errors import InputRefused
 from hipnode.training.stats.estimates import Estimate
 
 
@@ -98,7 +99,14 @@ def macro_area(actual: NDArray[Any], p: NDArray[Any], patients: Sequence[str]) -
         (n, classes) probabilities.
     patients
         (n,) whose it is.
+
+    Raises
+    ------
+    InputRefused
+        If all are of one class.
     """
+    if len(np.unique(actual)) < 2:
+        raise InputRefused("all samples are of one class: no area under the curve can be had")
     if p.shape[1] == 2:
         return area(actual == 1, p[:, 1], patients)
     return mean_area(
