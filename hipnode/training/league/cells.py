@@ -167,7 +167,8 @@ def _made_of(task: Task, profile: Profile) -> dict[str, Any]:
     recipe = json.dumps(asdict(load_recipe(task.phantom)), sort_keys=True, default=str)
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     return {
-        "people": profile.people_of(task), "bodies": profile.bodies, "recipe": digest, "seed": _SEED,
+        "people": profile.people_of(task), "bodies": profile.bodies,
+        "recipe": digest, "seed": _SEED,
     }  # fmt: skip
 
 
@@ -241,6 +242,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
     served = _milliseconds(run / "bundle", recipe)
     net = build(recipe.network.name, dict(recipe.network.arguments))
     spare = tuple(getattr(net, "training_only", ()))
+    people = cell.profile.people_of(cell.task)
     result = {
         "key": key,
         "task": cell.task.name,
@@ -249,8 +251,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         "profile": cell.profile.name,
         "parameters": sum(p.numel() for n, p in net.named_parameters() if not n.startswith(spare)),
         "size_px": recipe.preprocess.size_px,
-        "images": recipe.plan.epochs
-        * (recipe.plan.epoch_images or cell.profile.people_of(cell.task)["train"]),
+        "images": recipe.plan.epochs * (recipe.plan.epoch_images or people["train"]),
         "learned_s": round(learned_s, 1),
         "served_ms": round(served, 2),
         "test_patients": found.patients,
