@@ -220,6 +220,11 @@ def _answered(answers: Path, manifest: tables.Table) -> dict[tuple[str, str], st
     given = tables.read(answers, str.lower)
     given.need(*COLUMNS)
     files = {str(row.line): row.cells.get("file", "") for row in manifest.rows}
+    labels = {
+        column: _LABELS | {row.cells.get(column, "") for row in manifest.rows}
+        for column in manifest.columns
+        if column.endswith("_label")
+    }
     found: dict[tuple[str, str], str] = {}
     for row in given.whole():
         line, file, hip, said = (
@@ -229,11 +234,11 @@ def _answered(answers: Path, manifest: tables.Table) -> dict[tuple[str, str], st
             continue
         at, side = f"{answers}, line {row.line}", Side.meant_by(hip)
         column = f"{side.word.lower()}_label" if side else ""
-        if column not in manifest.columns:
+        if column not in labels:
             raise ManifestInvalid(f"{at}: no column for the side {hip!r}")
         if line not in files or files[line] != file:
             raise ManifestInvalid(f"{at} is of another manifest")
-        if said not in _LABELS | {each.cells.get(column, "") for each in manifest.rows}:
+        if said not in labels[column]:
             raise ManifestInvalid(f"{at}: {said!r} is no label")
         if found.setdefault((line, column), said) != said:
             raise ManifestInvalid(f"{at}: another answer for this hip is {found[line, column]!r}")
