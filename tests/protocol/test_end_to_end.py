@@ -204,7 +204,7 @@ def test_nothing_is_lost_or_doubled_by_a_kill_in_the_middle(
     node: Node, orthanc: Orthanc, kill: Callable[[Node], None], tmp_path: Path
 ) -> None:
     node.start()
-    images = copies(SAMPLES[0], 8, tmp_path)
+    images = copies(SAMPLES[0], 16, tmp_path)  # a middle that a busy machine finds, too
     storescu(node, images)
     eventually(lambda: _in_the_middle(node), timeout_s=180, poll_s=0.005, what="the middle")
     kill(node)
