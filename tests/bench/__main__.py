@@ -15,6 +15,8 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -22,6 +24,8 @@ from types import FrameType
 from tests.bench.harness import Run, Table, keep, machine, say, sweep
 from tests.peers import ROOT
 
+_PATIENCE_S = 5
+"""How long what was started may take to end."""
 PARTS = (
     "start", "ingest", "read", "report", "study", "decode", "throughput", "queue", "dispatch",
     "audit", "desk",
@@ -47,7 +51,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        signal.signal(number, partial(_stop, chosen.folder))
     sweep(chosen.folder)
     about = machine()
     for part in chosen.parts or PARTS:
@@ -65,9 +69,34 @@ def main() -> None:
         say(f"{part}: {time.monotonic() - began_s:.0f} s\n")
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    """End as at an error, so that whatever was started is stopped and nothing stays on disk."""
-    raise SystemExit(128 + number)
+def _stop(parent: Path, number: int, _frame: FrameType | None) -> None:
+    """End what was started, leave nothing on disk, and end.
+
+    Nothing is raised: there are places where Python swallows what a signal's handler raises.
+    """
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    tasks = [task / "children" for task in Path("/proc/self/task").iterdir()]
+    children = {int(pid) for task in tasks for pid in task.read_text().split()}
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+        until_s = time.monotonic() + _PATIENCE_S
+        while children and time.monotonic() < until_s:
+            children = {pid for pid in children if _lives(pid)}
+            time.sleep(0.02)
+    for folder in parent.glob(f"run-{os.getpid()}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(128 + number)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a child still runs."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:  # somebody has waited for it
+        return False
 
 
 main()
