@@ -56,6 +56,7 @@ def misses(
 ) -> None:
     """Write what the node got wrong as labels that `validate --from-node` takes."""
     from hipnode.answers.right import missed
+    from hipnode.domain import Side
 
     with opened(config) as store, output(out) as file:
         writer = csv.writer(file)
@@ -67,7 +68,8 @@ def misses(
             label = "fracture" if each.truth == "present" else "no fracture"
             for image in store.lookups.instances(each.study_instance_uid):
                 uid = image.header.sop_instance_uid
-                row = (uid, each.side, label, kind, each.comment)
+                side = each.side if each.side in {Side.RIGHT, Side.LEFT} else ""  # of the image
+                row = (uid, side, label, kind, each.comment)
                 writer.writerow([spreadsheet(value) for value in row])
 
 

@@ -40,7 +40,7 @@ def relabel(
     from rich.progress import Progress
 
     from hipnode.nets.bundle.setfile import bundle_folder
-    from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
+    from hipnode.training.judge import relabel as lists
     from hipnode.training.judge.review import write_curve
 
     if answers and simulate:
@@ -49,18 +49,21 @@ def relabel(
         if one.exists() and out.exists() and out.samefile(one):
             raise typer.BadParameter(f"--out would overwrite {one}")
     if answers:
-        changed, confirmed = take_answers(data, answers, out)
+        changed, confirmed = lists.take_answers(data, answers, out)
         typer.echo(f"{out}: {changed} labels changed, {confirmed} confirmed")
         return
+    lists.refuse_answered(out)
     folder = bundle_folder(bundle)
     with Progress() as progress:
         task = progress.add_task("hips", total=None)
         tell = partial(_show, progress, task)
         if simulate:
-            curve = simulated(folder, data, simulate, split=split, threshold=threshold, tell=tell)
+            curve = lists.simulated(
+                folder, data, simulate, split=split, threshold=threshold, tell=tell
+            )
             write_curve(out, curve)
         else:
-            found = doubts(folder, data, split=split, threshold=threshold, tell=tell)
+            found = lists.doubts(folder, data, split=split, threshold=threshold, tell=tell)
     if simulate:
         last = curve[-1]
         typer.echo(
@@ -68,7 +71,7 @@ def relabel(
             f"{last.looked_at:.1%} of the hips looked at"
         )
         return
-    write_worklist(out, found)
+    lists.write_worklist(out, found)
     alarms = sum(one.kind == "false positive" for one in found)
     typer.echo(f"{out}: {alarms} false positives, then {len(found) - alarms} false negatives")
 

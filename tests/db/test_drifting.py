@@ -114,10 +114,14 @@ def test_images_unlike_those_of_training_are_a_fault(bench: Bench) -> None:
 
 def test_misses_are_labels_that_validate_takes(open_store: OpenStore, tmp_path: Path) -> None:
     bench = open_store()
-    bench.receive("1.2.3.1", "1.2.3")
-    for side, said, truth in (("R", "absent", "present"), ("L", "present", "present")):
+    for uid in ("1.2.3", "1.2.4"):
+        bench.receive(f"{uid}.1", uid)
+    for uid, side, said, truth in (
+        ("1.2.3", "R", "absent", "present"), ("1.2.3", "L", "present", "present"),
+        ("1.2.4", "?", "absent", "present"),
+    ):  # fmt: skip
         given = Feedback(
-            study_instance_uid="1.2.3", side=side, task="hip_fracture", opinion=Opinion.DISAGREE,
+            study_instance_uid=uid, side=side, task="hip_fracture", opinion=Opinion.DISAGREE,
             said=said, truth=truth, model="m", model_version="1", model_digest="d",
             source=OpinionSource.CSV, given_by="ris", given_utc=START, comment="=1",
         )  # fmt: skip
@@ -128,11 +132,11 @@ def test_misses_are_labels_that_validate_takes(open_store: OpenStore, tmp_path: 
     out = tmp_path / "misses.csv"
     done = CliRunner().invoke(app, ["feedback", "misses", "--out", str(out), "-c", str(config)])
     assert done.exit_code == 0, done.output
-    (row,) = csv.DictReader(StringIO(out.read_text()))
+    row, _ = csv.DictReader(StringIO(out.read_text()))
     assert (row["sop_instance_uid"], row["side"], row["kind"]) == ("1.2.3.1", "R", "false negative")
     assert not row["comment"].startswith("=")
     labels, unused = read_labels(out, Words())
     assert unused == []
     assert [(label.value, dict(label.sides)) for label in labels] == [
-        ("1.2.3.1", {Side.RIGHT: True})
-    ]
+        ("1.2.3.1", {Side.RIGHT: True}), ("1.2.4.1", {}),
+    ]  # fmt: skip

@@ -95,6 +95,13 @@ def test_files_that_are_not_there_are_refused(manifest: Path) -> None:
         assert f"{gone} cannot be read" in str(done.exception)
 
 
+def test_answers_are_never_written_over(manifest: Path) -> None:
+    (work := manifest.with_name("work.csv")).write_text(ONE)
+    done = relabel(manifest, "--out", work)
+    assert "has answers" in str(done.exception)
+    assert work.read_text() == ONE
+
+
 def test_what_is_read_is_never_written_over(manifest: Path) -> None:
     (work := manifest.with_name("work.csv")).write_text(ONE)
     (link := manifest.with_name("link.csv")).symlink_to(manifest)

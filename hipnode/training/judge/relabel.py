@@ -141,6 +141,21 @@ def simulated(
     return simulate(broken, np.array([p for _, p in said]), wrong=wrong, level=level)
 
 
+def refuse_answered(path: Path) -> None:
+    """Refuse to write a worklist over one that somebody has begun to answer.
+
+    Raises
+    ------
+    ManifestInvalid
+        If that lies there.
+    """
+    if not path.is_file():
+        return
+    known = tables.read(path, str.lower)
+    if any(row.cells.get("answer") for row in known.rows):
+        raise ManifestInvalid(f"{path} has answers: take them with --answers, or name another file")
+
+
 def write_worklist(path: Path, found: list[Doubt]) -> None:
     """Write the labels to look at as CSV, with an empty column ``answer``.
 
