@@ -23,7 +23,7 @@ pytest.importorskip("mapie")
 import torch
 from safetensors.torch import load_file
 
-from hipnode.errors import ManifestInvalid
+from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
@@ -273,6 +273,9 @@ def test_box_by_regression_for_each_half(manifest: Path, tmp_path: Path) -> None
     assert values["mean Jaccard"] > 0.55
     assert values["Jaccard above 0.5"] > 0.7
     assert (tmp_path / "report" / "jaccard.png").stat().st_size > 1000
+    for more in ({"by": ["sex"]}, {"maps": 1}):
+        with pytest.raises(InputRefused, match="as a whole"):
+            evaluate(tmp_path / "bounding", manifest, tmp_path / "report", **more)
 
 
 def test_maps_agree_where_they_must(manifest: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hipnode.domain import Box, HipROI, Role
-from hipnode.errors import ManifestInvalid
+from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.nets import LoadedModel, load_bundle
 from hipnode.reading import candidates, run
 from hipnode.reading.classify import Scores, preprocessing
@@ -92,8 +92,12 @@ def evaluate(
         If the bundle does not load.
     ManifestInvalid
         If a row cannot be used, or none is of this split.
+    InputRefused
+        If groups or maps are asked for of a localiser, which has neither.
     """
     model = load_bundle(bundle, threads=threads)
+    if model.spec.role is Role.LOCALISER and (by or maps):
+        raise InputRefused("a localiser is judged as a whole: it has no groups (by) and no maps")
     found, chosen = _one(model, manifest, split, out, tell, views, by)
     other = None
     if external:
@@ -109,7 +113,7 @@ def evaluate(
         notes=found.notes,
         out=out,
     )
-    if maps and model.spec.role is not Role.LOCALISER:
+    if maps:
         write_maps(bundle, chosen[:: max(1, len(chosen) // maps)][:maps], out / "maps")
     return found
 
@@ -135,7 +139,7 @@ def _one(
     else:
         measured = _classifier(model, chosen, out, tell, by)
     patients = len({item.row.patient for item in chosen})
-    notes = () if model.spec.role is Role.LOCALISER else _notes(chosen, by)
+    notes = _notes(chosen, by)
     return (
         Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients, notes),
         chosen,
