@@ -20,6 +20,8 @@ SILENT_S: Final = 30.0
 """A service that has told nothing for so long is not alive."""
 ROUND_S: Final = 60.0
 """Within what time a loop goes round, where it says nothing else."""
+SUPERVISOR: Final = "HIPNODE_SUPERVISOR_FD"
+"""The variable with the number of the pipe that a supervisor listens at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from hipnode.log import Event, get_logger
+from hipnode.pulse import SUPERVISOR
 from hipnode.services.life import systemd
-from hipnode.services.life.heart import SUPERVISOR
 
 SEALS_LAST: Final = "housekeep"
 """Stopped once the others are, so that their last words on the audit log are sealed."""

@@ -17,13 +17,11 @@ from typing import Final
 from hipnode import __version__
 from hipnode.errors import HipnodeError
 from hipnode.log import Event, get_logger
-from hipnode.pulse import BEAT_S
+from hipnode.pulse import BEAT_S, SUPERVISOR
 from hipnode.services.life import systemd
 from hipnode.settings import Settings
 from hipnode.storage import Beat, Store
 
-SUPERVISOR: Final = "HIPNODE_SUPERVISOR_FD"
-"""The variable with the number of the pipe that a supervisor listens at."""
 _HELD_S: Final = 2.0
 
 

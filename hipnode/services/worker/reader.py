@@ -110,8 +110,14 @@ class Warmed:
     models: dict[str, ModelRef]
 
 
+def prepare() -> None:
+    """Bring in what the first image and the first report need."""
+    reading.read, reporting.build  # noqa: B018 - brought in now, not when the first image waits
+    reporting.prepare()
+
+
 def warm(spec: ReaderSpec) -> Warmed:
-    """Load the models, and what the first report needs; return which they are.
+    """Load the models; return which they are.
 
     Raises
     ------
@@ -119,8 +125,6 @@ def warm(spec: ReaderSpec) -> Warmed:
         If the set, or a bundle in it, is not what it says it is.
     """
     models = _models(spec)
-    reading.read, reporting.build  # noqa: B018 - brought in now, not when the first image waits
-    reporting.prepare()
     loaded = {role.value: of.spec.ref for role, of in models.models.items()}
     loaded |= {f"{role.value}/clinical": of.spec.ref for role, of in models.clinical.items()}
     return Warmed(models.name, models.digest, loaded)
