@@ -17,6 +17,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
@@ -197,6 +198,10 @@ def export_graph(
         )
         if program is None:
             raise RuntimeError("torch exported nothing")
+        # Convolutions without a bias are given one, zeros made anew in each run, which keeps
+        # ONNX Runtime from joining normalisation and activation to them.
+        fold_constants(program.model)
+        remove_unused_nodes(program.model)
         program.save(path, external_data=False)
         model = onnx.load(path)
     _refer(model.graph, weights)
