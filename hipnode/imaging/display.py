@@ -89,7 +89,11 @@ class _Own:
 
     def __call__(self, values: Array) -> Grey:
         low, reach = np.float32(self.low), np.float32(self.high - self.low)
-        return _piecewise(lambda part: clipped((part - low) / reach), values)
+
+        def transform(part: Array, out: Grey) -> None:
+            out[...] = clipped((part - low) / reach)
+
+        return _piecewise(transform, values)
 
 
 class _Lut:
@@ -114,14 +118,15 @@ class _Window:
     def __call__(self, values: Array) -> Grey:
         return _piecewise(self._applied, values)
 
-    def _applied(self, values: Array) -> Grey:
-        floats = values.astype(np.float32)
+    def _applied(self, part: Array, out: Grey) -> None:
+        out[...] = part
         if self.function == "SIGMOID":
-            exponent = -4 * (floats - np.float32(self.centre)) / np.float32(self.width)
-            return clipped(1 / (1 + np.exp(np.clip(exponent, -60, 60))))
-        floats -= np.float32(self.centre - self.width / 2)
-        floats /= np.float32(self.width)
-        return np.clip(floats, 0, 1, out=floats)
+            exponent = -4 * (out - np.float32(self.centre)) / np.float32(self.width)
+            out[...] = clipped(1 / (1 + np.exp(np.clip(exponent, -60, 60))))
+            return
+        out -= np.float32(self.centre - self.width / 2)
+        out /= np.float32(self.width)
+        np.clip(out, 0, 1, out=out)
 
 
 def _transforms(dataset: Dataset, notes: list[str]) -> Iterator[tuple[str, _Lut | _Window]]:
@@ -188,12 +193,15 @@ def looked_up(values: Array, item: Dataset, dataset: Dataset) -> tuple[Grey, flo
     return table.astype(np.float32)[index], top
 
 
-def _piecewise(transform: Callable[[Array], Grey], values: Array) -> Grey:
-    """Apply what looks at each value by itself to pieces that fit into the processor's cache."""
+def _piecewise(transform: Callable[[Array, Grey], None], values: Array) -> Grey:
+    """Apply what looks at each value by itself to pieces that fit into the processor's cache.
+
+    ``transform`` is given a piece of the values, and where its grey levels belong.
+    """
     out = np.empty(values.shape, np.float32)
     rows = max(1, _SAMPLE * len(values) // max(1, values.size))
     for start in range(0, len(values), rows):
-        out[start : start + rows] = transform(values[start : start + rows])
+        transform(values[start : start + rows], out[start : start + rows])
     return out
 
 

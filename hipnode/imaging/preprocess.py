@@ -6,7 +6,9 @@ so that training and serving cannot drift apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import Final, Literal
 
 import numpy as np
@@ -17,6 +19,9 @@ from hipnode.domain import Box, Side
 
 SAMPLE_PX: Final = 65_536
 """Percentiles are taken from about this many pixels on a regular grid: exact enough, and quick."""
+_GAP: Final = 3.0
+"""Pillow shrinks by whole factors first, to no less than so many times the size that is wanted: far
+quicker, and no visible change."""
 REGIONS: Final = {"hip": (0.0, 0.0, 1.0, 1.0), "proximal_femur": (0.16, 0.07, 0.88, 0.77)}
 """By name, the part of a right hip's box that a network sees: x0, y0, x1, y1 in shares of it.
 
@@ -124,9 +129,57 @@ def _pillow(pixels: NDArray[np.float32]) -> Image.Image:
 
 
 def _shrunk(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
-    # reducing_gap lets Pillow shrink by whole factors first: far quicker, and no visible change.
-    resized = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    resized = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=_GAP)
     return np.asarray(resized, dtype=np.float32)
+
+
+def _shrunk_square(image: Image.Image, size_px: int) -> NDArray[np.float32]:
+    """Return an image, padded to a square and shrunk, without padding it in its own size."""
+    side = max(image.size)
+    factor = int(side / size_px / _GAP) or 1  # as Pillow chooses it
+    edge = side / factor
+    resized = _squared(image, factor).resize(
+        (size_px, size_px), Image.Resampling.BILINEAR, box=(0, 0, edge, edge)
+    )
+    return np.asarray(resized, dtype=np.float32)
+
+
+def _squared(image: Image.Image, factor: int) -> Image.Image:
+    """Return an image as it is when padded to a square and then reduced by a whole factor.
+
+    Blocks of pixels that lie within the image are reduced where they are; only those that the
+    padding shares are cut out of it.
+    """
+    side = max(image.size)
+    left, top = (side - image.width) // 2, (side - image.height) // 2
+    out = Image.new("F", (-(-side // factor),) * 2)
+    if factor == 1:
+        out.paste(image, (left, top))
+        return out
+    across, down = (
+        _spans(before, length, side, factor)
+        for before, length in ((left, image.width), (top, image.height))
+    )
+    for (x0, x1), (y0, y1) in product(across, down):
+        box = (x0, y0, x1, y1)
+        if min(x0, y0) < 0 or x1 > image.width or y1 > image.height:
+            part = image.crop(box).reduce(factor)  # black (0) outside
+        else:
+            part = image.reduce(factor, box)
+        out.paste(part, ((left + x0) // factor, (top + y0) // factor))
+    return out
+
+
+def _spans(before: int, length: int, side: int, factor: int) -> Iterator[tuple[int, int]]:
+    """Return how an edge is divided where blocks of the padded one begin, in its own pixels.
+
+    What is whole blocks of the image is one span; a block that it shares with the padding before or
+    after it is another.
+    """
+    end = before + length
+    last = min(-(-end // factor) * factor, side)
+    cuts = {-(before % factor), -before % factor, end // factor * factor - before, last - before}
+    return pairwise(sorted(cuts))
 
 
 class Squares:
@@ -141,7 +194,7 @@ class Squares:
     def __init__(self, pixels: NDArray[np.float32]) -> None:
         self.pixels = pixels
         self._image: Image.Image | None = None
-        self._cut: dict[tuple[Box, float] | None, Image.Image] = {}
+        self._cut: dict[tuple[Box, float], Image.Image] = {}
         self._small: dict[tuple[tuple[Box, float] | None, int], NDArray[np.float32]] = {}
 
     def whole(self, size_px: int) -> NDArray[np.float32]:
@@ -162,11 +215,11 @@ class Squares:
 
     def _at(self, cut: tuple[Box, float] | None, size_px: int) -> NDArray[np.float32]:
         if (cut, size_px) not in self._small:
-            if cut not in self._cut:
-                self._cut[cut] = self._padded() if cut is None else self._cropped(*cut)
-            image, size = self._cut[cut], (size_px, size_px)
-            small = np.asarray(image) if image.size == size else _shrunk(image, size)
-            self._small[cut, size_px] = small
+            self._small[cut, size_px] = (
+                _shrunk_square(self._whole(), size_px)
+                if cut is None
+                else _shrunk(self._cropped(*cut), (size_px, size_px))
+            )
         return self._small[cut, size_px]
 
     def resized(self, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -178,18 +231,11 @@ class Squares:
             self._image = _pillow(self.pixels)
         return self._image
 
-    def _padded(self) -> Image.Image:
-        image = self._whole()
-        side = max(image.size)
-        if image.width == image.height:
-            return image
-        out = Image.new("F", (side, side))
-        out.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        return out
-
     def _cropped(self, box: Box, margin: float) -> Image.Image:
-        x0, y0, side = square_around(box, margin)
-        return self._whole().crop((x0, y0, x0 + side, y0 + side))  # black (0) outside
+        if (box, margin) not in self._cut:
+            x0, y0, side = square_around(box, margin)
+            self._cut[box, margin] = self._whole().crop((x0, y0, x0 + side, y0 + side))
+        return self._cut[box, margin]  # black (0) outside
 
 
 def crop(pixels: NDArray[np.float32], box: Box, margin: float = 0.0) -> NDArray[np.float32]:

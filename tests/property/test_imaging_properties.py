@@ -164,6 +164,17 @@ def test_resampling_stays_within_the_values_of_the_image(
     assert out.max() <= image.max() + 1e-4
 
 
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(8, 64))
+@settings(deadline=None)
+def test_an_image_is_shrunk_as_if_it_had_been_padded_before(
+    rows: int, columns: int, size_px: int
+) -> None:
+    """To the bit: padding in full size is only left out because it costs more than the rest."""
+    image = np.random.default_rng(rows).random((rows, columns), dtype=np.float32)
+    padded = imaging.resample(imaging.pad_to_square(image), (size_px, size_px))
+    assert np.array_equal(imaging.Squares(image).whole(size_px), padded)
+
+
 @given(
     st.integers(0, 300), st.integers(0, 300), st.integers(1, 200), st.integers(1, 200),
     st.floats(0, 1),
