@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hipnode.reporting.rejection import Withdrawal, rejection_notes
     from hipnode.reporting.rendered import KINDS, render
     from hipnode.reporting.request import (
+        PICTURED,
         SR_CLASSES,
         BuiltMessage,
         BuiltObject,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "LONG_SIDE_PX",
+    "PICTURED",
     "SR_CLASSES",
     "BuiltMessage",
     "BuiltObject",
@@ -52,6 +54,7 @@ __all__ = [
 _WHERE: Final = {
     "KINDS": "rendered",
     "LONG_SIDE_PX": "drawing",
+    "PICTURED": "request",
     "SR_CLASSES": "request",
     "BuiltMessage": "request",
     "BuiltObject": "request",

@@ -19,7 +19,7 @@ from hipnode.reporting.measurements import measurement_reports
 from hipnode.reporting.notice import notice
 from hipnode.reporting.oru import oru
 from hipnode.reporting.presentation import presentation_state
-from hipnode.reporting.request import BuiltMessage, BuiltObject, ReportRequest
+from hipnode.reporting.request import PICTURED, BuiltMessage, BuiltObject, ReportRequest
 from hipnode.reporting.study import Study, mend_studies
 from hipnode.reporting.text_report import text_report
 
@@ -80,7 +80,7 @@ def _made(study: Study, prepared: bool) -> list[BuiltObject]:
 def _objects(study: Study, prepared: bool) -> Iterator[tuple[ResultKind, Dataset]]:
     request, wanted = study.request, study.request.objects
     captures: dict[str, Dataset] = {}
-    if wanted & {ResultKind.CAPTURE, ResultKind.PDF}:
+    if wanted & PICTURED:
         captures = _captures(study)
     if ResultKind.CAPTURE in wanted:
         yield from ((ResultKind.CAPTURE, made) for made in captures.values())

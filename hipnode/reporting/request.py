@@ -38,6 +38,8 @@ _MULTI_FRAME: Final = frozenset(
     }
 )
 SRClass = Literal["comprehensive-3d", "comprehensive"]
+PICTURED: Final = frozenset({ResultKind.CAPTURE, ResultKind.PDF})
+"""What shows the image itself."""
 SR_CLASSES: Final[dict[SRClass, str]] = {
     "comprehensive-3d": Comprehensive3DSRStorage,
     "comprehensive": ComprehensiveSRStorage,
@@ -80,7 +82,8 @@ class SourceImage:
         What was read, or None if nothing could be (then ``failure`` says why in plain English).
     pixels
         A view of the radiograph for the capture: (rows, columns) uint8, bright bone, any scale;
-        the boxes of the reading are scaled to it. None where the image could not be decoded.
+        the boxes of the reading are scaled to it. None where the image could not be decoded, or
+        where nothing that is made shows it.
     digest
         Of the file as received: makes changed content a new UID. May be empty.
     """

@@ -139,6 +139,20 @@ def test_the_first_report_finds_everything_warm() -> None:
         pool.close()
 
 
+def test_where_nothing_shows_the_image_no_picture_of_it_is_made(tmp_path: Path) -> None:
+    """Nor is the image decoded once more for a report that has none."""
+    spec = reader.reader_spec(Settings(worker={"device": "cpu", "threads": 1}))
+    bare = replace(spec, views=tmp_path, pictured=False)
+    read = reader.read_image(bare, SAMPLES[0])
+    assert list(tmp_path.iterdir()) == []
+    source = reader.Source(SAMPLES[0], "", read)
+    assert reader.source_image(bare, source).pixels is None
+    assert reader.source_image(replace(bare, pictured=True), source).pixels is not None
+    assert replace(read, timings_ms={}) == replace(
+        reader.read_image(replace(bare, pictured=True), SAMPLES[0]), timings_ms={}
+    )
+
+
 def test_the_picture_of_an_image_is_left_for_whichever_process_reports(tmp_path: Path) -> None:
     """Two processes read a study's images side by side; one of them builds the report."""
     spec = reader.reader_spec(Settings(worker={"device": "cpu", "threads": 1}))

@@ -120,3 +120,13 @@ def test_destinations_are_chosen_by_the_images_of_the_study() -> None:
     assert reports.destinations_of([image], [trauma, everybody]) == [trauma, everybody]
     assert reports.destinations_of([other], [trauma, everybody]) == [everybody]
     assert reports.objects_for([]) == reports.DEFAULT_OBJECTS
+
+
+@pytest.mark.parametrize(
+    ("objects", "pictured"),
+    [(["sr"], False), (["sr", "gsps", "text"], False), (["capture"], True), (["pdf"], True)],
+)
+def test_an_image_is_pictured_where_something_shows_it(objects: list[str], pictured: bool) -> None:
+    made = reports.objects_for([destination("pacs", objects=objects)])
+    assert reports.are_pictured(made) is pictured
+    assert reports.are_pictured(reports.objects_for([]))

@@ -50,6 +50,7 @@ class ReaderSpec:
     max_pixels: int
     policy: reading.ReadPolicy
     shadow: bool = False  # what it finds is marked as not to be reported
+    pictured: bool = True  # whether anything is made that shows the image
     views: Path | None = None  # where reading processes leave pictures for each other's reports
 
 
@@ -180,7 +181,7 @@ def read_image(
             measured.append({})
             continue
         decoding_s += time.perf_counter() - frame_s
-        lying = None if spec.views is None else pictures.lying(radiograph)
+        lying = pictures.lying(radiograph) if spec.views and spec.pictured else None
         views.append(None if lying is None else pictures.of(lying))
         measured.append(imaging.measured(radiograph))
         made.append(reading.read(header, radiograph, models, spec.policy, told=told, lying=lying))
@@ -347,7 +348,7 @@ def _written(built: reporting.BuiltObject | reporting.BuiltMessage, folder: Path
 
 
 def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
-    """Return one image as `reporting` wants it: its header, its reading, its picture.
+    """Return one image as `reporting` wants it: its header, its reading, its picture if shown.
 
     Raises
     ------
@@ -359,5 +360,7 @@ def source_image(spec: ReaderSpec, source: Source) -> reporting.SourceImage:
     picture = source.path.suffix.lower() in imaging.PICTURE_SUFFIXES
     dataset = pydicom.Dataset() if picture else dicom.open_dicom(source.path, pixels=False)
     made = source.reading
-    pixels = None if made is None else _view_of(spec, source.path, made.frame or 1)
+    pixels = None
+    if made is not None and spec.pictured:
+        pixels = _view_of(spec, source.path, made.frame or 1)
     return reporting.SourceImage(dataset, source.reading, source.failure, pixels, source.digest)

@@ -97,6 +97,11 @@ def objects_for(destinations: Sequence[AnyDestination]) -> frozenset[ResultKind]
     return wanted or DEFAULT_OBJECTS
 
 
+def are_pictured(objects: frozenset[ResultKind]) -> bool:
+    """Tell whether any of these shows the image itself, which then is drawn while it is read."""
+    return bool(objects & reporting.PICTURED)
+
+
 def sr_classes_for(destinations: Sequence[AnyDestination]) -> tuple[reporting.SRClass, ...]:
     """Return the SOP classes in which an SR is made: every one that a destination may need."""
     classes = tuple(dict.fromkeys(c for d in destinations for c in d.sr_classes))

@@ -139,11 +139,18 @@ class Worker:
             if digest in self._sets.left_out:
                 raise BundleRefused("The set that was to read it in shadow cannot be loaded.")
             reference, shadow = self._sets.references[digest], digest in chosen.shadows
-            spec = replace(self._spec, model_set=reference, shadow=shadow)
+            spec = replace(
+                self._spec, model_set=reference, shadow=shadow, pictured=self._is_pictured(instance)
+            )
             told = self._store.desk.covariates.of(instance.header.accession_number)
             made = self._pool.call(reader.read_image, spec, path, instance.digest, told)
         self._recognise(instance, path)
         self._store.ledger.finish_read(job, made)
+
+    def _is_pictured(self, instance: Instance) -> bool:
+        """Tell whether an image alone would be reported by anything that shows it."""
+        destinations = reports.destinations_of([instance], self._settings.destinations)
+        return reports.are_pictured(reports.objects_for(destinations))
 
     def _recognise(self, instance: Instance, path: Path) -> None:
         """Note that an image is a self-test's, before its reading can count anywhere."""
@@ -211,14 +218,16 @@ class Worker:
         places: list[AnyDestination],
     ) -> list[reader.BuiltFile]:
         """Make what the destinations that want one language get."""
+        objects = reports.objects_for(places)
         asked = partial(
             request,
             language=language,
-            objects=reports.objects_for(places),
+            objects=objects,
             sr_classes=reports.sr_classes_for(places),
         )
         folder = self._store.files.incoming_folder
-        return self._pool.call(reader.build_report, self._spec, sources, asked, folder)
+        spec = replace(self._spec, pictured=reports.are_pictured(objects))
+        return self._pool.call(reader.build_report, spec, sources, asked, folder)
 
     def _take_back(self, job: Job, current: set[str]) -> tuple[list[NewResult], list[str]]:
         """Make the notes that take back what was sent about images that have been rejected.
