@@ -105,7 +105,7 @@ def _of_told(
     before = [each for each in standing if each.measured[:10] <= header.study_date]
     if not before:
         return Unused(name, "it is of after the examination", standing[-1].id)
-    newest = max(before, key=lambda each: (each.measured[:10], each.corrected, each.id))
+    newest = max(before, key=lambda each: (each.measured, each.id))
     return _fit(header, newest, before, max_age_days)
 
 
@@ -126,17 +126,17 @@ def _fit(
 
 
 def _standing(mine: Sequence[Told]) -> list[Told]:
-    """Return what has not been taken back: what comes again after that stays taken back."""
-    back = [each for each in mine if each.value is None]
+    """Return what nothing has put right or taken back: what comes again after that stays so."""
+    right = [each for each in mine if each.corrected or each.value is None]
 
-    def gone(one: Told) -> bool:
-        return any(
+    def stands(one: Told) -> bool:
+        return not any(
             one.measured.startswith(each.measured)
             and (one.id < each.id or (bool(each.measured) and not one.corrected))
-            for each in back
+            for each in right
         )
 
-    return [each for each in mine if each.value is not None and not gone(each)]
+    return [each for each in mine if each.value is not None and stands(each)]
 
 
 def in_words(names: Sequence[str]) -> str:

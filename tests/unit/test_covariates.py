@@ -140,6 +140,18 @@ YES = {"name": "hip_fracture_history"}
         ([row(1, 20, "2026-11-01"), row(2, 21, "2026-11-01", corrected=True)], 21, ""),
         # the laboratory's engine sends the first one once more, after its correction
         ([row(1, 21, "2026-11-01", corrected=True), row(2, 20, "2026-11-01")], 21, ""),
+        # a correction puts its own moment right, and no later one of the same day
+        (
+            [
+                row(1, 20, "2026-11-01T08:00"),
+                row(2, 22, "2026-11-01T16:00"),
+                row(3, 21, "2026-11-01T08:00", corrected=True),
+            ],
+            22,
+            "",
+        ),
+        ([row(1, 22, "2026-11-01T16:00"), row(2, 20, "2026-11-01T08:00")], 22, ""),
+        ([row(1, 22, "2026-11-01T16:00"), row(2, 21, "2026-11-01", corrected=True)], 21, ""),
         ([row(1, 20, "2026-11-01"), row(2, None, "2026-11-01", corrected=True)], None, "back"),
         (
             [row(1, None, "2026-11-01", corrected=True), row(2, 20, "2026-11-01T08:00")],
@@ -156,6 +168,7 @@ YES = {"name": "hip_fracture_history"}
         ([row(1, 0, "1999-01-01", **YES)], None, "days old"),
         ([row(1, 0, "2026-01-01", **YES), row(2, 1, "2026-05-01", **YES)], 1, ""),
         ([row(1, 1, "2026-01-01", **YES), row(2, 0, "2026-05-01", **YES)], None, "as no later"),
+        ([row(1, 1, "2026-01-01", **YES), row(2, 0, "2026-01-01", corrected=True, **YES)], 0, ""),
     ],
 )
 def test_the_newest_value_before_the_examination_counts(
