@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from hipnode.domain import AuditEvent
+from hipnode.domain import AuditEvent, CovariateSource
 
 if TYPE_CHECKING:
     from hipnode.storage import AuditEntry
@@ -103,7 +103,7 @@ _WORDS: Final = {
     AuditEvent.SELF_TEST_ENDED: "self-test ended: {why}",
     AuditEvent.SELF_TEST_WITHDRAWN: "the PACS has the note that takes the self-test's image back",
     AuditEvent.FEEDBACK_UNMATCHED: "{actor} says something of it that fits nothing: {reason}",
-    AuditEvent.COVARIATE_TOLD: "{name} came by {source}: {given}, of {measured}",
+    AuditEvent.COVARIATE_TOLD: "{name} came by {source}{late}: {told}, of {measured}",
     AuditEvent.COVARIATE_REFUSED: "{name} came by {source} and is refused: {reason}",
     AuditEvent.GLASS_BROKEN: "{actor} opened it against the rule, because: {reason}",
 }
@@ -128,6 +128,8 @@ def sentence(entry: AuditEntry) -> str:
         "address": str(detail.get("peer_address") or detail.get("address") or "address unknown"),
         "actor": record.actor or "somebody",
         "uid": record.sop_instance_uid,
+        "told": str(detail.get("given") if detail.get("value") is not None else "taken back"),
+        "late": ", after an image was read" if detail.get("late") else "",
         "reason": str(detail.get("reason") or detail.get("error") or "no reason given"),
         "said": "; ".join(_said(hip) for hip in detail.get("hips", [])),
         "objects": ", ".join(f"{kind} {uid}" for kind, uid, _ in _objects(detail)),
@@ -147,11 +149,22 @@ def _said(hip: dict[str, Any]) -> str:
     parts = [
         f"{finding['task']} {finding['decision']} {finding['p_positive']:.3f}"
         f" ({finding['model']} {finding.get('model_version', '')}".rstrip()
+        + _with(finding.get("covariates", ()))
         + (", in shadow)" if finding.get("shadow") else ")")
         for finding in hip.get("findings", [])
     ]
     what = hip.get("abstained") or hip.get("verdict") or ""
     return f"{hip['side']} {what}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _with(covariates: Iterable[dict[str, Any]]) -> str:
+    """Return the values from outside that a model was given."""
+    said = [
+        f"{each['name']} {each['value']:.4g} of {each['measured']}"
+        for each in covariates
+        if each["source"] != CovariateSource.HEADER
+    ]
+    return f", with {', '.join(said)}" if said else ""
 
 
 def _objects(detail: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,20 +36,23 @@ def import_(
         if file.suffix.lower() in {".json", ".ndjson"}:
             orders = list(fhir.orders(_text(file), settings.load(config).covariates.codes))
             count = sum(len(order.said) for order in orders)
-            refused = take(store, orders, Whence(CovariateSource.FHIR, file.name, who))
-            lines = [f"{each.told.accession_number} {each.told.name}" for each in refused]
+            taken = take(store, orders, Whence(CovariateSource.FHIR, file.name, who))
+            lines = [f"{each.told.accession_number} {each.told.name}" for each in taken.refused]
         else:
             numbers, values = [], []
             for number, value in table.rows(file, who, store.now()):
                 numbers.append(number)
                 values.append(value)
             checked = consistent(values)
-            count, refused = len(checked), store.desk.covariates.add(checked, store.now())
-            lines = [f"line {numbers[each.at]}" for each in refused]
-    for where, each in zip(lines, refused, strict=True):
+            count, taken = len(checked), store.desk.covariates.add(checked, store.now())
+            lines = [f"line {numbers[each.at]}" for each in taken.refused]
+    for where, each in zip(lines, taken.refused, strict=True):
         typer.echo(plain(f"{where}: {each.reason}"))
-    typer.echo(f"{count - len(refused)} of {count} taken in")
-    if refused:
+    typer.echo(f"{count - len(taken.refused)} of {count} taken in")
+    for late in taken.late:
+        again = f"hipnode reread --accession {shlex.quote(plain(late))}"
+        typer.echo(f"{plain(late)} was read before this was known; to read it again: {again}")
+    if taken.refused:
         raise typer.Exit(1)
 
 

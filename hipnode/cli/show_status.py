@@ -107,7 +107,7 @@ def _rest(document: dict[str, Any]) -> None:
     if any(values.values()):
         typer.echo(
             f"covariates from outside in the last 7 days: {values['told']} taken, "
-            f"{values['refused']} refused"
+            f"{values['refused']} refused, {values['late']} after the images were read"
         )
     free, mark = (document[f"disk_{name}_bytes"] / 1024**3 for name in ("free", "low"))
     refused = "IMAGES ARE REFUSED" if document["images_refused"] else "images are taken"

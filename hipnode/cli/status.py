@@ -13,6 +13,7 @@ import typer
 
 from hipnode.cli.audit import utc
 from hipnode.cli.node import ConfigOption
+from hipnode.cli.show import plain
 
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -145,27 +146,43 @@ def requeue(
 
 
 def reread(
-    reason: Annotated[
-        str, typer.Option(help="Why they were not assessed: undecodable, or as status names it.")
-    ],
     config: ConfigOption = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why they were not assessed: undecodable, or as status names it."),
+    ] = None,
+    accession: Annotated[
+        list[str] | None,
+        typer.Option(help="All images of this examination instead; as often as needed."),
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(help="Only images received since then: UTC, unless it has an offset."),
     ] = None,
 ) -> None:
-    """Read images again that were not assessed, as after an upgrade; reports follow anew."""
+    """Read images again that were not assessed, or all of an examination; reports follow anew."""
     from hipnode import settings
     from hipnode.domain import AbstentionReason
     from hipnode.storage import Store
 
+    numbers = [number.strip() for number in accession or ()]
+    if (reason is None) == (not numbers) or not all(numbers):
+        raise typer.BadParameter("say --reason, or --accession")
     reasons = [r.value for r in AbstentionReason]
-    if reason not in reasons:
+    if reason is not None and reason not in reasons:
         raise typer.BadParameter(f"--reason is one of {', '.join(reasons)}")
-    since_utc = None if since is None else utc(since)
+    since_utc, actor, counts = None if since is None else utc(since), getpass.getuser(), {}
     store = Store.open(settings.load(config))
     try:
-        count = store.recovery.reread(reason, since_utc, actor=getpass.getuser())
+        for number in numbers:
+            counts[number] = store.recovery.reread(
+                None, since_utc, accession_number=number, actor=actor
+            )
+        count = store.recovery.reread(reason, since_utc, actor=actor) if reason else 0
     finally:
         store.close()
+    count += sum(counts.values())
     typer.echo(f"{count} image{'' if count == 1 else 's'} queued to be read again")
+    if none := [number for number, found in counts.items() if not found]:
+        typer.echo(plain(f"none of {', '.join(none)}: not read yet, or not kept any more"))
+        raise typer.Exit(1)

@@ -56,27 +56,30 @@ def story(
 
 
 def _studies(store: Store, accession: str) -> dict[str, list[AuditEntry]]:
-    """Return the records of each study of an accession, oldest first."""
+    """Return the records of each study of an accession, oldest first.
+
+    Under "": those of none, as of a value that came before its images.
+    """
+    actor = getpass.getuser()
+
+    def query(accession: str | None, study: str | None) -> list[AuditEntry]:
+        wanted = chosen(None, None, accession, None, study, None, None, None)
+        return list(store.audit.query(wanted, actor=actor, limit=None, newest_first=False))
+
+    found = query(accession, None)
+    of_none = [entry for entry in found if not (entry.record.study_instance_uid or _asked(entry))]
+    uids = dict.fromkeys(entry.record.study_instance_uid for entry in found)
+    studies = {uid: query(None, uid) for uid in uids if uid}
+    return ({"": of_none} if of_none else {}) | {
+        uid: [entry for entry in entries if not _asked(entry) or entry.record.actor != actor]
+        for uid, entries in studies.items()
+    }
+
+
+def _asked(entry: AuditEntry) -> bool:
     from hipnode.domain import AuditEvent
 
-    actor = getpass.getuser()
-    wanted = chosen(None, None, accession, None, None, None, None, None)
-    found = list(store.audit.query(wanted, actor=actor, limit=None, newest_first=False))
-    uids = dict.fromkeys(entry.record.study_instance_uid for entry in found)
-    return {
-        uid: [
-            entry
-            for entry in store.audit.query(
-                chosen(None, None, None, None, uid, None, None, None),
-                actor=actor,
-                limit=None,
-                newest_first=False,
-            )
-            if entry.record.event is not AuditEvent.AUDIT_QUERIED or entry.record.actor != actor
-        ]
-        for uid in uids
-        if uid
-    }
+    return entry.record.event is AuditEvent.AUDIT_QUERIED
 
 
 def _as_json(uid: str, entries: list[AuditEntry], everything: bool) -> None:
@@ -98,7 +101,7 @@ def _told(uid: str, entries: list[AuditEntry], everything: bool) -> None:
     from hipnode.answers import audit
 
     first = entries[0].record
-    typer.echo(f"study {plain(uid)}")
+    typer.echo(f"study {plain(uid)}" if uid else "before any image of it, or of none")
     names = f"accession {first.accession_number}, patient ID {first.patient_id}"
     typer.echo(plain(names) + "\n")
     folded = 0

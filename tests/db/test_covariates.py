@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from hipnode.cli import app
@@ -73,9 +75,9 @@ def test_a_value_for_another_patients_examination_is_refused(coded: Bench, door:
     assert refused.outcome is Outcome.REFUSED
     assert refused.detail["reason"] == "the examination is another patient's"
     assert refused.patient_id == "P-18"
-    assert coded.store.vitals().covariates == {"told": 0, "refused": 1}
+    assert coded.store.vitals().covariates == {"told": 0, "refused": 1, "late": 0}
     coded.clock.forward(8 * 86_400)
-    assert coded.store.vitals().covariates == {"told": 0, "refused": 0}
+    assert coded.store.vitals().covariates == {"told": 0, "refused": 0, "late": 0}
 
 
 @pytest.mark.parametrize(
@@ -173,6 +175,71 @@ def test_a_value_is_used_in_a_reading_and_stands_in_the_report(
     words = coded.store.files.path(report.path).read_bytes().decode("utf-8", "replace")
     assert "covariate body mass index 25 kg/m2 of 2026-11-01, by oru" in words
     assert "covariate age 78 years, by header" in words
+
+
+def test_an_image_that_was_read_too_soon_is_read_again_with_what_came_later(
+    coded: Bench,
+    worker: Worker,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hipnode.cli.covariates.opened", lambda _config: _Open(coded.store))
+    monkeypatch.setattr("hipnode.cli.story.opened", lambda _config: _Open(coded.store))
+    monkeypatch.setattr("hipnode.storage.Store.open", lambda _settings: coded.store)
+    monkeypatch.setattr(coded.store, "close", lambda: None)
+
+    def run(words: str) -> Result:
+        return CliRunner().invoke(app, words.split())
+
+    file = tmp_path / "values.csv"
+    file.write_text(
+        "accession,patient_id,name,value,unit,date\nACC-1,P-1,bmi,25,kg/m2,2026-11-01\n"
+    )
+    receive(
+        coded, PatientID="P-1", AccessionNumber="ACC-1", StudyDate="20261120", PatientAge="078Y",
+        PatientSex="F", PatientSize="", PatientWeight="",
+    )  # fmt: skip
+    assert "none of ACC-1: not read yet" in run("reread --accession ACC-1").output
+    worker.handle(coded.take(JobKind.READ))
+    worker.handle(coded.take(JobKind.REPORT))
+    assert "to read it again: hipnode reread --accession ACC-1" in (
+        run(f"covariates import {file}").output
+    )
+    assert "read again" not in run(f"covariates import {file}").output  # it was said
+    assert coded.store.vitals().covariates == {"told": 2, "refused": 0, "late": 1}
+    done = run("reread --accession ACC-1 --accession ACC-2")
+    assert done.exit_code == 1
+    assert "1 image queued to be read again\nnone of ACC-2: not read yet" in done.output
+    worker.handle(coded.take(JobKind.READ))
+    worker.handle(held := coded.take(JobKind.REPORT))
+    assert held.version == 2
+    story = run("audit story ACC-1").output
+    first, second = (line for line in story.splitlines() if "image read: " in line)
+    assert "with bmi" not in first
+    assert "yamamoto2020-googlenet-clinical 0.1.0, with bmi 25 of 2026-11-01)" in second
+    assert "bmi came by csv, after an image was read: 25 kg/m2, of 2026-11-01" in story
+
+
+@pytest.mark.parametrize("options", ["", "--accession A --reason implant", "--accession ''"])
+def test_what_to_read_again_is_said_one_way(options: str) -> None:
+    assert CliRunner().invoke(app, ["reread", *shlex.split(options)]).exit_code == 2
+
+
+def test_a_story_has_what_came_before_its_images(
+    coded: Bench,
+    door: Door,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hipnode.cli.story.opened", lambda _config: _Open(coded.store))
+    door().send(message(), message(status="W", id="43"))
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["audit", "story", "A-99"])
+        assert done.exit_code == 0
+        told = " ".join(done.output.split())
+        assert told.startswith("before any image of it")
+        assert "vitamin_d_ng_ml came by oru: 24.1 ng/mL, of 2026-11-01" in told
+        assert "vitamin_d_ng_ml came by oru: taken back, of 2026-11-01" in told
+        coded.receive()
 
 
 def test_values_go_when_their_images_go(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from hipnode.domain import CovariateSource
 from hipnode.services.covariates.message import Order
 from hipnode.services.covariates.values import consistent, short, told
 from hipnode.storage import Store
-from hipnode.storage.ledger.covariates import Refused
+from hipnode.storage.ledger.covariates import Refused, Taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Whence:
     given_by: str
 
 
-def take(store: Store, orders: Iterable[Order], whence: Whence) -> list[Refused]:
-    """Keep the values of a message; return what could not be kept, and why.
+def take(store: Store, orders: Iterable[Order], whence: Whence) -> Taken:
+    """Keep the values of a message; return what could not be kept, and what came too late.
 
     Raises
     ------

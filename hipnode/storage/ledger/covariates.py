@@ -35,6 +35,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of values that came together."""
+
+    refused: tuple[Refused, ...] = ()
+    late: tuple[str, ...] = ()  # accession numbers: examinations that were read before these came
+
+
+@dataclass(frozen=True, slots=True)
 class _Exam:
     """A study that has this accession number."""
 
@@ -77,9 +85,7 @@ class Covariates:
 
         return self._database.read(work)
 
-    def add(
-        self, given: Sequence[Told | Refused], now: datetime, ae_title: str = ""
-    ) -> list[Refused]:
+    def add(self, given: Sequence[Told | Refused], now: datetime, ae_title: str = "") -> Taken:
         """Keep what came, and put each value on the audit log; all or nothing.
 
         A value for an examination that is known to be another patient's is refused. The same value
@@ -87,8 +93,8 @@ class Covariates:
 
         Returns
         -------
-        list of Refused
-            What was not kept, and why.
+        Taken
+            What was not kept, and why; and what was read already.
 
         Raises
         ------
@@ -96,25 +102,27 @@ class Covariates:
             If nothing could be written.
         """
 
-        def work(connection: Connection) -> list[Refused]:
+        def work(connection: Connection) -> Taken:
             refused, records = [], []
+            late: dict[str, None] = {}
             numbers = {_value(one).accession_number for one in given}
             exams_of = {number: _exams(connection, number) for number in numbers}
             for at, one in enumerate(given):
                 exams = exams_of[_value(one).accession_number]
                 checked = _of_another(one, exams)
+                again = False
                 if isinstance(checked, Refused):
                     refused.append(replace(checked, at=at))
-                    again = False
-                else:
-                    again = _is_kept(connection, checked)
-                    if not again:
-                        connection.execute(insert(covariate), _row(checked, now))
-                records.append(_record(checked, exams, ae_title, again=again))
+                elif not (again := _is_kept(connection, checked)):
+                    connection.execute(insert(covariate), _row(checked, now))
+                record = _record(checked, exams, ae_title, again=again)
+                if record.detail.get("late"):
+                    late[record.accession_number] = None
+                records.append(record)
             append(connection, now, records)
-            return refused
+            return Taken(tuple(refused), tuple(late))
 
-        return self._database.write(work) if given else []
+        return self._database.write(work) if given else Taken()
 
 
 def _value(one: Told | Refused) -> Told:
@@ -190,7 +198,7 @@ def _record(
         detail["reason"] = one.reason
     else:
         detail |= {"value": told.value, "corrected": told.corrected, "again": again}
-        detail["late"] = mine is not None and mine.is_read
+        detail["late"] = mine is not None and mine.is_read and not again
     return AuditRecord(
         AuditEvent.COVARIATE_REFUSED if refused else AuditEvent.COVARIATE_TOLD,
         Outcome.REFUSED if refused else Outcome.OK,

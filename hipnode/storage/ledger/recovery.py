@@ -13,7 +13,7 @@ from hipnode.domain import AuditEvent, Job, JobKind, JobState, Outcome
 from hipnode.errors import LeaseLost
 from hipnode.settings import QueueSettings
 from hipnode.storage.database.engine import Database
-from hipnode.storage.database.schema import instance, job, reading
+from hipnode.storage.database.schema import instance, job, reading, study
 from hipnode.storage.ledger import clock, due, outbox
 from hipnode.storage.ledger.jobs import IS_CLAIMED, Audited, Queue, to_job
 from hipnode.storage.ledger.questions import Lookups
@@ -251,15 +251,24 @@ class Recovery:
         except LeaseLost:
             return False  # somebody else was faster
 
-    def reread(self, reason: str, since_utc: datetime | None = None, *, actor: str = "") -> int:
-        """Have images read again that were not assessed; a new version of each report follows.
+    def reread(
+        self,
+        reason: str | None = None,
+        since_utc: datetime | None = None,
+        *,
+        accession_number: str = "",
+        actor: str = "",
+    ) -> int:
+        """Have images read again; a new version of each report follows.
 
         Parameters
         ----------
         reason
-            Why they were not (`hipnode.domain.AbstentionReason`).
+            Images that were not assessed: why not (`hipnode.domain.AbstentionReason`).
         since_utc
             Only images that were received since; None for all whose files are there.
+        accession_number
+            Instead of a reason: all images of this examination, whatever was said of them.
         actor
             Who asks for it.
 
@@ -270,21 +279,27 @@ class Recovery:
         """
         statement = (
             select(job)
-            .join(reading, reading.c.instance_id == job.c.instance_id)
             .join(instance, instance.c.id == job.c.instance_id)
             .where(
-                reading.c.abstained == reason,
-                reading.c.model_set == job.c.model_set,
                 job.c.kind == JobKind.READ,
                 job.c.state == JobState.DONE,
                 instance.c.retired_utc.is_(None),
             )
             .order_by(job.c.id)
         )
+        if accession_number:
+            statement = statement.join(
+                study, study.c.study_instance_uid == job.c.study_instance_uid
+            ).where(study.c.accession_number == accession_number)
+        else:
+            of = reading.c.instance_id == job.c.instance_id
+            of &= reading.c.model_set == job.c.model_set
+            statement = statement.join(reading, of).where(reading.c.abstained == reason)
         if since_utc is not None:
             statement = statement.where(instance.c.received_utc >= since_utc)
         given = [to_job(row) for row in self._database.rows(statement)]
-        audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor, detail={"abstained": reason})
+        detail = {"abstained": reason} if reason else None
+        audited = Audited(AuditEvent.JOB_REQUEUED, actor=actor, detail=detail)
         return sum(self._queue_again(held, audited) for held in given)
 
     def expire_leases(self) -> int:

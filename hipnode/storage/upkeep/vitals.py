@@ -29,7 +29,7 @@ class Vitals:
     verified_utc: datetime | None
     verified: bool  # what came of it
     not_assessed: Mapping[str, int]  # images of the last days, by reason
-    covariates: Mapping[str, int]  # values from outside of the last days: told, refused
+    covariates: Mapping[str, int]  # values from outside of the last days: told, refused, late
     events: Mapping[tuple[str, str], int]  # the audit log counted, by event and outcome
     last_image_utc: datetime | None
 
@@ -66,6 +66,11 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
     last = connection.execute(
         select(instance.c.received_utc).order_by(instance.c.id.desc()).limit(1)
     ).scalar()
+    late = select(func.count()).where(
+        audit.c.event == AuditEvent.COVARIATE_TOLD,
+        audit.c.at_utc > now - WINDOW,
+        audit.c.detail.contains('"late":true'),
+    )
     of_late: Counter[AuditEvent] = Counter()
     for one in days(connection, now, WINDOW.days):
         of_late[one.event] += one.number
@@ -81,6 +86,7 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         covariates={
             "told": of_late[AuditEvent.COVARIATE_TOLD],
             "refused": of_late[AuditEvent.COVARIATE_REFUSED],
+            "late": connection.execute(late).scalar_one(),
         },
         events={(event, outcome): int(number) for event, outcome, number in counted},
         last_image_utc=last,
