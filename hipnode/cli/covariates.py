@@ -28,31 +28,29 @@ def import_(
     from hipnode import settings
     from hipnode.domain import CovariateSource
     from hipnode.services.covariates import fhir, table
-    from hipnode.services.covariates.take import Whence, take
-    from hipnode.services.covariates.values import consistent
+    from hipnode.services.covariates.take import Whence, checked, take_file
 
     who = getpass.getuser()
     with opened(config) as store:
         if file.suffix.lower() in {".json", ".ndjson"}:
-            orders = list(fhir.orders(_text(file), settings.load(config).covariates.codes))
-            count = sum(len(order.said) for order in orders)
-            taken = take(store, orders, Whence(CovariateSource.FHIR, file.name, who))
+            orders = fhir.orders(_text(file), settings.load(config).covariates.codes)
+            found = checked(store, orders, Whence(CovariateSource.FHIR, file.name, who))
+            taken = take_file(store, found)
             lines = [f"{each.told.accession_number} {each.told.name}" for each in taken.refused]
         else:
-            numbers, values = [], []
-            for number, value in table.rows(file, who, store.now()):
-                numbers.append(number)
-                values.append(value)
-            checked = consistent(values)
-            count, taken = len(checked), store.desk.covariates.add(checked, store.now())
-            lines = [f"line {numbers[each.at]}" for each in taken.refused]
+            rows = list(table.rows(file, who, store.now()))
+            found = [value for _, value in rows]
+            taken = take_file(store, found)
+            lines = [f"line {rows[each.at][0]}" for each in taken.refused]
     for where, each in zip(lines, taken.refused, strict=True):
         typer.echo(plain(f"{where}: {each.reason}"))
-    typer.echo(f"{count - len(taken.refused)} of {count} taken in")
+    typer.echo(f"{len(found) - len(taken.refused)} of {len(found)} taken in")
     for late in taken.late:
         again = f"hipnode reread --accession {shlex.quote(plain(late))}"
         typer.echo(f"{plain(late)} was read before this was known; to read it again: {again}")
-    if taken.refused:
+    if not found:
+        typer.echo("no row, and no Observation with a code that covariates.codes names")
+    if taken.refused or not found:
         raise typer.Exit(1)
 
 

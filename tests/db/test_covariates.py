@@ -129,6 +129,49 @@ def test_a_file_is_taken_and_each_row_that_is_not_is_named(
     assert len(bench.store.desk.covariates.of("A-99")) == 1
 
 
+def test_a_long_file_keeps_no_image_waiting_and_names_its_lines(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written a part at a time, and a number beyond the first part is still the line's."""
+    monkeypatch.setattr("hipnode.cli.covariates.opened", lambda _config: _Open(bench.store))
+    monkeypatch.setattr("hipnode.services.covariates.take._PART", 2)
+    written: list[int] = []
+    add = bench.store.desk.covariates.add
+    monkeypatch.setattr(
+        bench.store.desk.covariates,
+        "add",
+        lambda given, now: written.append(len(given)) or add(given, now),
+    )
+    file = tmp_path / "values.csv"
+    row = "A-{},P-1,calcium_mg_dl,{},mg/dL,2026-11-01\n"
+    file.write_text(
+        "accession,patient_id,name,value,unit,date\n"
+        + "".join(row.format(n, 240 if n == 4 else 9.6) for n in range(5))
+    )
+    done = CliRunner().invoke(app, ["covariates", "import", str(file)])
+    assert written == [2, 2, 1]
+    assert "line 6: 240 mg/dL is out of range" in done.output
+    assert "4 of 5 taken in" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.csv", "accession,patient_id,name,value,unit,date\n"),
+        ("v.json", '{"resourceType": "Observation", "status": "final"}'),
+        ("v.ndjson", ""),
+    ],
+)
+def test_a_file_of_which_nothing_is_meant_is_no_success(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setattr("hipnode.cli.covariates.opened", lambda _config: _Open(bench.store))
+    (tmp_path / name).write_text(text)
+    done = CliRunner().invoke(app, ["covariates", "import", str(tmp_path / name)])
+    assert done.exit_code == 1
+    assert "no Observation with a code that covariates.codes names" in done.output
+
+
 class _Open:
     def __init__(self, store: Store) -> None:
         self.store = store

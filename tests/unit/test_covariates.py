@@ -101,7 +101,12 @@ def test_text_that_is_no_value_does_not_reach_the_log() -> None:
         ("20261101081530.123+0200", "2026-11-01T08:15"),
         ("2026-11-01T23:30:00Z", "2026-11-01T23:30"),
         ("2026-11-01", "2026-11-01"),
+        ("2026110108", "2026-11-01T08:00"),
+        ("2026-11-01T08:15:30.5+01:00", "2026-11-01T08:15"),
+        ("20261101+0100", "2026-11-01"),
         ("202611", ""),
+        ("2026-11-011", ""),  # which day of which was meant?
+        ("2026-11-01:", ""),
         ("0001-01-01", ""),
         ("20260230", ""),
     ],
@@ -307,6 +312,18 @@ def test_an_observation_of_a_bundle_names_patient_and_examination() -> None:
         "A-99", ("P-17",), "vitamin_d_ng_ml", 24.1, "2026-11-01T08:15", CovariateSource.FHIR,
         "24.1 ng/mL", "f", "x",
     )  # fmt: skip
+
+
+def test_of_an_examinations_numbers_the_accession_number_comes_first() -> None:
+    """Before its images are here, nothing else tells it from the order's number."""
+    numbers = [
+        {"value": each, "type": {"coding": [{"code": code}]}}
+        for each, code in (("ORDER-7", "PLAC"), ("A-98", "ACSN"))
+    ]
+    order = of_fhir(
+        basedOn=[{"identifier": {"value": "B-1"}}, *({"identifier": n} for n in numbers)]
+    )
+    assert order.accessions == ("A-98", "B-1", "ORDER-7")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ ServiceRequest or ImagingStudy in the same file that ``basedOn`` or ``derivedFro
 
 References
 ----------
-FHIR R4: Observation, Bundle, Reference.identifier, ObservationStatus.
+FHIR R4: Observation, Bundle, Reference.identifier, ObservationStatus, identifier-type (ACSN).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hipnode.codes import FHIR_SYSTEMS
@@ -89,17 +89,16 @@ def _order(one: Resource, name: str, known: Mapping[str, Resource]) -> Order:
     read, unit, why = _value(one)
     value, why = by_status(status, _FINAL, _TAKES_BACK, read, why)
     exams = [*_dicts(one.get("basedOn")), *_dicts(one.get("derivedFrom"))]
-    accessions = [number for exam in exams for number in _identifiers(exam, known)]
     said = Said(
         accession_number="",  # `take` chooses it
-        patient_ids=tuple(_identifiers(_dict(one.get("subject")), known)),
+        patient_ids=tuple(_identifiers([_dict(one.get("subject"))], known)),
         name=name,
         value=value,
         unit=unit,
         measured=str(one.get("effectiveDateTime") or one.get("effectiveInstant") or ""),
         corrected=status != "final",
     )
-    return Order(tuple(dict.fromkeys(accessions)), ((said, why),))
+    return Order(tuple(_identifiers(exams, known)), ((said, why),))
 
 
 def _value(one: Resource) -> tuple[str, str, str]:
@@ -123,11 +122,23 @@ def _value(one: Resource) -> tuple[str, str, str]:
     return str(one.get("valueString") or ""), "", ""
 
 
-def _identifiers(reference: Resource, known: Mapping[str, Resource]) -> list[str]:
-    """Return the identifiers in a Reference, and those of what it refers to."""
-    target = _dict(known.get(str(reference.get("reference") or "")))
-    found = [reference.get("identifier"), *_dicts(target.get("identifier"))]
-    return [str(each["value"]) for each in found if isinstance(each, dict) and each.get("value")]
+def _identifiers(references: Sequence[Resource], known: Mapping[str, Resource]) -> list[str]:
+    """Return the identifiers in References, and those of what they refer to.
+
+    One that says that it is an accession number comes first: as long as none of the images is here,
+    it cannot be told from an order's number otherwise.
+    """
+    found: list[Resource] = []
+    for each in references:
+        target = _dict(known.get(str(each.get("reference") or "")))
+        found += _dicts([each.get("identifier")]) + _dicts(target.get("identifier"))
+    found.sort(key=lambda each: not _is_accession(each))
+    return list(dict.fromkeys(str(each["value"]) for each in found if each.get("value")))
+
+
+def _is_accession(identifier: Resource) -> bool:
+    codings = _dicts(_dict(identifier.get("type")).get("coding"))
+    return any(coding.get("code") == "ACSN" for coding in codings)
 
 
 def _dict(value: Any) -> Resource:

@@ -16,7 +16,8 @@ _YES: Final = frozenset({"1", "y", "yes", "true", "ja", "j", "oui", "o"})
 _NO: Final = frozenset({"0", "n", "no", "false", "nein", "non"})
 _NUMBER: Final = re.compile(r"[+-]?\d{1,9}(\.\d{1,9})?", re.ASCII)
 _MOMENT: Final = re.compile(
-    r"(\d{4})-?(\d{2})-?(\d{2})(?:[T ]?(\d{2}):?(\d{2}))?[\d:.]*(?:Z|[+-]\d{2}:?\d{2})?",
+    r"(\d{4})-?(\d{2})-?(\d{2})"
+    r"(?:[T ]?(\d{2})(?::?(\d{2})(?::?\d{2}(?:\.\d+)?)?)?)?(?:Z|[+-]\d{2}:?\d{2})?",
     re.ASCII,
 )
 _SHOWN: Final = re.compile(r"[<>=^~ ]{0,3}[\d.,+^-]{1,20}")
