@@ -147,7 +147,7 @@ def _read_radiograph(
     if hips_found.abstention:
         return draft.abstained(hips_found.abstention)
     draft.missing = hips_found.missing
-    chosen, used = _choose(models, draft.asked, CLASSIFIERS)
+    chosen, basis = _choose(models, draft.asked, CLASSIFIERS)
     seen = Seen(upright, shown, header, sight.view, hips_found.side, tuple(bars))
     hips, left_out = assess(seen, hips_found.rois, models, chosen, policy)
     draft.lap("classify")
@@ -156,6 +156,8 @@ def _read_radiograph(
         judged = (hip.abstention.p_judged for hip in hips if hip.abstention)
         highest = max((p for p in judged if p is not None), default=None)
         return draft.abstained(replace(unsaid, p_judged=highest))
+    answered = {TASKS[finding.task].role for hip in hips for finding in hip.findings}
+    used = (note for role in basis if role in answered for note in basis[role])
     notes = (*hips_found.notes, *used, *left_out, *facing.changes)
     if header.age_years is None:
         notes += (AGE_UNKNOWN,)
@@ -164,14 +166,14 @@ def _read_radiograph(
 
 def _choose(
     models: ModelSet, asked: _Asked, roles: Sequence[Role]
-) -> tuple[list[Chosen], tuple[str, ...]]:
-    """Return which variant of each classifier reads this image, and say so where there are two.
+) -> tuple[list[Chosen], dict[Role, tuple[str, ...]]]:
+    """Return which variant of each classifier reads this image, and what to say of two.
 
     References
     ----------
     Yamamoto 2020, 2.7: the same network with and without clinical data.
     """
-    chosen, notes = [], []
+    chosen, basis = [], {}
     for role in roles:
         if role not in models.models:
             continue
@@ -183,17 +185,18 @@ def _choose(
         known = asked.known(names)
         if known.missing:
             chosen.append(Chosen(plain))
-            notes.append(_without(task, known.missing))
+            notes = [_without(task, known.missing)]
         else:
             chosen.append(Chosen(variant, known.values, known.used))
-            notes.append(WITH_DATA.format(task=task, data=clinical.in_words(names)))
+            notes = [WITH_DATA.format(task=task, data=clinical.in_words(names))]
             outside = (each for each in known.used if each.source is not CovariateSource.HEADER)
             notes += [USED.format(what=each.in_words, source=each.source) for each in outside]
         notes += [
             UNUSED.format(what=clinical.in_words((each.name,)), reason=each.reason)
             for each in known.unused
         ]
-    return chosen, tuple(notes)
+        basis[role] = tuple(notes)
+    return chosen, basis
 
 
 def _without(task: str, missing: tuple[str, ...]) -> str:
@@ -245,7 +248,7 @@ def _read_scan(
     facing = sides.Facing(sides.as_header_says(header, scan))
     pixels = facing.canonical.picture(scan.pixels)
     roi = HipROI(Side(header.laterality), Box(0, 0, pixels.shape[1], pixels.shape[0]), 1.0)
-    (chosen,), notes = _choose(models, draft.asked, tuple(SCANS & models.models.keys()))
+    (chosen,), basis = _choose(models, draft.asked, tuple(SCANS & models.models.keys()))
     made = classify.findings(chosen.model, pixels, [roi], chosen.covariates, whole=True)
     draft.lap("classify")
     (found,) = made
@@ -253,7 +256,7 @@ def _read_scan(
         return draft.abstained(found)
     found = replace(found, covariates=chosen.known)
     hip = facing.canonical.hip_back(HipReading(roi, (found,)))
-    return draft.finished((hip,), notes + facing.changes)
+    return draft.finished((hip,), sum(basis.values(), ()) + facing.changes)
 
 
 class _Asked:

@@ -107,6 +107,7 @@ def test_the_bone_is_judged_on_the_unbroken_side(
     suspected = {hip.roi.side.value for hip in reading.hips if hip.verdict in SUSPECTED}
     assert told == {"R", "L"} - suspected
     assert bool(note) == any("broken" in each for each in reading.notes)
+    assert bool(told) == any("estimated from" in each for each in reading.notes)
     assert any(note in each for each in reading.notes)
     for hip in document(Path(), reading)["hips"] + reading.facts()["hips"]:
         unasked = ["osteoporosis"] if hip["side"] in suspected else []
