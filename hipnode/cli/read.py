@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,7 @@ def read(
     base, sets = reader.reader_spec(effective), ModelSets(effective.worker)
     failures = 0
     rows: list[tuple[str, str, str, str]] = []
+    names: set[str] = set()
     with nullcontext() if out is None else TemporaryDirectory(prefix="hipnode-") as views:
         if views is not None:
             base = replace(base, views=Path(views))
@@ -67,7 +69,8 @@ def read(
             rows.extend(table_rows(path.name, reading))
             try:
                 if out is not None:
-                    _write(effective, spec, path, reading, out)
+                    names.add(name := _name(path, names))
+                    _write(effective, spec, path, reading, out / name)
             except HipnodeError as error:
                 failures += 1
                 typer.echo(f"{path}: no report: {error}", err=True)
@@ -127,20 +130,35 @@ def _facts(path: Path) -> dict[str, str]:
     return dicom.read_header(path).facts(calling_ae="")
 
 
+def _name(path: Path, taken: set[str]) -> str:
+    """Return what a file's results are called, and say so where another file has its name.
+
+    A name without a suffix is whole: a UID's last part is none.
+    """
+    from hipnode import imaging
+
+    known = path.suffix.lower() in {".dcm", *imaging.PICTURE_SUFFIXES}
+    own = path.stem if known else path.name
+    name = next(n for n in chain((own,), (f"{own}-{i}" for i in count(2))) if n not in taken)
+    if name != own:
+        typer.echo(f"{path}: its results are called {name}", err=True)
+    return name
+
+
 def _write(settings: Settings, spec: ReaderSpec, path: Path, reading: Reading, out: Path) -> None:
     from blake3 import blake3
 
     from hipnode import imaging, reporting
     from hipnode.services.worker import reader, reports
 
-    out.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     digest = blake3(path.read_bytes()).hexdigest()
     source = reader.source_image(spec, reader.Source(path, digest, reading))
     request = reporting.ReportRequest((source,), reports.node_identity(settings), datetime.now(UTC))
     if source.pixels is not None:
-        (out / f"{path.stem}-heatmap.png").write_bytes(reporting.heatmap_png(source))
-    (out / f"{path.stem}-report.txt").write_text(reporting.plain_text(request), encoding="utf-8")
+        Path(f"{out}-heatmap.png").write_bytes(reporting.heatmap_png(source))
+    Path(f"{out}-report.txt").write_text(reporting.plain_text(request), encoding="utf-8")
     if path.suffix.lower() in imaging.PICTURE_SUFFIXES:
         return  # a picture has no identity to carry into a DICOM object, and none is invented
     for built in reporting.build(request):
-        (out / f"{path.stem}-{built.kind}.dcm").write_bytes(built.to_bytes())
+        Path(f"{out}-{built.kind}.dcm").write_bytes(built.to_bytes())

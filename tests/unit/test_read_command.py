@@ -1,0 +1,31 @@
+"""`hipnode read`: what it writes, and under which names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from hipnode.cli import app
+from tests.senders import SAMPLES
+
+
+@pytest.mark.slow
+def test_no_result_takes_the_place_of_anothers(tmp_path: Path) -> None:
+    """Files of two folders have one name, as on a disc; two UIDs differ in their last part."""
+    names = ("a/IM1", "b/IM1", "1.2.3", "1.2.4")
+    sources = dict(zip(names, [*SAMPLES, SAMPLES[0]], strict=True))
+    for name, source in sources.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(source, tmp_path / name)
+    files = [str(tmp_path / name) for name in names]
+    done = CliRunner().invoke(app, ["read", *files, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 'b/IM1'}: its results are called IM1-2" in done.output
+    reports = {path.name: dcmread(path) for path in (tmp_path / "out").glob("*-sr.dcm")}
+    for own, name in zip(names, ("IM1", "IM1-2", "1.2.3", "1.2.4"), strict=True):
+        assert reports[f"{name}-sr.dcm"].PatientID == dcmread(sources[own]).PatientID
+        assert (tmp_path / "out" / f"{name}-report.txt").is_file()
