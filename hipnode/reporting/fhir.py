@@ -127,6 +127,9 @@ def _observed(study: Study, said: Statement) -> Resource:
         "code": _INTERPRETATION[finding.decision],
     }
     model = finding.model
+    if finding.nhfd:
+        kind = _concept(codes.NHFD[finding.nhfd])
+        out["component"] = [{"code": _concept(codes.NHFD_CLASS), "valueCodeableConcept": kind}]
     return out | {
         "code": _concept(terms.question),
         "valueCodeableConcept": _concept(PRESENCE[finding.decision], answer(finding)),

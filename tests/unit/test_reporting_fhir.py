@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 
-from hipnode import DISCLAIMER
+from hipnode import DISCLAIMER, codes
 from hipnode.domain import ResultKind, Side
 from hipnode.reporting import build_messages
 from tests import cases
@@ -61,6 +61,21 @@ def test_what_was_found_is_coded() -> None:
     assert ("RIGHT hip", "Present", "POS") in coded
     (report,) = resources(document, "DiagnosticReport")
     assert report["conclusion"].startswith("LOOK NOW. RIGHT hip: FRACTURE LIKELY")
+
+
+def test_the_class_that_hospitals_audit_by_is_coded_where_the_model_tells_it() -> None:
+    found = hip(Side.RIGHT, 0.97)
+    (told,) = found.findings
+    told = replace(told, positive=("trochanteric", "intracapsular"))
+    source = cases.source("1", reading([replace(found, findings=(told,))]), ds=header())
+    (made,) = build_messages(cases.request(source, objects=frozenset({ResultKind.FHIR})))
+    document = json.loads(made.content)
+    Bundle.model_validate(document)
+    kinds = [o["component"] for o in resources(document, "Observation") if "component" in o]
+    assert told.nhfd
+    ((kind,),) = kinds
+    assert kind["code"]["text"] == "Class of the National Hip Fracture Database"
+    assert kind["valueCodeableConcept"]["coding"][0]["code"] == codes.NHFD[told.nhfd].value
 
 
 def test_what_was_not_assessed_says_why() -> None:
