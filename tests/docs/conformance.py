@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, AllTransferSyntaxes
 
+import hipnode.imaging.decoders  # noqa: F401 - pydicom knows our decoder from then on
 from hipnode import codes
 from hipnode.dicom.charset import KEPT_CHARACTER_SETS, READ_CHARACTER_SETS
 from hipnode.dicom.identity import COPIED
