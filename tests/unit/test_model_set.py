@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hipnode.domain import Role
 from hipnode.errors import BundleRefused
 from hipnode.nets import load_bundle, load_model_set
-from hipnode.nets.bundle.contents import CARD
+from hipnode.nets.bundle.contents import CARD, MANIFEST, METADATA
 from hipnode.nets.bundle.setfile import SHIPPED, pins
 from hipnode.nets.load.loaded import TOLERANCE
 
@@ -79,6 +80,23 @@ def test_set_with_another_pin_is_refused(tmp_path: Path) -> None:
     gate = pins()[Role.GATE][1]
     path.write_text(text.replace(gate, "0" * 64))
     with pytest.raises(BundleRefused, match="not the pinned"):
+        load_model_set(path, device="cpu", threads=1)
+
+
+def test_set_that_asks_for_what_nobody_can_tell_is_refused(tmp_path: Path) -> None:
+    """Its variant with clinical data would never read an image, and nothing would say so."""
+    shutil.copytree(SHIPPED, tmp_path / "models")
+    path = tmp_path / "models" / "default.toml"
+    bundle, digest = pins(path)["osteoporosis/clinical"]
+    before = (bundle / METADATA).read_bytes()
+    after = before.replace(b'"bmi"', b'"shoe_size"')
+    (bundle / METADATA).write_bytes(after)
+    known, new = (hashlib.sha256(content).hexdigest() for content in (before, after))
+    manifest = (bundle / MANIFEST).read_text().replace(known, new)
+    (bundle / MANIFEST).write_text(manifest)
+    pinned = hashlib.sha256(manifest.encode()).hexdigest()
+    path.write_text(path.read_text().replace(digest, pinned))
+    with pytest.raises(BundleRefused, match="asks for shoe_size, which nobody can tell"):
         load_model_set(path, device="cpu", threads=1)
 
 

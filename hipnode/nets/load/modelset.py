@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from hipnode.domain import TASKS, Role
+from hipnode.domain import COVARIATES, TASKS, Role
 from hipnode.errors import BundleRefused
 from hipnode.nets.bundle.setfile import Pin, bundle_path, digest_of, read_set, set_file
 from hipnode.nets.bundle.spec import BundleSpec
@@ -127,6 +127,8 @@ def _check(spec: BundleSpec, pin: Pin, role: Role, *, clinical: bool) -> None:
     if bool(spec.covariates) != clinical:
         what = "takes clinical data" if spec.covariates else "takes no clinical data"
         raise BundleRefused(f"{pin.bundle} {what}: it belongs into the other table")
+    if strange := [name for name in spec.covariates if name not in COVARIATES]:
+        raise BundleRefused(f"{pin.bundle} asks for {', '.join(strange)}, which nobody can tell")
 
 
 def _resolve(device: str) -> str:
