@@ -23,7 +23,7 @@ def league(
     import time
 
     from hipnode.errors import SettingsInvalid
-    from hipnode.training.league.cells import cells, known, play, with_played
+    from hipnode.training.league.cells import alone, cells, known, play, with_played
     from hipnode.training.league.profiles import PROFILES
     from hipnode.training.league.table import PAGE, gather
 
@@ -33,15 +33,16 @@ def league(
     wanted = {cell.folder for cell in cells(PROFILES[profile], seeds, only)}
     if not wanted:
         raise SettingsInvalid(f"no row or task is {only!r}")
-    every = with_played(PROFILES[profile], seeds, out)
-    found = {cell.folder: known(cell, out, typer.echo) for cell in every}
-    for cell in every:
-        late = minutes and time.monotonic() - since > 60 * minutes
-        if cell.folder in wanted and found[cell.folder] is None and not late:
-            found[cell.folder] = play(cell, out, typer.echo)
-            gather(every, found, out)
-    if not gather(every, found, out):
-        raise SettingsInvalid("there was no time for a cell")
+    with alone(out):
+        every = with_played(PROFILES[profile], seeds, out)
+        found = {cell.folder: known(cell, out, typer.echo) for cell in every}
+        for cell in every:
+            late = minutes and time.monotonic() - since > 60 * minutes
+            if cell.folder in wanted and found[cell.folder] is None and not late:
+                found[cell.folder] = play(cell, out, typer.echo)
+                gather(every, found, out)
+        if not gather(every, found, out):
+            raise SettingsInvalid("there was no time for a cell")
     typer.echo(f"{sum(one is not None for one in found.values())} cells; {out / PAGE}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,34 @@ def test_a_folder_is_of_one_profile(copy: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_row_whose_images_are_gone_is_named(copy: Path) -> None:
+    """The tables hold what is there; it is there again, and not learned anew, with the images."""
+    before = (copy / "league.json").read_text()
+    shutil.move(copy / "data" / "falls", copy / "falls")
+    done = league(copy, "--only", "yamamoto2020-resnet18", "--minutes", "0.00001")
+    assert "there was no time" in str(done.exception)
+    assert done.output.count("its images are gone") == 2
+    assert (copy / "league.json").read_text() == before
+    shutil.move(copy / "falls", copy / "data" / "falls")
+    assert league(copy, "--seeds", "2").output.count("learns") == 0
+    assert (copy / "league.json").read_text() == before
+
+
+def test_one_league_at_a_time_plays_in_a_folder(tmp_path: Path) -> None:
+    held = "import fcntl; f = open('.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{held}; input()"], cwd=tmp_path, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        other.stdout.readline()
+        refused = league(tmp_path)
+        other.communicate("\n")
+    assert "another league is being played there" in str(refused.exception)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.slow
 def test_images_are_those_that_the_profile_asks_for(copy: Path) -> None:
     task = cells(SMOKE, 1, CLINICAL)[0].task
     other = replace(SMOKE, bodies={"train": 3, "val": 1, "test": 1})
@@ -196,7 +226,8 @@ def test_a_damaged_result_counts_as_not_played(copy: Path, text: str) -> None:
     said: list[str] = []
     assert known(cell, copy, said.append) is None
     assert known(replace(cell, seed=1), copy, said.append) is not None
-    assert len(said) == ("key" not in text), "another key is no damage"
+    (line,) = said
+    assert ("damaged" in line) == ("key" not in text), "another key is no damage"
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -73,6 +75,24 @@ class Cell:
         if not isinstance(found, Pretraining):
             raise InputRefused(f"{start} is no recipe without labels")
         return found
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a league's folder: two that play in it write the same files.
+
+    Raises
+    ------
+    InputRefused
+        If another plays there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise InputRefused(f"{folder}: another league is being played there") from None
+        yield
 
 
 def cells(profile: Profile, seeds: int, only: str = "*") -> list[Cell]:
@@ -156,7 +176,7 @@ def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
             recipe = replace(recipe, anatomies=profile.bodies)
         tell(f"{task.phantom}: {count} people of split {split}")
         made += list(batch.make_all(batch.Order(recipe, _SEED + number, at), count, 1))
-    _write(at / MADE_OF, wanted)
+    write(at / MADE_OF, wanted)
     write_manifest(manifest.with_suffix(".tmp"), made)
     manifest.with_suffix(".tmp").replace(manifest)
     return manifest
@@ -187,9 +207,10 @@ def _document(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON file: first beside, then in place, so that a kill leaves a whole one."""
-    path.with_suffix(".tmp").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+def write(path: Path, document: dict[str, Any] | str) -> None:
+    """Write text, or JSON: first beside, then in place, so that a kill leaves a whole file."""
+    text = document if isinstance(document, str) else json.dumps(document, indent=1) + "\n"
+    path.with_suffix(".tmp").write_text(text, encoding="utf-8")
     path.with_suffix(".tmp").replace(path)
 
 
@@ -199,10 +220,14 @@ def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str
     ``tell`` is given a line for a result that cannot be used, and so counts as not played.
     """
     manifest, at = folder / "data" / cell.task.phantom / "manifest.csv", folder / cell.folder
-    if not (at / RESULT).exists() or not manifest.exists():
+    if not (at / RESULT).exists():
+        return None
+    if not manifest.exists():
+        tell(f"{cell.folder}: its images are gone ({manifest}): not in the tables without them")
         return None
     found = _document(at / RESULT)
     if found and found.get("key") != key_of(cell, manifest):
+        tell(f"{cell.folder}: of another recipe, other images or other code: counts as not played")
         return None
     try:
         *_, whose = predictions(folder / found["report"], cell.recipe.labels)
@@ -258,7 +283,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         "figures": {one.name: one.value for one in found.figures},
         "report": str((run / "report").relative_to(folder)),
     }
-    _write(at / RESULT, result)
+    write(at / RESULT, result)
     return result
 
 

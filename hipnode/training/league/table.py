@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from hipnode import DISCLAIMER
 from hipnode.phantom import read_manifest
 from hipnode.training.judge.heat import NAMES
-from hipnode.training.league.cells import Cell, predictions
+from hipnode.training.league.cells import Cell, predictions, write
 from hipnode.training.league.findings import outcomes
 from hipnode.training.recipe.published import PUBLISHED
 from hipnode.training.stats.paired import Area, macro_area, mean_area
@@ -102,8 +101,8 @@ def gather(
         }
         for one in outcomes(mean)
     ]
-    (folder / DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (folder / PAGE).write_text(page(document), encoding="utf-8")
+    write(folder / DOCUMENT, document)
+    write(folder / PAGE, page(document))
     return document
 
 
