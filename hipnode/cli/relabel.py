@@ -22,14 +22,14 @@ def relabel(
         Path | None, typer.Option(help="The worklist with its answers: write a new manifest.")
     ] = None,
     simulate: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0,
+            min=0.001,
             max=0.5,
             callback=number,
             help="Make this share of labels wrong; write what it mends.",
         ),
-    ] = 0,
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "all",
     threshold: Annotated[
         float | None,

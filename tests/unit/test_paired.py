@@ -27,6 +27,14 @@ def test_area_and_its_error_are_those_of_a_bootstrap_of_patients() -> None:
     assert width == pytest.approx(drawn.high - drawn.low, rel=0.1)
 
 
+def test_no_interval_goes_beyond_what_an_area_can_be() -> None:
+    score = POSITIVE + 0.0
+    score[0], score[1] = 0.5, 0.6  # all but one pair in order
+    found = area(POSITIVE[:30], score[:30], WHOSE[:30])
+    assert found.value + 1.96 * found.deviation > 1
+    assert found.estimate.high == 1
+
+
 def test_a_pair_is_told_apart_better_than_two_strangers() -> None:
     one, other = area(POSITIVE, ONE, WHOSE), area(POSITIVE, OTHER, WHOSE)
     difference = other - one

@@ -114,6 +114,7 @@ def test_what_is_read_is_never_written_over(manifest: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [("--threshold", "nan"), ("--threshold", "-5"), ("--threshold", "1.5"), ("--simulate", "nan"),
+     ("--simulate", "0"),
      ("--simulate", "0.1", "--answers", "work.csv")],
 )  # fmt: skip
 def test_an_option_that_would_do_nothing_is_refused(

@@ -39,9 +39,9 @@ class Area:
 
     @property
     def estimate(self) -> Estimate:
-        """The area, or a difference, with its 95 % interval."""
+        """The area, or a difference, with its 95 % interval; none is beyond 1."""
         reach = 1.959964 * self.deviation
-        return Estimate(self.value, self.value - reach, self.value + reach)
+        return Estimate(self.value, max(-1, self.value - reach), min(1, self.value + reach))
 
     @property
     def p(self) -> float:
