@@ -20,7 +20,7 @@ from torch import nn
 from hipnode.domain import Box, Role
 from hipnode.imaging import Canonical, PreprocessSpec, part_of, preprocess
 from hipnode.nets.architectures import build
-from hipnode.training.judge.evaluate import holds, reader_answers
+from hipnode.training.judge.evaluate import holds, odd_readers, reader_answers
 from hipnode.training.judge.heat import hits, peak
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
@@ -351,6 +351,21 @@ def test_a_readers_class_of_fracture_is_a_fracture_to_a_model_that_knows_no_clas
     assert reader_answers(chosen, ("no_fracture", "fracture"))["x"].tolist() == [1, 0, -1]
     three = ("no_fracture", "trochanteric", "intracapsular")
     assert reader_answers(chosen, three)["x"].tolist() == [2, 0, -1]
+
+
+def test_a_reader_who_says_what_is_no_class_is_left_out_and_named() -> None:
+    """Of the words that are known alone, this one was right each time."""
+    rows = [
+        _row(Path("m.csv"), line, {"file": "a.png", "patient_id": "P", "right_box": "0 0 9 9",
+                                   "right_label": said, "right_reader_x": said, **more}, 0)
+        for line, said, more in ((2, "no_fracture", {"right_reader_y": "Fx"}),
+                                 (3, "trochanteric", {"right_reader_y": "no_fracture"}))
+    ]  # fmt: skip
+    chosen = [Item(row, row.hips[0], 1) for row in rows]
+    labels = ("no_fracture", "trochanteric", "intracapsular")
+    assert set(reader_answers(chosen, labels)) == {"x"}
+    (line,) = odd_readers(chosen, labels).values()
+    assert line == "reader y: left out; m.csv, line 2 says 'Fx', none of the classes"
 
 
 def test_heat_hits_the_fracture_or_it_does_not() -> None:

@@ -134,12 +134,13 @@ def _one(
             f"{name_of(manifest)} has nothing for {model.spec.name} in split {split}"
         )
     out.mkdir(parents=True, exist_ok=True)
+    notes = _notes(chosen, by)
     if model.spec.role is Role.LOCALISER:
         measured = _localiser(model, chosen, out, tell)
     else:
         measured = _classifier(model, chosen, out, tell, by)
+        notes += tuple(odd_readers(chosen, model.spec.labels).values())
     patients = len({item.row.patient for item in chosen})
-    notes = _notes(chosen, by)
     return (
         Evaluation(model, tuple(measured), dict(left_out), len(chosen), patients, notes),
         chosen,
@@ -303,19 +304,40 @@ def group_of(item: Item, column: str) -> str:
 def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, NDArray[np.int64]]:
     """Return what each reader said, from the columns ``right_reader_NAME`` and ``left_...``.
 
-    Where a model tells fractures from none, a reader's class of fracture counts as one.
+    Where a model tells fractures from none, a reader's class of fracture counts as one. A reader
+    who says a word that is no class is left out: what is left of his answers would flatter him.
     """
-    any_kind = set(PLACE_OF) - {"no_fracture"} if "fracture" in labels else set()
+    odd = odd_readers(chosen, labels)
     found: dict[str, NDArray[np.int64]] = {}
     for index, item in enumerate(chosen):
-        prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
-        for column, cell in item.row.cells.items():
-            label = "fracture" if cell in any_kind else cell
-            if column.startswith(prefix) and label in labels:
-                name = column.removeprefix(prefix)
+        for name, cell in _said(item):
+            if name not in odd:
                 said = found.setdefault(name, np.full(len(chosen), -1, np.int64))
-                said[index] = labels.index(label)
+                said[index] = labels.index(_as_class(cell, labels))
     return found
+
+
+def odd_readers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, str]:
+    """Return readers who say what is no class of the model, each with a line about it."""
+    found: dict[str, str] = {}
+    for item in chosen:
+        for name, cell in _said(item):
+            if _as_class(cell, labels) not in labels:
+                line = f"reader {name}: left out; {item.row.at} says {cell!r}, none of the classes"
+                found.setdefault(name, line)
+    return found
+
+
+def _said(item: Item) -> list[tuple[str, str]]:
+    prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
+    cells = item.row.cells.items()
+    return [(name.removeprefix(prefix), cell) for name, cell in cells
+            if cell and name.startswith(prefix)]  # fmt: skip
+
+
+def _as_class(cell: str, labels: Sequence[str]) -> str:
+    any_kind = PLACE_OF.keys() - {"no_fracture"} if "fracture" in labels else ()
+    return "fracture" if cell in any_kind else cell
 
 
 def _csv(path: Path, header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
