@@ -263,6 +263,18 @@ def test_an_image_that_was_read_too_soon_is_read_again_with_what_came_later(
     assert "bmi came by csv, after an image was read: 25 kg/m2, of 2026-11-01" in story
 
 
+def test_what_comes_while_an_image_is_being_read_is_late(bench: Bench) -> None:
+    """The reading may have asked for it before."""
+    from tests.unit.test_covariates import row
+
+    values = bench.store.desk.covariates
+    bench.receive()
+    assert values.add([row(0, 24.1, "2026-11-01")], bench.clock()).late == ()
+    bench.take(JobKind.READ)
+    assert values.add([row(0, 24.1, "2026-11-02")], bench.clock()).late == ("A-99",)
+    assert values.add([row(0, 24.1, "2026-11-02")], bench.clock()).late == ()  # the same again
+
+
 @pytest.mark.parametrize("options", ["", "--accession A --reason implant", "--accession ''"])
 def test_what_to_read_again_is_said_one_way(options: str) -> None:
     assert CliRunner().invoke(app, ["reread", *shlex.split(options)]).exit_code == 2

@@ -48,7 +48,7 @@ class _Exam:
 
     uid: str
     patient_id: str
-    is_read: bool
+    is_read: bool  # or is being read
 
 
 class Covariates:
@@ -135,7 +135,7 @@ def _exams(connection: Connection, accession_number: str) -> list[_Exam]:
     read = exists().where(
         job.c.study_instance_uid == study.c.study_instance_uid,
         job.c.kind == JobKind.READ,
-        job.c.state == JobState.DONE,
+        job.c.state.in_((JobState.CLAIMED, JobState.DONE)),  # what is claimed may have asked before
     )
     statement = select(study.c.study_instance_uid, study.c.patient_id, read).where(
         study.c.accession_number == accession_number, study.c.accession_number != ""
