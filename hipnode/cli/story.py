@@ -102,14 +102,17 @@ def _told(uid: str, entries: list[AuditEntry], everything: bool) -> None:
 
     first = entries[0].record
     typer.echo(f"study {plain(uid)}" if uid else "before any image of it, or of none")
-    names = f"accession {first.accession_number}, patient ID {first.patient_id}"
+    names = f"accession {first.accession_number}"
+    names += f", patient ID {first.patient_id}" if uid else ""  # one accession number may be two's
     typer.echo(plain(names) + "\n")
     folded = 0
     for entry in entries:
         if audit.is_plumbing(entry) and not everything:
             folded += 1
             continue
-        _line(f"{entry.at_utc:%Y-%m-%d %H:%M:%S}  {plain(audit.sentence(entry))}", 21)
+        whose = "" if uid else f" (patient ID {entry.record.patient_id})"
+        said = plain(audit.sentence(entry) + whose)
+        _line(f"{entry.at_utc:%Y-%m-%d %H:%M:%S}  {said}", 21)
     if folded:
         typer.echo(f"({folded} records of how the work went on: --all)")
     for made in audit.objects(entries):

@@ -286,14 +286,15 @@ def test_a_story_has_what_came_before_its_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("hipnode.cli.story.opened", lambda _config: _Open(coded.store))
-    door().send(message(), message(status="W", id="43"))
+    door().send(message(), message(status="W", id="43"), message("31", patient="P-18"))
     for _ in range(2):
         done = CliRunner().invoke(app, ["audit", "story", "A-99"])
         assert done.exit_code == 0
         told = " ".join(done.output.split())
         assert told.startswith("before any image of it")
         assert "vitamin_d_ng_ml came by oru: 24.1 ng/mL, of 2026-11-01" in told
-        assert "vitamin_d_ng_ml came by oru: taken back, of 2026-11-01" in told
+        assert "came by oru: taken back, of 2026-11-01 (patient ID P-17)" in told
+        assert "came by oru: 31 ng/mL, of 2026-11-01 (patient ID P-18)" in told
         coded.receive()
 
 
