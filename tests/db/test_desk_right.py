@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from hipnode.answers.right import Rate, opinion_of, truth_of
 from hipnode.cli import app
-from hipnode.domain import AuditEvent, AuditRecord, Decision
-from hipnode.domain.opinions import Opinion
+from hipnode.domain import AuditEvent, AuditRecord, Decision, Task
+from hipnode.domain.opinions import Opinion, OpinionSource
 from hipnode.domain.people import Role
 from hipnode.errors import InputRefused
+from hipnode.services.opinions.match import About, Heard, Teller, take
 from hipnode.storage import Asked, AuditFilter
 from tests.db.conftest import Bench
 from tests.desk import HOSTILE, Guest, rows, study
@@ -152,6 +153,23 @@ def test_a_file_of_the_ris_says_what_was_there(bench: Bench, config: str, tmp_pa
     since = an_hour_ago.isoformat(timespec="seconds")
     late = CliRunner().invoke(app, ["feedback", "export", "--since", since, "-c", config])
     assert late.output == out.output, "a moment's offset counts"
+
+
+def test_an_accession_number_of_two_patients_says_nothing_of_either(
+    bench: Bench, config: str, tmp_path: Path
+) -> None:
+    """A file names no patient: what is there would be said of the newest."""
+    older = study(bench, "1", 0.97, patient_id="P-17", objects=False)
+    study(bench, "2", 0.97, patient_id="P-18", objects=False)
+    file = tmp_path / "ris.csv"
+    file.write_text("accession,side,truth\nA-99,R,yes\n")
+    done = CliRunner().invoke(app, ["feedback", "import", str(file), "-c", config])
+    assert done.exit_code == 1
+    assert "line 2: several patients have studies of this accession number" in done.output
+    heard, teller = Heard("R", Task.HIP_FRACTURE.value, "present"), Teller(OpinionSource.ORU, "RIS")
+    assert take(bench.store, About(("A-99",), patient_id="P-17"), [heard], teller).count == 1
+    (record,) = given(bench)
+    assert record.study_instance_uid == older
 
 
 HEAD = "accession,side,truth\n"

@@ -107,18 +107,19 @@ def take(
 
 def _study(store: Store, about: About) -> StudyLine | str:
     """Return the study that is meant, or why there is none."""
-    line: StudyLine | None = None
-    if about.study_instance_uid:
-        line = store.desk.studies.one(about.study_instance_uid)
+    named = store.desk.studies.one(about.study_instance_uid) if about.study_instance_uid else None
+    found = [named] if named else []
     for accession in filter(None, about.accessions):
-        if line is None:
-            found, _ = store.desk.studies.page(StudyFilter(accession), limit=1)
-            line = next(iter(found), None)
-    if line is None:
+        if not found:
+            found, _ = store.desk.studies.page(StudyFilter(accession))
+    if not found:
         return "there is no study of this accession number or UID"
-    if about.patient_id and about.patient_id != line.facts.patient_id:
+    mine = [line for line in found if about.patient_id in {"", line.facts.patient_id}]
+    if not mine:
         return "the study is another patient's"
-    return line
+    if len({line.facts.patient_id for line in mine}) > 1:
+        return "several patients have studies of this accession number"
+    return mine[0]
 
 
 def _feedback(store: Store, line: StudyLine, one: Heard, said: Said, teller: Teller) -> Feedback:
