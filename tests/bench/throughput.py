@@ -144,6 +144,7 @@ def _pairs(paths: list[Path]) -> list[list[Path]]:
 
 
 def _warm(settings: Settings, _: int) -> None:
+    reader.prepare()
     reader.warm(reader.reader_spec(settings))
     time.sleep(0.5)  # so that each process of the pool gets one
 
