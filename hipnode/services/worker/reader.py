@@ -12,8 +12,9 @@ import resource
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -162,9 +163,7 @@ def read_image(
         digests.check_image(path, digest)
     began_s = time.perf_counter()
     decoding_s = 0.0
-    made: list[Reading] = []
-    views: list[NDArray[np.uint8] | None] = []
-    measured: list[dict[str, float]] = []
+    seen: list[_Seen] = []
     try:
         header, frames, decoded = _frames(spec, path)
     except PixelsUnreadable as error:
@@ -176,26 +175,51 @@ def read_image(
         try:
             radiograph = decoded(index)
         except PixelsUnreadable as error:
-            made.append(_undecodable(header, models, error))
-            views.append(None)
-            measured.append({})
+            seen.append(_Seen(_undecodable(header, models, error)))
             continue
         decoding_s += time.perf_counter() - frame_s
-        lying = pictures.lying(radiograph) if spec.views and spec.pictured else None
-        views.append(None if lying is None else pictures.of(lying))
-        measured.append(imaging.measured(radiograph))
-        made.append(reading.read(header, radiograph, models, spec.policy, told=told, lying=lying))
-    result = reading.of_object(made, frames)
-    view = views[(result.frame or 1) - 1]
-    if spec.views is not None and view is not None:
-        pictures.keep(view, spec.views, path)
+        seen.append(_seen(spec, header, radiograph, models, told))
+    result = reading.of_object([one.reading for one in seen], frames)
+    shown = seen[(result.frame or 1) - 1]
+    if spec.views is not None and shown.picture is not None:
+        pictures.keep(shown.picture, spec.views, path)
     timings = {
         "decode": round(decoding_s * 1000, 1),
         "read": round((time.perf_counter() - began_s - decoding_s) * 1000, 1),
     }
     reach(Point.READING_MADE)
-    shown = _in_shadow(result) if spec.shadow else result
-    return replace(shown, timings_ms=timings, measured=measured[(result.frame or 1) - 1])
+    told_of = _in_shadow(result) if spec.shadow else result
+    return replace(told_of, timings_ms=timings, measured=shown.measured)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is made of one frame."""
+
+    reading: Reading
+    measured: dict[str, float] = field(default_factory=dict)
+    picture: NDArray[np.uint8] | None = None
+
+
+def _seen(
+    spec: ReaderSpec,
+    header: Header,
+    radiograph: Radiograph,
+    models: nets.ModelSet,
+    told: Sequence[Told],
+) -> _Seen:
+    """Read a frame; what else is made of it is made beside that where there is a core for it."""
+    lying = pictures.lying(radiograph) if spec.views and spec.pictured else None
+    read = partial(reading.read, header, radiograph, models, spec.policy, told=told, lying=lying)
+
+    def others() -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+        return imaging.measured(radiograph), pictures.of(lying) if lying else None
+
+    if spec.threads == 1:  # two threads would only stand in each other's way
+        return _Seen(read(), *others())
+    with ThreadPoolExecutor(1) as beside:
+        made = beside.submit(others)
+        return _Seen(read(), *made.result())
 
 
 def picture_digest(spec: ReaderSpec, path: Path) -> str:

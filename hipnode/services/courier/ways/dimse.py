@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydicom import Dataset, dcmread
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
 )
-from pynetdicom import evt
+from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ
@@ -47,6 +48,7 @@ PROPOSED: Final = (
 )
 """The SOP Classes that the node's results have."""
 
+_config.STORE_SEND_CHUNKED_DATASET = True  # a file is sent as it is: nothing of it is decoded
 _MAX_PDU_BYTES: Final = 131072
 _AT_ONCE: Final = [
     getattr(socket, name) for name in ("TCP_NODELAY", "TCP_QUICKACK") if hasattr(socket, name)
@@ -228,9 +230,8 @@ class Link:
         """
         if self._association is None:
             raise DestinationUnreachable
-        dataset = self._as_taken(dcmread(path))
         try:
-            answer: Any = self._association.send_c_store(dataset)
+            answer: Any = self._association.send_c_store(self._as_taken(path))
         except RuntimeError as error:  # it ended between two objects
             raise DestinationUnreachable("the association was closed") from error
         status = answer.get("Status")
@@ -239,10 +240,16 @@ class Link:
             raise DestinationUnreachable("no answer to C-STORE")
         return Reply(meaning(int(status)), f"0x{int(status):04X}")
 
-    def _as_taken(self, dataset: Dataset) -> Dataset:
-        """Return the object in a transfer syntax that the association has: captures are JPEG."""
-        made = dataset.file_meta.TransferSyntaxUID
-        if made.is_encapsulated and not self.accepts(dataset.SOPClassUID, made):
+    def _as_taken(self, path: Path) -> Path | Dataset:
+        """Return the file, or its object in a transfer syntax that the association has.
+
+        Captures are JPEG, which not everybody takes.
+        """
+        made = read_file_meta_info(path)
+        if self.accepts(made.MediaStorageSOPClassUID, made.TransferSyntaxUID):
+            return path
+        dataset = dcmread(path)
+        if made.TransferSyntaxUID.is_encapsulated:
             dataset.decompress(generate_instance_uid=False)
         return dataset
 
