@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` nee
     from tests.postgres import Postgres
     from tests.swift import Swift
 
+gc.disable()  # until all is collected: what is imported stays, and looking through it takes long
 os.environ["HIPNODE_STRICT"] = "1"  # also for the services that tests start
 
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"))
@@ -38,6 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _shares_with_its_module(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there by now out of each search for garbage: a tenth of the tests' time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -36,6 +36,7 @@ class HipTruth:
     bmd_g_cm2: float | None = None  # DXA only: total hip
     neck_bmd_g_cm2: float | None = None
     readers: dict[str, str] = field(default_factory=dict)  # what each calls it
+    subclasses: dict[str, str] = field(default_factory=dict)  # and the experts by subclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Truth:
     dorr: str = ""
     size: float | None = None
     readers: tuple[str, ...] = ()  # who read the image
+    experts: tuple[str, ...] = ()  # and named subclasses
 
     def hip(self, side: Side) -> HipTruth | None:
         """Return the hip of this side where the image shows it."""
@@ -93,7 +95,7 @@ class Truth:
 
     def row(self) -> dict[str, str]:
         """Return one flat row of the manifest."""
-        skip = {"hips", "marker_box", "readers"}
+        skip = {"hips", "marker_box", "readers", "experts"}
         row = {f.name: _text(getattr(self, f.name)) for f in fields(self) if f.name not in skip}
         row["risk"] = self.risk
         row["marker_box"] = _text(self.marker_box)
@@ -101,11 +103,14 @@ class Truth:
             hip = self.hip(side)
             prefix = side.word.lower()
             for part in fields(HipTruth):
-                if part.name not in {"side", "readers"}:
+                if part.name not in {"side", "readers", "subclasses"}:
                     row[f"{prefix}_{part.name}"] = _text(getattr(hip, part.name) if hip else None)
             for name in self.readers:
                 said = hip.readers.get(name, "") if hip else ""
                 row[f"{prefix}_reader_{name}"] = said
+            for name in self.experts:
+                named = hip.subclasses.get(name, "") if hip else ""
+                row[f"{prefix}_subclass_{name}"] = named
         return row
 
 

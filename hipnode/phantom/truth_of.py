@@ -15,7 +15,7 @@ from hipnode.phantom.bones import Array
 from hipnode.phantom.lots import Plan
 from hipnode.phantom.people import Person
 from hipnode.phantom.population import Recipe
-from hipnode.phantom.readers import READERS, read
+from hipnode.phantom.readers import EXPERTS, READERS, read, read_subclass
 from hipnode.phantom.truth import HipTruth, Truth
 
 DETECTOR_MM: Final = 1150.0  # from the focus
@@ -60,6 +60,7 @@ def make_truth(
         marker_box=marker,
         past_fractures=who.past_fractures,
         readers=READERS if recipe.readers else (),
+        experts=EXPERTS if recipe.readers else (),
         **_latents(who),
     )
 
@@ -68,7 +69,8 @@ def _as_read(hip: HipTruth, name: tuple[int, int], plan: Plan) -> HipTruth:
     """Return a hip with what people call it; nobody classifies one with an implant."""
     if hip.implant:
         return hip
-    return replace(hip, readers=read(hip, name, low_quality=plan.low_quality))
+    said = read(hip, name, low_quality=plan.low_quality)
+    return replace(hip, readers=said, subclasses=read_subclass(hip, name, said))
 
 
 def _latents(who: Person) -> dict[str, Any]:

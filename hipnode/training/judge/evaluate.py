@@ -269,7 +269,9 @@ def _classifier(
     curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
     curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
-    answers = Answers(actual, p, patients, reader_answers(chosen, spec.labels))
+    answers = Answers(
+        actual, p, patients, reader_answers(chosen, spec.labels), subclass_answers(chosen)
+    )
     measured = [*figures(spec, answers), *_heat(spec.role, heat)]
     for column in by:
         measured += by_group(spec, answers, column, [group_of(item, column) for item in chosen])
@@ -317,6 +319,20 @@ def reader_answers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, N
     return found
 
 
+def subclass_answers(chosen: Sequence[Item]) -> dict[str, NDArray[np.str_]]:
+    """Return which subclass each reader named, "" for none: ``right_subclass_NAME`` and ``left_``.
+
+    References
+    ----------
+    Murphy 2022, Table 2: the experts chose among the subclasses of the NHFD.
+    """
+    found: dict[str, list[str]] = {}
+    for index, item in enumerate(chosen):
+        for name, cell in _said(item, "subclass"):
+            found.setdefault(name, [""] * len(chosen))[index] = cell
+    return {name: np.asarray(named, str) for name, named in found.items()}
+
+
 def odd_readers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, str]:
     """Return readers who say what is no class of the model, each with a line about it."""
     found: dict[str, str] = {}
@@ -328,8 +344,8 @@ def odd_readers(chosen: Sequence[Item], labels: Sequence[str]) -> dict[str, str]
     return found
 
 
-def _said(item: Item) -> list[tuple[str, str]]:
-    prefix = f"{item.hip.side.word.lower()}_reader_" if item.hip else "reader_"
+def _said(item: Item, what: str = "reader") -> list[tuple[str, str]]:
+    prefix = f"{item.hip.side.word.lower()}_{what}_" if item.hip else f"{what}_"
     cells = item.row.cells.items()
     return [(name.removeprefix(prefix), cell) for name, cell in cells
             if cell and name.startswith(prefix)]  # fmt: skip

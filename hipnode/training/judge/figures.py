@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
 
@@ -55,13 +55,15 @@ class Answers:
     """What a classifier said about a split, and what was true.
 
     ``actual`` (n,) int; ``probabilities`` (n, classes) calibrated; ``patients`` (n,); ``readers``
-    maps a reader's name to (n,) class indices, -1 where the reader said nothing.
+    maps a reader's name to (n,) class indices, -1 where the reader said nothing; ``subclasses`` to
+    (n,) words, "" where the reader named none.
     """
 
     actual: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     patients: Sequence[str]
     readers: Mapping[str, NDArray[np.int64]]
+    subclasses: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
 
 def figures(spec: BundleSpec, answers: Answers) -> list[Figure]:
@@ -283,9 +285,9 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
 
     References
     ----------
-    Murphy 2022, "Expert agreement" (kappa between two experts), "Hospital diagnosis compared to
-    expert classification", and the comparison of both with CNN2. Gale 2017, Table 3: precision,
-    recall and F1 of the reports.
+    Murphy 2022, "Expert agreement" (kappa between two experts, by class and by subclass),
+    "Hospital diagnosis compared to expert classification", and the comparison of both with CNN2.
+    Gale 2017, Table 3: precision, recall and F1 of the reports.
     """
     found, classes = [], len(spec.labels)
     whose, columns = np.asarray(answers.patients, str), list(spec.positive_indices)
@@ -308,6 +310,13 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
         if spoke.any():
             agreed = st.kappa(said[spoke], more[spoke], classes, whose[spoke].tolist())
             found.append(Figure.of(f"kappa, readers {one} and {other}", agreed))
+    for (one, named), (other, also) in combinations(answers.subclasses.items(), 2):
+        spoke = (named != "") & (also != "")
+        words, found_at = np.unique([named[spoke], also[spoke]], return_inverse=True)
+        if len(words):
+            first, second = found_at.reshape(2, -1)
+            agreed = st.kappa(first, second, len(words), whose[spoke].tolist())
+            found.append(Figure.of(f"kappa, readers {one} and {other}, by subclass", agreed))
     return found
 
 
