@@ -132,5 +132,5 @@ $(VENV)/.runs: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.tests: pyproject.toml | $(VENV)/bin/python
 	@echo "installing hipnode, PyTorch (CPU) and the test tools into $(VENV)"
 	$(if $(LOCK),$(PIP) --require-hashes --requirement $(LOCK),$(PIP) $(TORCH_FROM) '$(TORCH)')
-	$(PIP) -e '.[test,train]' '$(TORCH)'
+	$(PIP) $(if $(LOCK),--no-deps -e .,-e '.[test,train]' '$(TORCH)')
 	@touch $@ $(VENV)/.runs
