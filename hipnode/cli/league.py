@@ -22,7 +22,7 @@ def league(
     """Train and judge every system of the papers alike; write league.json and league.md."""
     import time
 
-    from hipnode.errors import SettingsInvalid
+    from hipnode.errors import HipnodeError, SettingsInvalid
     from hipnode.training.league.cells import alone, cells, known, play, with_played
     from hipnode.training.league.profiles import PROFILES
     from hipnode.training.league.table import PAGE, gather
@@ -36,14 +36,22 @@ def league(
     with alone(out):
         every = with_played(PROFILES[profile], seeds, out)
         found = {cell.folder: known(cell, out, typer.echo) for cell in every}
+        failed: list[HipnodeError] = []
         for cell in every:
             late = minutes and time.monotonic() - since > 60 * minutes
             if cell.folder in wanted and found[cell.folder] is None and not late:
-                found[cell.folder] = play(cell, out, typer.echo)
+                try:
+                    found[cell.folder] = play(cell, out, typer.echo)
+                except HipnodeError as error:  # another cell's night need not end with this one
+                    typer.echo(f"{cell.folder}: left out: {error}")
+                    failed.append(error)
+                    continue
                 gather(every, found, out)
         if not gather(every, found, out):
-            raise SettingsInvalid("there was no time for a cell")
+            raise failed[0] if failed else SettingsInvalid("there was no time for a cell")
     typer.echo(f"{sum(one is not None for one in found.values())} cells; {out / PAGE}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def compare(

@@ -194,6 +194,24 @@ def test_a_row_whose_images_are_gone_is_named(copy: Path) -> None:
     assert (copy / "league.json").read_text() == before
 
 
+@pytest.mark.slow
+def test_a_cell_that_cannot_be_played_is_left_out_and_named(copy: Path) -> None:
+    """What else is played tonight is played, and the tables hold what there is."""
+    before = (copy / "league.json").read_text()
+    images = sorted((copy / "data" / "falls").glob("*.dcm"))
+    for image in images:
+        image.rename(image.with_suffix(".away"))
+    done = league(copy, "--seeds", "4")
+    assert done.exit_code == 1
+    for seed in (2, 3):
+        (line,) = [one for one in done.output.splitlines() if f"seed-{seed}: left out: " in one]
+        assert ".dcm" in line
+    assert (copy / "league.json").read_text() == before
+    for image in images:
+        image.with_suffix(".away").rename(image)
+    assert league(copy, "--seeds", "3").exit_code == 0
+
+
 def test_one_league_at_a_time_plays_in_a_folder(tmp_path: Path) -> None:
     held = "import fcntl; f = open('.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
     with subprocess.Popen(
