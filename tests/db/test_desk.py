@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hipnode.answers.advice import every
-from hipnode.domain import AuditEvent, Outcome
+from hipnode.domain import AuditEvent, CovariateSource, Outcome, Told
 from hipnode.domain.people import Role
 from hipnode.services.desk.render import GERMAN
 from hipnode.services.desk.roles import Route
@@ -296,6 +296,26 @@ def test_the_story_shows_what_was_sent_said_and_done(bench: Bench, guest: Look, 
     assert "INVESTIGATIONAL" in text
     assert "RIGHT hip: FRACTURE LIKELY" in text  # the words as they were sent
     assert re.search(r"<td>reader</td>\s*<td>result_viewed</td>", text)
+
+
+def test_the_story_begins_with_the_values_that_came_before_the_images(
+    bench: Bench, guest: Look
+) -> None:
+    """What names another patient stands in no story, be the accession number the same."""
+    mine, other = (
+        Told(
+            accession_number="A-99", patient_ids=(whose,), name="vitamin_d_ng_ml", value=value,
+            measured="2026-11-01", corrected=False, given=f"{value} ng/mL",
+            source=CovariateSource.CSV, message="values.csv", given_by="lab",
+        )
+        for whose, value in (("P-17", 24.1), ("P-18", 31.5))
+    )  # fmt: skip
+    bench.store.desk.covariates.add([mine, other], bench.clock())
+    text = guest(AUDITOR).get(f"/studies/{study(bench)}").text
+    assert 0 < text.index("24.1") < text.index("image received from MODALITY")
+    assert "31.5" not in text
+    nobody = study(bench, "2", accession="", objects=False)
+    assert "24.1" not in guest(AUDITOR).get(f"/studies/{nobody}").text
 
 
 def factory_model(text: str) -> bool:

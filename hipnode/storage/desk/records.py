@@ -28,6 +28,8 @@ _GROUPS: Final = 50
 Place = tuple[datetime, int]
 """Where a record stands in the order of the log."""
 
+_VALUES: Final = (AuditEvent.COVARIATE_TOLD, AuditEvent.COVARIATE_REFUSED)
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -153,6 +155,27 @@ class Records:
     def of_study(self, uid: str, limit: int) -> list[AuditEntry]:
         """Return the newest records of a study, the oldest of them first."""
         rows = self._rows(Asked(AuditFilter(study_instance_uid=uid)), None, limit)
+        return [as_entry(row) for row in reversed(rows)]
+
+    def before_images(self, accession: str, patient_id: str, limit: int) -> list[AuditEntry]:
+        """Return what came for an examination before any image of it did: values from outside.
+
+        What names another patient is left out: accession numbers are not always one's own.
+        """
+        if not accession:
+            return []
+        statement = (
+            select(audit)
+            .where(
+                audit.c.accession_number == accession,
+                audit.c.study_instance_uid == "",
+                audit.c.patient_id.in_(("", patient_id)),
+                audit.c.event.in_(_VALUES),
+            )
+            .order_by(audit.c.at_utc.desc(), audit.c.id.desc())
+            .limit(limit)
+        )
+        rows = self._database.rows(statement)
         return [as_entry(row) for row in reversed(rows)]
 
     def newest(self, event: AuditEvent) -> AuditEntry | None:

@@ -158,18 +158,20 @@ def story(visit: Visit) -> Answer:
     """Show all of a study on one page."""
     line, seen = opened(visit)
     uid = line.facts.study_instance_uid
-    entries = visit.store.desk.records.of_study(uid, _STORY)
+    records, facts = visit.store.desk.records, line.facts
+    entries = records.of_study(uid, _STORY)
+    earlier = records.before_images(facts.accession_number, facts.patient_id, _STORY)
     made = visit.store.desk.studies.made(uid)
     version = max((m.version for m in made if m.kind == ResultKind.CAPTURE), default=0)
     last = newest(entries)
     values = {
         "line": _line(line),
-        "facts": line.facts,
+        "facts": facts,
         "captures": [m for m in made if m.kind == ResultKind.CAPTURE and m.version == version],
         "version": version,
         "text": _text(visit, made),
         "findings": [row for entry in last for row in words.findings(entry)],
-        "told": [_told(entry) for entry in entries],
+        "told": [_told(entry) for entry in [*earlier, *entries]],
         "cut": len(entries) == _STORY,
         "objects": words.objects(entries),
         "images": visit.store.lookups.instances(uid),
