@@ -30,7 +30,7 @@ hypothesis.settings.register_profile("fast", max_examples=FEW, deadline=None)
 hypothesis.settings.load_profile(PROFILE)
 
 # Tests that wait for servers go first: the short ones then fill what is idle at the end.
-FOLDERS: Final = ("soak", "browser", "protocol", "db", "unit", "property", "fuzz", "docs")
+FOLDERS: Final = ("soak", "browser", "protocol", "db", "fuzz", "unit", "property", "docs")
 
 
 @pytest.hookimpl(tryfirst=True)
