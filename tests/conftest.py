@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # at run time only where a test asks for one: `make fast` nee
     from tests.postgres import Postgres
     from tests.swift import Swift
 
-gc.disable()  # until all is collected: what is imported stays, and looking through it takes long
 os.environ["HIPNODE_STRICT"] = "1"  # also for the services that tests start
 
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("default"))
@@ -42,11 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def pytest_collection_finish() -> None:
-    """Leave what is there by now out of each search for garbage: a tenth of the tests' time."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave what is imported out of each search for garbage: a tenth of the tests' time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

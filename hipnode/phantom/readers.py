@@ -3,8 +3,8 @@
 References
 ----------
 Murphy 2022, Results: two experts of kappa 0.55, 0.49 by subclass (Table 2: the NHFD's); the
-hospital's diagnosis right in 77.5 %. Gale
-2017, Table 3: the radiologists' reports, precision 0.93 and recall 0.97.
+hospital's diagnosis right in 77.5 %. Gale 2017, Table 3: the radiologists' reports, precision 0.93
+and recall 0.97.
 """
 
 from __future__ import annotations

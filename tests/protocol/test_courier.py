@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -201,6 +202,22 @@ def test_a_capture_arrives_as_jpeg_or_decoded_as_the_destination_can(
     assert got.file_meta.TransferSyntaxUID == syntax
     assert (got.SOPInstanceUID, got.LossyImageCompression) == (made.sop_instance_uid, "01")
     assert np.array_equal(pixel_array(got), pixel_array(dcmread(path)))
+
+
+def test_a_capture_that_cannot_be_decoded_is_no_closed_association(
+    storescp: Callable[..., StoreSCP], tmp_path: Path
+) -> None:
+    """That would be tried for ever: a destination that is away costs an object no attempt."""
+    source = cases.CASES["positive-right"].request("p").sources[0]
+    (made,) = reporting.build(cases.request(source, objects=frozenset({ResultKind.CAPTURE})))
+    made.dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+    path = tmp_path / "capture.dcm"
+    path.write_bytes(made.to_bytes())
+    link = Link(DestinationSettings.model_validate(destination(storescp())[0]), "HIPNODE")
+    link.open()
+    with pytest.raises(RuntimeError):
+        link.send(path)
+    link.close()
 
 
 def test_a_pacs_that_is_away_gets_everything_in_order_when_it_is_back(

@@ -230,8 +230,9 @@ class Link:
         """
         if self._association is None:
             raise DestinationUnreachable
+        taken = self._as_taken(path)
         try:
-            answer: Any = self._association.send_c_store(self._as_taken(path))
+            answer: Any = self._association.send_c_store(taken)
         except RuntimeError as error:  # it ended between two objects
             raise DestinationUnreachable("the association was closed") from error
         status = answer.get("Status")
