@@ -111,6 +111,8 @@ class Node:
             return int(ports[-1]) if len(ports) > seen else 0
 
         self.port = eventually(port, timeout_s=180, what="hipnode listens")
+        if command == "serve":  # it forks its services: a thread's locks would stay locked in them
+            assert len(list(Path(f"/proc/{process.pid}/task").iterdir())) == 1
 
     def stop(self) -> int:
         """SIGTERM, as systemd sends it; return the exit status."""
@@ -126,8 +128,8 @@ class Node:
         """Return the process ID of a service that ``hipnode serve`` has started."""
         assert self.process
         for pid in self.process.family():
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if command.encode() in arguments and b"--supervised" in arguments:
+            arguments = Path(f"/proc/{pid}/cmdline").read_text().split()
+            if arguments[:3] == ["hipnode", command, "--supervised"]:
                 return pid
         raise LookupError(f"no {command} among the node's processes")
 

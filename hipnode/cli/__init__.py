@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -100,7 +101,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(status.config_app, name="config")
 
 
-def main() -> None:
+def main(command: Callable[[], object] = app) -> None:
     """Run the command line: exit status 1 for an error, 2 for wrong usage or wrong settings."""
     os.umask(0o077)  # whatever a command writes is the caller's alone
     # Networks have threads of their own. Those of numpy's matrix products spin after each one, on
@@ -108,7 +109,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     log.quiet_libraries()
     try:
-        app()
+        command()
     except HipnodeError as error:
         for line in str(error).splitlines():
             typer.echo(f"hipnode: {plain(line)}", err=True)

@@ -31,24 +31,32 @@ SupervisedOption = Annotated[
 
 def serve(config: ConfigOption = None) -> None:
     """Run the whole node: listener, worker, courier, housekeeper; the desk if it has a port."""
-    from hipnode import log, settings
+    gc.disable()  # as for each service
+    from hipnode import cli, log, settings
     from hipnode.answers.status import expected
-    from hipnode.errors import DatabaseDamaged
     from hipnode.services import supervisor
-    from hipnode.storage import Store
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
-    store = Store.open(effective, migrate=True)  # once, before its services would race to do it
+    if failed := supervisor.alone(partial(cli.main, partial(_prepare, effective))):
+        sys.exit(failed)
+    arguments = ("--config", str(config)) if config else ()
+    grace_s = effective.worker.job_timeout_s + 10
+    commands = tuple(service.command for service in expected(effective))
+    sys.exit(supervisor.serve(commands, arguments, cli.main, grace_s))
+
+
+def _prepare(effective: Settings) -> None:
+    """Bring the database up to date, once, before the services would race to do it."""
+    from hipnode.errors import DatabaseDamaged
+    from hipnode.storage import Store
+
+    store = Store.open(effective, migrate=True)
     try:
         if found := store.check_database():
             raise DatabaseDamaged(f"The database is damaged ({found[0]}): `hipnode restore`.")
     finally:
         store.close()
-    arguments = ("--config", str(config)) if config else ()
-    grace_s = effective.worker.job_timeout_s + 10
-    commands = tuple(service.command for service in expected(effective))
-    sys.exit(supervisor.serve(arguments, stop_on_signals(), grace_s, commands))
 
 
 def listen(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:

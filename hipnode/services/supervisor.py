@@ -4,19 +4,29 @@ Each service is a process of its own, so that one that dies takes nothing else w
 knows that its supervisor is gone when its standard input ends, and then stops by itself. The
 supervisor hears the beats of each through a pipe, and ends the one that falls silent: it may be
 stopped, or one of its threads hangs. systemd hears the supervisor.
+
+A service is forked: what nearly all of them need is imported once and shared, and one that is
+restarted is there in a tenth of a second. A fork copies locks that nobody will release in the copy,
+so the supervisor has no thread but one, and no signal handler: it waits for signals. Whatever might
+start a thread, as a database's or a bucket's library does, is done in a process of its own.
 """
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing.process import BaseProcess
 from typing import Final
+
+from setproctitle import setproctitle
 
 from hipnode.log import Event, get_logger
 from hipnode.pulse import SUPERVISOR
@@ -34,34 +44,58 @@ FIRST_BEAT_S: Final = 300.0
 """How long its first beat may take: it imports, and looks through what a crash has left."""
 
 
+_ROUND_S: Final = 0.2
+_STOP: Final = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS: Final = {*_STOP, signal.SIGHUP}
+_FORK: Final = multiprocessing.get_context("fork")
+_SHARED: Final = ("hipnode.services.listener.service", "hipnode.services.courier.service")
+"""What these import, nearly every service does."""
+
+
 @dataclass
 class _Service:
     """One service and when it may be started again."""
 
     command: str
     arguments: tuple[str, ...]
-    process: subprocess.Popen[bytes] | None = None
+    main: Callable[[], None]
+    process: BaseProcess | None = None
     deaths: int = 0
     started_s: float = 0.0
     start_at_s: float = 0.0
     beats: int = -1
     """The pipe's end at which the service is heard."""
+    stdin: int = -1
+    """The pipe's end that is the service's standard input as long as somebody holds it."""
     silent_from_s: float = 0.0
     beaten: bool = False
 
-    def start(self) -> None:
-        self.beats, theirs = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        environment = {k: v for k, v in os.environ.items() if k != systemd.SOCKET}
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "hipnode", self.command, "--supervised", *self.arguments],
-            stdin=subprocess.PIPE,
-            pass_fds=(theirs,),
-            env=environment | {SUPERVISOR: str(theirs)},
-        )
+    def start(self, others: list[_Service]) -> None:
+        """Start it; of the pipes of ``others`` it keeps nothing, or they would outlive us."""
+        theirs, self.stdin = os.pipe()
+        self.beats, beat = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        ours = [end for s in (self, *others) for end in (s.beats, s.stdin) if end >= 0]
+        self.process = _FORK.Process(target=self._become, args=(theirs, beat, ours))
+        self.process.start()
         os.close(theirs)
+        os.close(beat)
         self.beaten = False
         self.started_s = time.monotonic()
         self.silent_from_s = self.started_s + FIRST_BEAT_S
+
+    def _become(self, standard_input: int, beat: int, not_ours: list[int]) -> None:
+        """Be this service, in the process that was forked for it."""
+        for end in not_ours:
+            os.close(end)
+        os.dup2(standard_input, 0)
+        os.close(standard_input)
+        sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115 - as long as we live
+        os.environ.pop(systemd.SOCKET, None)
+        os.environ[SUPERVISOR] = str(beat)
+        sys.argv = ["hipnode", self.command, "--supervised", *self.arguments]
+        setproctitle(" ".join(sys.argv))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        self.main()
 
     def hangs(self) -> bool:
         """Tell whether the service runs and has been silent for too long."""
@@ -75,7 +109,7 @@ class _Service:
 
     def died(self) -> int | None:
         """Return the exit status if the service has just died, and plan its restart."""
-        status = self.process.poll() if self.process else None
+        status = self.process.exitcode if self.process else None
         if self.process is None or status is None:
             return None
         if time.monotonic() - self.started_s > RESTART_CAP_S:
@@ -85,57 +119,71 @@ class _Service:
         self.deaths += 1
         self.process = None
         os.close(self.beats)
+        os.close(self.stdin)
+        self.beats = self.stdin = -1
         return status
 
 
+def alone(function: Callable[[], None]) -> int:
+    """Run a function in a process of its own, to its end, and return its exit status."""
+    process = _FORK.Process(target=function)
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
 def serve(
-    arguments: tuple[str, ...],
-    stop: threading.Event,
-    grace_s: float,
-    commands: tuple[str, ...],
+    commands: tuple[str, ...], arguments: tuple[str, ...], main: Callable[[], None], grace_s: float
 ) -> int:
-    """Run every service until ``stop`` is set.
+    """Run every service until SIGTERM or SIGINT.
 
     Parameters
     ----------
-    arguments
-        Command-line arguments that every service gets (``--config FILE``).
-    stop
-        Set it to stop: each service finishes or hands back its current job.
-    grace_s
-        How long a service may take for that before it is killed.
     commands
         Which services.
+    arguments
+        Command-line arguments that every service gets (``--config FILE``).
+    main
+        The command line: runs what stands in ``sys.argv``.
+    grace_s
+        How long a service may take to finish or hand back its current job before it is killed.
 
     Returns
     -------
     int
         The exit status: 0, or the status of a service that cannot run with these settings.
     """
+    awaited = _STOP if sys.stdin.isatty() else _SIGNALS  # there SIGHUP means: the terminal is gone
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     log = get_logger(service="supervisor")
-    services = [_Service(command, arguments) for command in commands]
-    hang_up = _HangUp()
-    outcome = 0
+    for module in _SHARED:
+        with suppress(ImportError):  # whose it is says so, and the others run
+            import_module(module)
+    gc.freeze()  # what is shared stays shared: a search for garbage would copy it
+    gc.enable()
+    services = [_Service(command, arguments, main) for command in commands]
+    outcome: int | None = None
     try:
-        while not stop.is_set():
+        while outcome is None:
             for service in services:
                 status = service.died()
                 if status == USAGE_ERROR:
                     outcome = USAGE_ERROR
-                    stop.set()
                 elif status is not None:
                     log.error(Event.SERVICE_DIED, worker=service.command, exit_code=status)
                 elif service.process is not None and service.hangs():
                     log.error(Event.SERVICE_HUNG, worker=service.command)
                     service.process.kill()  # also what is stopped; it is restarted as if it died
                 if service.process is None and time.monotonic() >= service.start_at_s:
-                    if stop.is_set():
+                    if outcome is not None:
                         break
-                    service.start()
-            if hang_up.came():
-                _tell([s.process for s in services if s.process and s.beaten], signal.SIGHUP)
+                    service.start([other for other in services if other is not service])
             systemd.notify("READY=1", "WATCHDOG=1")
-            stop.wait(0.2)
+            told = signal.sigtimedwait(awaited, _ROUND_S)
+            if told and told.si_signo == signal.SIGHUP:
+                _tell([s.process for s in services if s.process and s.beaten], signal.SIGHUP)
+            elif told:
+                outcome = outcome or 0
     finally:
         last = [s.process for s in services if s.process and s.command == SEALS_LAST]
         _stop([s.process for s in services if s.process and s.process not in last], grace_s)
@@ -143,35 +191,17 @@ def serve(
     return outcome
 
 
-class _HangUp:
-    """Notes SIGHUP, where that does not mean that a terminal is gone."""
-
-    def __init__(self) -> None:
-        self._came = False
-        ours = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        if ours and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGHUP, self._note)
-
-    def _note(self, *_: object) -> None:
-        self._came = True
-
-    def came(self) -> bool:
-        """Tell whether it has come since it was asked last."""
-        came, self._came = self._came, False
-        return came
-
-
-def _tell(processes: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+def _tell(processes: list[BaseProcess], number: signal.Signals) -> None:
     for process in processes:
-        process.send_signal(number)
+        if process.pid and process.is_alive():
+            os.kill(process.pid, number)
 
 
-def _stop(processes: list[subprocess.Popen[bytes]], grace_s: float) -> None:
+def _stop(processes: list[BaseProcess], grace_s: float) -> None:
     _tell(processes, signal.SIGTERM)
     deadline_s = time.monotonic() + grace_s
     for process in processes:
-        try:
-            process.wait(max(0.0, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        process.join(max(0.0, deadline_s - time.monotonic()))
+        if process.is_alive():
             process.kill()
-            process.wait()
+            process.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -72,6 +73,22 @@ def test_a_frozen_service_is_named_and_started_anew(node: Node) -> None:
     eventually(is_well(node), timeout_s=180, what="it was ended and started anew")
     assert node.service("housekeep") != frozen
     assert "service_hung" in node.log
+
+
+def test_services_end_with_their_supervisor_whatever_another_does(node: Node) -> None:
+    node.start()
+    eventually(is_well(node), what="all services beat")
+    first = node.service("listen")
+    node.kill_service("listen")
+    started = re.compile('"service": "listener".*"event": "service_started"')
+    eventually(lambda: len(started.findall(node.log)) == 2, what="it was started anew")
+    youngest = node.service("listen")
+    assert youngest != first
+    os.kill(youngest, signal.SIGSTOP)  # it lets go of nothing that it holds
+    assert node.process is not None
+    os.kill(node.process.pid, signal.SIGKILL)
+    eventually(lambda: node.process.family() == [youngest], what="the others have stopped")
+    assert node.log.count('"event": "service_stopped"') == len(ALWAYS) - 1
 
 
 def test_a_service_that_was_killed_is_named(node: Node) -> None:
