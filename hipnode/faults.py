@@ -63,28 +63,31 @@ class DeskPoint(StrEnum):
     LOOK_RECORDED = "look-recorded"  # the row is committed, nothing of the page has left
 
 
-_FOLDER = os.environ.get("HIPNODE_FAULTS", "")
 _CLOCK = "clock-ahead-s"
 
 
 def clock_ahead() -> timedelta:
     """Return by how much this process takes its machine's clock to be ahead: a file says so."""
-    if not _FOLDER:
+    if not (folder := _folder()):
         return timedelta()
     try:
-        return timedelta(seconds=int(Path(_FOLDER, _CLOCK).read_text("ascii")))
+        return timedelta(seconds=int(Path(folder, _CLOCK).read_text("ascii")))
     except FileNotFoundError:
         return timedelta()
 
 
 def reach(point: Point | DeskPoint) -> None:
     """Die here, if a test has asked for it; or freeze, where the file says so."""
-    if not _FOLDER:
+    if not (folder := _folder()):
         return
     try:
-        file = Path(_FOLDER, point)
+        file = Path(folder, point)
         freeze = file.read_text(encoding="ascii") == "freeze"
         file.unlink()
     except FileNotFoundError:
         return
     os.kill(os.getpid(), signal.SIGSTOP if freeze else signal.SIGKILL)
+
+
+def _folder() -> str:
+    return os.environ.get("HIPNODE_FAULTS", "")

@@ -20,6 +20,7 @@ from pynetdicom.presentation import build_context
 from hipnode.domain.services import ALWAYS
 from hipnode.faults import Point
 from hipnode.services.reactor import steady
+from tests.forked import Forked
 from tests.node import HIPNODE, Node
 from tests.peers import Process, eventually, free_port, other_clock
 from tests.senders import SAMPLES, Sendable, copies, sendable
@@ -60,10 +61,12 @@ class Crew:
 
     def _start(self, service: str) -> Process:
         environment = {"OMP_NUM_THREADS": "1", "HIPNODE_FAULTS": str(self.faults)}
-        if service in self.clocks:
+        arguments = [service, "--config", str(self.node.config)]
+        log = self.node.folder / f"{service}.log"
+        if service in self.clocks:  # a library that is there from the first moment
             environment |= other_clock(self.clocks[service], self.node.folder)
-        command = [*HIPNODE, service, "--config", self.node.config]
-        return Process(command, self.node.folder / f"{service}.log", env=environment)
+            return Process([*HIPNODE, *arguments], log, env=environment)
+        return Forked(arguments, log, environment)
 
     def _wait_for_the_listener(self) -> None:
         eventually(self._listens, timeout_s=180, what="the listener listens")
