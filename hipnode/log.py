@@ -103,7 +103,10 @@ def quiet_libraries() -> None:
     """Let no library write what it quotes: pydicom's messages have header text in them."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     for library in ("pydicom", "pynetdicom"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+        logger = logging.getLogger(library)
+        logger.propagate = False  # pydicom sets a level of its own when it is imported
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
 
