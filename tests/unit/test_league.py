@@ -29,7 +29,6 @@ from hipnode.training.league import findings, table
 from hipnode.training.league.cells import MADE_OF, cells, images, key_of, known
 from hipnode.training.league.compare import compare
 from hipnode.training.league.profiles import PROFILES, TASKS
-from hipnode.training.recipe.recipe import Pretraining
 from hipnode.training.stats.paired import Area
 from tests.peers import ROOT
 
@@ -297,9 +296,10 @@ def test_every_row_of_every_profile_is_a_recipe_that_stands(profile: str) -> Non
     assert [cell.seed for cell in played] == sorted(cell.seed for cell in played)
     assert len(played) == 2 * sum(len(task.systems) for task in TASKS)
     for cell in played:
-        recipe, start = cell.recipe, cell.pretraining
+        recipe, start = cell.recipe, cell.start
         assert recipe.plan.seed == cell.seed
-        assert isinstance(start, Pretraining) or not recipe.needs_weights
+        assert recipe.views == (cell.task.view,)
+        assert start or not recipe.needs_weights
         if start:  # what goes on from it can take it
             ours = recipe.network.arguments | {"covariates": 0}
             assert recipe.preprocess.size_px == start.preprocess.size_px

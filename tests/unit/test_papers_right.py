@@ -106,6 +106,11 @@ def test_a_network_that_is_too_large_for_its_image_is_refused_as_a_recipe() -> N
         read_recipe("gale2017-densenet172", ["preprocessing.size_px=192"])
 
 
+def test_a_localiser_that_would_see_parts_of_images_is_refused_as_a_recipe() -> None:
+    with pytest.raises(RecipeInvalid, match=r"whole images: plan\.view must be 1"):
+        read_recipe("murphy2022-cnn1", ["plan.view=0.9"])
+
+
 def test_all_sixteen_cells_of_the_dxa_table_stand_beside_their_own_weights() -> None:
     cells = [name for name in PUBLISHED if name.startswith("dxa2023-")]
     assert len(cells) == 16

@@ -30,6 +30,7 @@ from hipnode.training.recipe.recipe import Pretraining, Recipe, read_recipe
 from hipnode.training.runs.pretrain import BACKBONE, is_whole, pretrain
 from hipnode.training.runs.ready import CheckpointUnreadable
 from hipnode.training.runs.train import train
+from hipnode.training.stats.paired import Area, macro_area, mean_of
 
 RESULT: Final = "cell.json"
 PREDICTIONS: Final = "predictions.csv"
@@ -59,22 +60,24 @@ class Cell:
     def recipe(self) -> Recipe:
         """What is trained, with all that the profile changes."""
         row = self.task.systems[self.system]
-        name, own = row.recipe, [*row.changes, f"plan.seed={self.seed}"]
-        found = read_recipe(name, [*self.profile.for_recipe(name, labels=True), *own])
+        found = self._with_labels(row.recipe, *row.changes, f"plan.seed={self.seed}")
         if not isinstance(found, Recipe):
-            raise InputRefused(f"{name} learns without labels; it is no row of a league")
+            raise InputRefused(f"{row.recipe} learns without labels; it is no row of a league")
         return found.model_copy(update={"name": self.system})
 
     @property
-    def pretraining(self) -> Pretraining | None:
+    def start(self) -> Pretraining | Recipe | None:
         """What it goes on from; the same for every seed."""
-        start = self.task.systems[self.system].start
-        if not start:
+        name = self.task.systems[self.system].start
+        if not name:
             return None
-        found = read_recipe(start, self.profile.for_recipe(start, labels=False))
-        if not isinstance(found, Pretraining):
-            raise InputRefused(f"{start} is no recipe without labels")
-        return found
+        if isinstance(read_recipe(name), Recipe):
+            return self._with_labels(name)
+        return read_recipe(name, self.profile.for_recipe(name, labels=False))
+
+    def _with_labels(self, name: str, *own: str) -> Pretraining | Recipe:
+        common = self.profile.for_recipe(name, labels=True)
+        return read_recipe(name, [*common, f'views=["{self.task.view}"]', *own])
 
 
 @contextmanager
@@ -128,7 +131,7 @@ def with_played(profile: Profile, seeds: int, folder: Path) -> list[Cell]:
 
 def key_of(cell: Cell, manifest: Path) -> str:
     """Return what a result depends on, as one digest: recipe, images, code."""
-    start = cell.pretraining
+    start = cell.start
     facts = [
         cell.recipe.model_dump(mode="json"),
         start.model_dump(mode="json") if start else None,
@@ -230,9 +233,9 @@ def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str
         tell(f"{cell.folder}: of another recipe, other images or other code: counts as not played")
         return None
     try:
-        *_, whose = predictions(folder / found["report"], cell.recipe.labels)
+        _, whose = measured(folder / found["report"], cell)
         whole = found["test_patients"] == len(set(whose)) and found.keys() >= set(_TOLD)
-    except (OSError, LookupError, TypeError, ValueError, csv.Error):
+    except (OSError, LookupError, TypeError, ValueError, csv.Error, InputRefused):
         whole = False
     if not whole:
         tell(f"{cell.folder}: {RESULT} or its report is damaged: counts as not played")
@@ -298,7 +301,7 @@ def _gone_on(learn: Callable[..., object], tell: Tell) -> None:
 
 def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Path | None, float]:
     """Return the weights that a cell goes on from, learned once, and the seconds that it took."""
-    recipe = cell.pretraining
+    recipe = cell.start
     if recipe is None:
         return None, 0.0
     facts = [
@@ -309,6 +312,11 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     at = folder / "backbones" / f"{recipe.name}-{key}"
     started = time.process_time()
+    if isinstance(recipe, Recipe):
+        if not at.exists():  # a bundle is there as a whole, or not
+            tell(f"{recipe.name}: learns first")
+            _gone_on(partial(train, recipe, manifest, at), tell)
+        return at, time.process_time() - started
     if not is_whole(at / BACKBONE):
         tell(f"{recipe.name}: learns without labels")
         shutil.rmtree(at, ignore_errors=True)
@@ -330,11 +338,24 @@ def _milliseconds(bundle: Path, recipe: Recipe) -> float:
     return min(taken) * 1e3
 
 
+def measured(report: Path, cell: Cell) -> tuple[Area, list[str]]:
+    """Return what a cell is judged by, and the patients (n,): the AUC, or of boxes mean Jaccard."""
+    if not cell.task.of_boxes:
+        actual, p, whose = predictions(report, cell.recipe.labels)
+        return macro_area(actual, p, whose), whose
+    rows = _told(report)
+    whose = [row["patient_id"] for row in rows]
+    return mean_of(np.array([float(row["jaccard"]) for row in rows]), whose), whose
+
+
 def predictions(report: Path, labels: Iterable[str]) -> tuple[Any, Any, list[str]]:
     """Return classes (n,), probabilities (n, classes) and patients of a report, sorted by file."""
-    names = list(labels)
-    with (report / PREDICTIONS).open(encoding="utf-8", newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: (row["file"], row["side"]))
+    names, rows = list(labels), _told(report)
     actual = np.array([names.index(row["actual"]) for row in rows])
     p = np.array([[float(row[name]) for name in names] for row in rows])
     return actual, p, [row["patient_id"] for row in rows]
+
+
+def _told(report: Path) -> list[dict[str, str]]:
+    with (report / PREDICTIONS).open(encoding="utf-8", newline="") as file:
+        return sorted(csv.DictReader(file), key=lambda row: (row["file"], row["side"]))

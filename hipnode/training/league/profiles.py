@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class System:
-    """A row: its recipe, the recipe without labels that it goes on from, and what is left out."""
+    """A row: its recipe, the recipe that it goes on from, if any, and what is left out."""
 
     recipe: str
     start: str = ""
@@ -21,12 +21,17 @@ class System:
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked, of which phantoms, and the rows by name."""
+    """What is asked, of which phantoms and view, and the rows by name.
+
+    Where boxes are asked for, rows are judged by their Jaccard index, else by the AUC.
+    """
 
     name: str
     phantom: str
     systems: dict[str, System]
     of_scans: bool = False
+    of_boxes: bool = False
+    view: str = "one_hip"
 
 
 _YAMAMOTO: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
@@ -82,7 +87,20 @@ FRACTURE: Final = Task(
         "murphy2022-cnn2": System("murphy2022-cnn2"),
     },
 )
-TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE)
+BOXES: Final = Task(
+    "boxes",
+    "pelves",
+    {
+        "murphy2022-cnn1": System("murphy2022-cnn1"),
+        "murphy2022-cnn1-fractured": System(
+            "murphy2022-cnn1-fractured", "murphy2022-cnn1-unfractured"
+        ),
+        "gale2017-cnn-bounding": System("gale2017-cnn-bounding"),
+    },
+    of_boxes=True,
+    view="frontal",
+)
+TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE, BOXES)
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,7 @@ class Profile:
 _SMALL: Final = (
     'plan.optimiser="adamw"', 'plan.schedule="cosine"', "plan.warmup=0.1", "plan.patience=0",
     "plan.ema=0.98", "plan.clip_norm=5", "plan.view=0.9", "plan.bf16=false",
-    'preprocessing.region="hip"', 'views=["one_hip"]',
+    'preprocessing.region="hip"',
 )  # fmt: skip
 _CALM: Final = (
     "augmentation={rotate_deg=6, shift=0.03, scale=0.05, brightness=0.05, contrast=0.05}",
@@ -125,6 +143,11 @@ _GALE: Final = (
     "augmentation={rotate_deg=6, shift=0.03, shear=0.06, histogram=0.5}",
 )
 _SCANS: Final = ("plan.learning_rate=3e-4", "plan.epoch_images=3000", "plan.epochs=7")
+_CNN1: Final = ("plan.view=1", "plan.learning_rate=3e-3", "augmentation.flip=0.5")
+_BOUNDING: Final = (
+    "plan.view=1", "preprocessing.size_px=128",
+    "network.arguments={depth=5, width=128, head_px=4, outputs=4}",
+)  # fmt: skip
 _FCN: Final = ("network.arguments={depth=7, width=64, head_px=2, outputs=2}",)
 
 
@@ -160,9 +183,11 @@ PROFILES: Final = {
             ("dxa2023-vit-s", _vit(32, 1)),
             ("dxa2023-dino-vit-s", _vit(32, 1)),
             ("dxa2023-moco-vit-s", _vit(32, 1)),
-            ("murphy2022", ("network.arguments.width=0.125",)),
-            ("gale2017", _GALE),
-            ("gale2017-fcn", _FCN),
+            ("murphy2022-cnn2", ("network.arguments.width=0.125",)),
+            ("murphy2022-cnn1", _CNN1),
+            ("gale2017-densenet172", _GALE),
+            ("gale2017-fcn", (*_GALE, *_FCN)),
+            ("gale2017-cnn-bounding", _BOUNDING),
         ),
         {"train": 2, "val": 1, "test": 1},
     ),
@@ -178,16 +203,17 @@ PROFILES: Final = {
             ("dxa2023-vit-s", (*_vit(64, 12), *_SCANS)),
             ("dxa2023-dino-vit-s", _vit(64, 12)),
             ("dxa2023-moco-vit-s", _vit(64, 12)),
-            ("murphy2022", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
-            ("gale2017", _GALE),
-            ("gale2017-fcn", _FCN),
+            ("murphy2022-cnn2", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
+            ("murphy2022-cnn1", (*_CNN1, "preprocessing.size_px=128")),
+            ("gale2017-densenet172", _GALE),
+            ("gale2017-fcn", (*_GALE, *_FCN)),
+            ("gale2017-cnn-bounding", _BOUNDING),
         ),
         scans=5,
     ),
     "gpu": Profile(
-        "gpu", {"train": 3000, "val": 600, "test": 1000},
-        ("plan.patience=0", 'views=["one_hip"]'),
+        "gpu", {"train": 3000, "val": 600, "test": 1000}, ("plan.patience=0",)
     ),
-    "paper": Profile("paper", {"train": 3000, "val": 600, "test": 1000}, ('views=["one_hip"]',)),
+    "paper": Profile("paper", {"train": 3000, "val": 600, "test": 1000}),
 }  # fmt: skip
 """By name: ``smoke`` shows that all of it works, ``cpu`` takes minutes a row on one core."""

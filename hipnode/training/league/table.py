@@ -8,29 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from hipnode import DISCLAIMER
-from hipnode.phantom import read_manifest
 from hipnode.training.judge.heat import NAMES
-from hipnode.training.league.cells import Cell, predictions, write
+from hipnode.training.league.cells import Cell, measured, write
 from hipnode.training.league.findings import outcomes
+from hipnode.training.league.yardsticks import three, yardsticks
 from hipnode.training.recipe.published import PUBLISHED
-from hipnode.training.stats.paired import Area, macro_area, mean_area
+from hipnode.training.stats.paired import Area, mean_area
 
 DOCUMENT: Final = "league.json"
 PAGE: Final = "league.md"
-_DRAWN: Final = ("cortex_t", "trabecular_t", "singh", "size")
-_KNOWN: Final = {
-    "osteoporosis": ("age", "sex", "bmi", "hip_fracture_history"),
-    "risk": ("vitamin_d_ng_ml", "calcium_mg_dl", "height_m", "alm_bmi"),
-}
-_CLASSES: Final = {"osteoporosis": ("0", "1"), "risk": ("low", "moderate", "high")}
-_SHOWN: Final = {"osteoporosis": _DRAWN, "risk": ("t_score",)}
-"""What a perfect network would see: the latents; of a calibrated scan, T itself."""
-
 _HEAD: Final = """\
 **{disclaimer}.** All of it is of phantoms, which show no person.
 
@@ -41,11 +29,15 @@ the proximal femur, or within a quarter of the box of the fracture (at 64 px mos
 places: little can be asked of them). The papers' figures are of other images, often few: they stand
 here for the order. A network that alone falls short of what is known of the patient has hardly
 learned to see at this size: what it gains from covariates is mostly what these tell by themselves,
-and its place in an order says little of the paper's."""
+and its place in an order says little of the paper's. Of boxes the mean Jaccard index stands for the
+AUC; "adequate" shows the head's middle and the tips of both trochanters (Gale 2017)."""
 
-_ROW: Final = (
-    "system", "seeds", "parameters", "px", "images", "s", "ms a hip", "AUC", "SD", "accuracy",
-    "calibration error", "heat", "the paper: AUC, accuracy",
+_COMMON: Final = ("system", "seeds", "parameters", "px", "images", "s", "ms a hip")
+_CLASSES: Final = (
+    "AUC", "SD", "accuracy", "calibration error", "heat", "the paper: AUC, accuracy",
+)  # fmt: skip
+_BOXES: Final = (
+    "mean Jaccard", "SD", "of broken hips", "above 0.5", "adequate", "the paper",
 )  # fmt: skip
 _FINDING: Final = ("paper", "claim", "difference of AUC there", "here", "p (Holm)", "outcome")
 
@@ -75,27 +67,29 @@ def gather(
     patients: dict[str, int] = {}
     for cell in cells:
         result = found[cell.folder] or {}
-        actual, p, whose = predictions(folder / result["report"], cell.recipe.labels)
-        areas[cell.task.name][cell.system].append(macro_area(actual, p, whose))
+        area, whose = measured(folder / result["report"], cell)
+        areas[cell.task.name][cell.system].append(area)
         figures[cell.task.name, cell.system].append(result)
         patients[cell.task.name] = len(set(whose))
     document: dict[str, Any] = {"profile": cells[0].profile.name, "tasks": {}}
     mean = {task: {n: mean_area(a) for n, a in rows.items()} for task, rows in areas.items()}
+    tasks = {cell.task.name: cell.task for cell in cells}
     for task, rows in mean.items():
+        row = _boxes_row if tasks[task].of_boxes else _row
         document["tasks"][task] = {
             "patients": patients[task],
             "rows": [
-                _row(name, area, areas[task][name], figures[task, name])
+                row(name, area, areas[task][name], figures[task, name])
                 for name, area in sorted(rows.items(), key=lambda one: -one[1].value)
             ],
-            "yardsticks": _yardsticks(task, cells, folder),
+            "yardsticks": yardsticks(tasks[task], folder),
         }
     document["findings"] = [
         {
             "paper": one.finding.paper,
             "claim": one.finding.claim,
             "printed": one.finding.printed,
-            "difference": _three(one.difference.value, one.difference.low, one.difference.high),
+            "difference": three(one.difference),
             "p": float(f"{one.p:.2g}"),
             "outcome": one.word,
         }
@@ -106,14 +100,8 @@ def gather(
     return document
 
 
-def _row(name: str, area: Area, seeds: Sequence[Area], results: Results) -> dict[str, Any]:
-    found, first = area.estimate, results[0]
-    values = [one.value for one in seeds]
-
-    def over_seeds(figure: str) -> float:
-        return round(float(np.mean([one["figures"].get(figure, np.nan) for one in results])), 3)
-
-    printed = PUBLISHED.get(name, {})
+def _common(name: str, seeds: Sequence[Area], results: Results) -> dict[str, Any]:
+    first, values = results[0], [one.value for one in seeds]
     return {
         "system": name,
         "seeds": len(seeds),
@@ -122,77 +110,54 @@ def _row(name: str, area: Area, seeds: Sequence[Area], results: Results) -> dict
         "images": first["images"],
         "learned_s": round(float(np.mean([one["learned_s"] for one in results]))),
         "served_ms": first["served_ms"],
-        "auc": _three(found.value, found.low, found.high),
         "seed_sd": round(float(np.std(values, ddof=1)), 3) if len(values) > 1 else None,
-        "accuracy": over_seeds("accuracy"),
-        "calibration_error": over_seeds("calibration error"),
-        "heat": next(
-            (over_seeds(name) for name in NAMES.values() if name in first["figures"]), None
-        ),
+    }
+
+
+def _over_seeds(results: Results, figure: str) -> float | None:
+    values = [one["figures"].get(figure, np.nan) for one in results]
+    return None if np.isnan(values).any() else round(float(np.mean(values)), 3)
+
+
+def _row(name: str, area: Area, seeds: Sequence[Area], results: Results) -> dict[str, Any]:
+    found, printed = area.estimate, PUBLISHED.get(name, {})
+    heat = (_over_seeds(results, figure) for figure in NAMES.values())
+    return _common(name, seeds, results) | {
+        "auc": three(found),
+        "accuracy": _over_seeds(results, "accuracy"),
+        "calibration_error": _over_seeds(results, "calibration error"),
+        "heat": next((one for one in heat if one is not None), None),
         "beyond_chance": found.low > 0.5,
         "printed_auc": printed.get("AUC, positive", printed.get("AUC, average", "")),
         "printed_accuracy": printed.get("accuracy", printed.get("F1, micro", "")),
     }
 
 
-def _three(value: float, low: float, high: float) -> list[float]:
-    return [round(value, 3), round(low, 3), round(high, 3)]
-
-
-def _yardsticks(task: str, cells: Sequence[Cell], folder: Path) -> list[dict[str, Any]]:
-    """Return what could be had without a network: by regression on the training split.
-
-    Of fractures nothing: no latent draws them, and nothing that is known tells them.
-    """
-    if task not in _KNOWN:
-        return []
-    cell = next(one for one in cells if one.task.name == task)
-    rows = read_manifest(folder / "data" / cell.task.phantom / "manifest.csv")
-    split = np.array([row["split"] for row in rows])
-    classes = np.array([_CLASSES[task].index(row[task]) for row in rows])
-    whose = [row["patient_id"] for row in rows if row["split"] == "test"]
-
-    def cells_of(names: Sequence[str]) -> Any:
-        found = np.array([[_number(row[name]) for name in names] for row in rows])
-        return np.hstack([found, found**2])
-
-    yardsticks = []
-    known, drawn = cells_of(_KNOWN[task]), cells_of(_SHOWN[task])
-    for name, features in (
-        ("what is known of the patient, by logistic regression", known),
-        ("a perfect network: what is drawn, by logistic regression", drawn),
-        ("a perfect network, and what is known", np.hstack([drawn, known])),
-    ):
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        model.fit(features[split == "train"], classes[split == "train"])
-        p = model.predict_proba(features[split == "test"])
-        found = macro_area(classes[split == "test"], p, whose).estimate
-        right = float((p.argmax(1) == classes[split == "test"]).mean())
-        yardsticks.append(
-            {"name": name, "auc": _three(found.value, found.low, found.high),
-             "accuracy": round(right, 3)}
-        )  # fmt: skip
-    most = float(np.bincount(classes[split == "test"]).max() / (split == "test").sum())
-    return [*yardsticks, {"name": "always the commonest class", "auc": [0.5, 0.5, 0.5],
-                          "accuracy": round(most, 3)}]  # fmt: skip
-
-
-def _number(cell: str) -> float:
-    return float(cell == "M") if cell in {"F", "M"} else float(cell)
+def _boxes_row(name: str, area: Area, seeds: Sequence[Area], results: Results) -> dict[str, Any]:
+    printed = PUBLISHED.get(name, {})
+    return _common(name, seeds, results) | {
+        "jaccard": three(area.estimate),
+        "fractured": _over_seeds(results, "mean Jaccard, fractured"),
+        "above_half": _over_seeds(results, "Jaccard above 0.5"),
+        "adequate": _over_seeds(results, "adequate boxes"),
+        "printed_jaccard": printed.get("mean Jaccard", ""),
+        "printed_adequate": printed.get("adequate boxes", ""),
+    }
 
 
 def page(document: Mapping[str, Any]) -> str:
     """Return the tables of ``league.json``, in Markdown."""
     lines = [_HEAD.format(disclaimer=DISCLAIMER, profile=document["profile"])]
     for task, found in document["tasks"].items():
-        lines += ["", f"## {task.capitalize()}: {found['patients']} test patients, one hip each"]
-        lines += ["", *_table(_ROW, [_cells(row) for row in found["rows"]])]
-        yardsticks = [
-            (one["name"], _interval(one["auc"]), f"{one['accuracy']:.3f}")
-            for one in found["yardsticks"]
-        ]
-        if yardsticks:
-            lines += ["", *_table(("yardstick", "AUC", "accuracy"), yardsticks)]
+        of_boxes = any("jaccard" in row for row in found["rows"])
+        hips = "both hips" if of_boxes else "one hip"
+        lines += ["", f"## {task.capitalize()}: {found['patients']} test patients, {hips} each", ""]
+        if of_boxes:
+            lines += _table((*_COMMON, *_BOXES), [_boxes_cells(row) for row in found["rows"]])
+        else:
+            lines += _table((*_COMMON, *_CLASSES), [_cells(row) for row in found["rows"]])
+        if found["yardsticks"]:
+            lines += ["", *_yardsticks_of(found["yardsticks"])]
     findings = [
         (
             one["paper"], one["claim"], f"{one['printed']:+.3f}",
@@ -205,15 +170,46 @@ def page(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _yardsticks_of(yardsticks: Results) -> list[str]:
+    if "jaccard" in yardsticks[0]:
+        boxes = [(one["name"], _interval(one["jaccard"])) for one in yardsticks]
+        return _table(("yardstick", "mean Jaccard"), boxes)
+    known = [(one["name"], _interval(one["auc"]), _number(one["accuracy"])) for one in yardsticks]
+    return _table(("yardstick", "AUC", "accuracy"), known)
+
+
+def _common_cells(row: Mapping[str, Any], judged_by: str) -> tuple[object, ...]:
+    return (
+        row["system"], row["seeds"], f"{row['parameters']:,}", row["size_px"], f"{row['images']:,}",
+        row["learned_s"], row["served_ms"], _interval(row[judged_by]), _number(row["seed_sd"]),
+    )  # fmt: skip
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
     printed = ", ".join(filter(None, (row["printed_auc"], row["printed_accuracy"])))
     return (
-        row["system"], row["seeds"], f"{row['parameters']:,}", row["size_px"], f"{row['images']:,}",
-        row["learned_s"], row["served_ms"], _interval(row["auc"]),
-        "-" if row["seed_sd"] is None else f"{row['seed_sd']:.3f}", f"{row['accuracy']:.3f}",
-        f"{row['calibration_error']:.3f}", "-" if row["heat"] is None else f"{row['heat']:.2f}",
-        printed or "-",
+        *_common_cells(row, "auc"), _number(row["accuracy"]), _number(row["calibration_error"]),
+        _number(row["heat"], 2), printed or "-",
     )  # fmt: skip
+
+
+def _boxes_cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+    printed = "; ".join(
+        f"{name} {value}"
+        for name, value in (
+            ("Jaccard", row["printed_jaccard"]),
+            ("adequate", row["printed_adequate"]),
+        )
+        if value
+    )
+    return (
+        *_common_cells(row, "jaccard"), _number(row["fractured"]), _number(row["above_half"]),
+        _number(row["adequate"]), printed or "-",
+    )  # fmt: skip
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _interval(three: Sequence[float], sign: str = "") -> str:

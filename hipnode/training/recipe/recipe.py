@@ -105,6 +105,8 @@ class Recipe(_Part):
         taken = self.network.arguments.get("covariates", 0)
         if taken != len(self.covariates):
             raise ValueError(f"the network takes {taken} covariates, not {len(self.covariates)}")
+        if self.role is Role.LOCALISER and self.plan.view < 1:
+            raise ValueError("a localiser learns from whole images: plan.view must be 1")
         return self
 
     @property

@@ -80,6 +80,15 @@ def area(positive: NDArray[Any], score: NDArray[Any], patients: Sequence[str]) -
     return Area(value, errors)
 
 
+def mean_of(values: NDArray[Any], patients: Sequence[str]) -> Area:
+    """Return a mean as an area is returned, for values (n,) that are each a patient's."""
+    _, owner = np.unique(np.asarray(patients, str), return_inverse=True)
+    value = float(np.mean(values))
+    errors = np.zeros(int(owner.max()) + 1)
+    np.add.at(errors, owner, (values - value) / len(values))
+    return Area(value, errors)
+
+
 def mean_area(areas: Sequence[Area]) -> Area:
     """Return the mean of areas of the same patients: over classes, seeds or networks."""
     return Area(
