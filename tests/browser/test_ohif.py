@@ -16,7 +16,7 @@ from hipnode import DISCLAIMER
 from hipnode.domain import Side, Task
 from hipnode.reporting import ReportRequest, build
 from hipnode.reporting.palette import LIKELY, POSSIBLE, WARNING
-from tests import cases, factory
+from tests import cases, factory, headers
 from tests.archive import Orthanc
 from tests.browser.viewer import ViewerServer
 from tests.factory import as_cr, hip, radiograph, reading
@@ -40,7 +40,7 @@ def _cr() -> ReportRequest:
 
 STUDIES: dict[str, Callable[[], ReportRequest]] = {
     **{name: (lambda n=name: cases.CASES[n].request(n)) for name in cases.CASES},
-    **{f"input-{name.replace(' ', '')}": (lambda n=name: cases.variant(n)) for name in (
+    **{f"input-{name.replace(' ', '')}": (lambda n=name: headers.variant(n)) for name in (
         "no type 2", "one-valued orientation", "time zone")},
     "input-cr": _cr,
 }  # fmt: skip

@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hipnode.answers.advice import every
 from hipnode.domain import AuditEvent, CovariateSource, Outcome, Told
 from hipnode.domain.people import Role
-from hipnode.services.desk.render import GERMAN
 from hipnode.services.desk.roles import Route
 from hipnode.services.desk.routes import ROUTES
 from hipnode.storage import Asked, AuditFilter
 from tests.db.conftest import Bench
 from tests.desk import HOSTILE, Guest, rows, settings_of, study, trouble
-from tests.peers import ROOT
 
 AUDITOR, READER, OPERATOR = Role.AUDITOR, Role.READER, Role.OPERATOR
 Look = Callable[..., Guest]
@@ -384,34 +381,3 @@ def test_what_a_sender_writes_does_nothing_anywhere(bench: Bench, guest: Look, v
         assert 'onerror=alert(1)>"' not in text
     exported = somebody.get("/audit/export.csv").text
     assert not re.search(r"(^|,)\"?[=+@]", exported, re.MULTILINE)
-
-
-# --- the language ---------------------------------------------------------------------------------
-
-_TEXT = re.compile(r'_\("((?:[^"\\]|\\.)*)"')
-_TEMPLATES = sorted((ROOT / "hipnode" / "services" / "desk" / "templates").glob("*.html"))
-
-
-def test_everything_has_german_words() -> None:
-    texts = {match for path in _TEMPLATES for match in _TEXT.findall(path.read_text("utf-8"))}
-    texts |= {route.title for route in ROUTES if route.title} | set(every())
-    assert texts - set(GERMAN) == set()
-    for text, said in GERMAN.items():
-        assert set(re.findall(r"{\w*}", text)) == set(re.findall(r"{\w*}", said)), text
-
-
-def test_the_page_is_in_the_language_that_is_asked_for(bench: Bench, guest: Look) -> None:
-    somebody = guest(OPERATOR)
-    assert '<html lang="en">' in somebody.get("/").text
-    german = somebody.get("/", **{"accept-language": "de-AT,de;q=0.9"}).text
-    assert '<html lang="de">' in german
-    assert "Auf einen Blick" in german
-    somebody.get("/language/de")
-    assert "Auf einen Blick" in somebody.get("/").text
-    assert "Auf einen Blick" in guest(OPERATOR, language="de").get("/").text
-    assert somebody.get("/language/xx").status_code == 404
-
-
-def test_moments_are_in_the_sites_time_zone(bench: Bench, guest: Look) -> None:
-    text = guest(OPERATOR, timezone="Europe/Vienna").get("/").text
-    assert 'title="2026-11-21 08:00:00 UTC">2026-11-21 09:00:00</time>' in text

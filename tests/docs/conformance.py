@@ -29,7 +29,7 @@ from hipnode.services.history.retrieve import GET, MOVE
 from hipnode.services.listener.admission import Rejection
 from hipnode.services.listener.contexts import VERIFICATION, is_transfer_syntax
 from hipnode.settings import DestinationSettings, ListenerSettings
-from tests import cases
+from tests import cases, headers
 from tests.peers import ROOT
 
 PAGE: Final = ROOT / "docs" / "conformance-statement.md"
@@ -172,7 +172,7 @@ def attributes() -> str:
     """Return the attributes of each kind of object: always there or not, and whence."""
     seen: dict[ResultKind, list[Dataset]] = {}
     requests = [case.request(name) for name, case in cases.CASES.items()]
-    requests += [cases.variant(name) for name in cases.VARIANTS]
+    requests += [headers.variant(name) for name in headers.VARIANTS]
     for request in requests:
         for built in build(request):
             seen.setdefault(built.kind, []).append(built.dataset)

@@ -9,21 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    generate_uid,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
 
-from hipnode import reporting
 from hipnode.domain import (
     Abstention,
     AbstentionReason,
@@ -34,10 +25,7 @@ from hipnode.domain import (
     Reading,
     ResultKind,
 )
-from hipnode.services.courier.ways.dimse import Link
-from hipnode.settings import DestinationSettings
 from hipnode.storage import NewResult, Received, Store
-from tests import cases
 from tests.archive import Orthanc
 from tests.conftest import StoreSCP
 from tests.peers import eventually, free_port
@@ -180,44 +168,6 @@ def test_storescp_gets_them_in_order_in_one_association(
     assert peer.taken == [m.sop_instance_uid for m in made]
     assert peer.associations == 1
     eventually(lambda: not peer.server.active_associations, what="an idle association is released")
-
-
-@pytest.mark.parametrize(
-    ("options", "syntax"), [((), ExplicitVRLittleEndian), (("+xy",), JPEGBaseline8Bit)]
-)
-def test_a_capture_arrives_as_jpeg_or_decoded_as_the_destination_can(
-    storescp: Callable[..., StoreSCP], tmp_path: Path, options: tuple[str, ...], syntax: str
-) -> None:
-    source = cases.CASES["positive-right"].request("p").sources[0]
-    wanted = frozenset({ResultKind.CAPTURE})
-    (made,) = reporting.build(cases.request(source, objects=wanted))
-    path = tmp_path / "capture.dcm"
-    path.write_bytes(made.to_bytes())
-    peer = storescp(*options)
-    link = Link(DestinationSettings.model_validate(destination(peer)[0]), "HIPNODE")
-    link.open()
-    assert link.send(path).status == "0x0000"
-    link.close()
-    (got,) = map(dcmread, peer.received())
-    assert got.file_meta.TransferSyntaxUID == syntax
-    assert (got.SOPInstanceUID, got.LossyImageCompression) == (made.sop_instance_uid, "01")
-    assert np.array_equal(pixel_array(got), pixel_array(dcmread(path)))
-
-
-def test_a_capture_that_cannot_be_decoded_is_no_closed_association(
-    storescp: Callable[..., StoreSCP], tmp_path: Path
-) -> None:
-    """That would be tried for ever: a destination that is away costs an object no attempt."""
-    source = cases.CASES["positive-right"].request("p").sources[0]
-    (made,) = reporting.build(cases.request(source, objects=frozenset({ResultKind.CAPTURE})))
-    made.dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
-    path = tmp_path / "capture.dcm"
-    path.write_bytes(made.to_bytes())
-    link = Link(DestinationSettings.model_validate(destination(storescp())[0]), "HIPNODE")
-    link.open()
-    with pytest.raises(RuntimeError):
-        link.send(path)
-    link.close()
 
 
 def test_a_pacs_that_is_away_gets_everything_in_order_when_it_is_back(

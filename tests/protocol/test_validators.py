@@ -25,7 +25,7 @@ from hipnode.domain import ResultKind, Side
 from hipnode.phantom import load_recipe
 from hipnode.phantom.batch import Order, make_all
 from hipnode.reporting import ReportRequest, build, read_back
-from tests import cases
+from tests import cases, headers
 from tests.archive import Orthanc
 from tests.factory import as_cr, hip, radiograph, reading
 from tests.peers import require, require_file
@@ -33,7 +33,7 @@ from tests.peers import require, require_file
 
 def _named(script: str) -> ReportRequest:
     read = reading([hip(Side.RIGHT, 0.97), hip(Side.LEFT, None)])
-    return cases.request(cases.source("1", read, ds=cases.named(script)))
+    return cases.request(cases.source("1", read, ds=headers.named(script)))
 
 
 def _computed_radiograph() -> ReportRequest:
@@ -43,8 +43,8 @@ def _computed_radiograph() -> ReportRequest:
 
 STUDIES: dict[str, Callable[[], ReportRequest]] = {
     **{f"case {n}": (lambda n=n: cases.CASES[n].request(n)) for n in cases.CASES},
-    **{f"name {n}": (lambda n=n: _named(n)) for n in cases.NAMES},
-    **{f"input {n}": (lambda n=n: cases.variant(n)) for n in cases.VARIANTS},
+    **{f"name {n}": (lambda n=n: _named(n)) for n in headers.NAMES},
+    **{f"input {n}": (lambda n=n: headers.variant(n)) for n in headers.VARIANTS},
     "input cr": _computed_radiograph,
 }
 
@@ -217,20 +217,23 @@ def dcmread_bytes(data: bytes) -> Dataset:
     return dcmread(BytesIO(data))
 
 
-@pytest.mark.parametrize("script", cases.NAMES)
+@pytest.mark.parametrize("script", headers.NAMES)
 def test_names_are_found_in_an_archive(script: str, orthanc: Orthanc) -> None:
     """Orthanc reads a report's name at least as well as it reads the source's.
 
     Debian's knows no code extensions (ISO 2022), in the image or in the report of it.
     """
-    orthanc.store(file_of(cases.named(script)))
+    orthanc.store(file_of(headers.named(script)))
     (of_source,) = orthanc.get("/patients?expand")
     orthanc.clear()
     for built in build(_named(script)):
         orthanc.store(built.to_bytes())
     (of_report,) = orthanc.get("/patients?expand")
     shown = of_report["MainDicomTags"]["PatientName"].rstrip("^")
-    assert shown in (cases.NAMES[script][1].rstrip("^"), of_source["MainDicomTags"]["PatientName"])
+    assert shown in (
+        headers.NAMES[script][1].rstrip("^"),
+        of_source["MainDicomTags"]["PatientName"],
+    )
 
 
 def file_of(ds: Dataset) -> bytes:

@@ -15,7 +15,7 @@ from hipnode.domain import REPORTED, ResultKind, Side
 from hipnode.errors import ReportRefused
 from hipnode.reporting import NodeIdentity, ReportRequest, build
 from hipnode.reporting.request import encoded
-from tests import cases
+from tests import cases, headers
 from tests.factory import header, hip, reading, reread, uid
 
 
@@ -27,10 +27,10 @@ def report(ds: Dataset, **changes: object) -> Dataset:
     return dcmread(BytesIO(sr.to_bytes()))
 
 
-@pytest.mark.parametrize("script", cases.NAMES)
+@pytest.mark.parametrize("script", headers.NAMES)
 def test_a_name_in_any_script_comes_back_as_it_was(script: str) -> None:
-    terms, name = cases.NAMES[script]
-    received = cases.named(script)
+    terms, name = headers.NAMES[script]
+    received = headers.named(script)
     sr = report(received)
     assert sr.PatientName == name
     assert sr.PatientName.components == received.PatientName.components
@@ -45,14 +45,14 @@ def test_a_plain_name_needs_no_character_set() -> None:
 
 
 def test_a_character_set_that_cannot_say_everything_gives_way_to_unicode() -> None:
-    sr = report(cases.named("greek"), node=NodeIdentity(institution="Hôpital Général"))
+    sr = report(headers.named("greek"), node=NodeIdentity(institution="Hôpital Général"))
     assert sr.SpecificCharacterSet == "ISO_IR 192"
-    assert sr.PatientName == cases.NAMES["greek"][1]
+    assert sr.PatientName == headers.NAMES["greek"][1]
     assert sr.InstitutionName == "Hôpital Général"
 
 
 def test_undeclared_utf8_is_what_it_plainly_is() -> None:
-    sr = report(cases.undeclared("Müller^Jürgen", "utf-8"))
+    sr = report(headers.undeclared("Müller^Jürgen", "utf-8"))
     assert sr.PatientName == "Müller^Jürgen"
 
 
@@ -67,12 +67,12 @@ def test_undeclared_utf8_is_what_it_plainly_is() -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_misspelt_character_set_is_read_as_it_was_meant(declared: str, encoding: str) -> None:
-    sr = report(cases.undeclared("Müller^Jürgen", encoding, declared))
+    sr = report(headers.undeclared("Müller^Jürgen", encoding, declared))
     assert sr.PatientName == "Müller^Jürgen"
 
 
 def test_an_undeclared_name_is_left_out_and_not_guessed() -> None:
-    received = cases.undeclared("Müller^Jürgen", "latin-1")
+    received = headers.undeclared("Müller^Jürgen", "latin-1")
     sr = report(received)
     assert sr.PatientName == ""
     assert sr.PatientID == "Pundeclared"
@@ -83,19 +83,19 @@ def test_an_undeclared_name_is_left_out_and_not_guessed() -> None:
 
 
 def test_a_site_that_knows_its_character_set_says_so() -> None:
-    received = cases.undeclared("Müller^Jürgen", "latin-1")
+    received = headers.undeclared("Müller^Jürgen", "latin-1")
     sr = report(received, node=NodeIdentity(assumed_character_set="ISO_IR 100"))
     assert sr.PatientName == "Müller^Jürgen"
 
 
 def test_a_name_that_breaks_its_own_character_set_is_left_out() -> None:
-    received = cases.undeclared("Müller^Jürgen", "latin-1", "ISO_IR 192")
+    received = headers.undeclared("Müller^Jürgen", "latin-1", "ISO_IR 192")
     assert report(received).PatientName == ""
 
 
 def test_what_is_missing_is_there_and_empty() -> None:
-    sr = report(header(**cases.VARIANTS["no type 2"]))
-    for keyword in cases.VARIANTS["no type 2"]:
+    sr = report(header(**headers.VARIANTS["no type 2"]))
+    for keyword in headers.VARIANTS["no type 2"]:
         assert keyword in sr, keyword
         assert not sr[keyword].value, keyword
 
@@ -317,21 +317,21 @@ def test_times_are_in_the_zone_of_the_source_or_the_site(
     assert sr.StudyTime == "101500"
 
 
-@pytest.mark.parametrize("name", cases.VARIANTS)
+@pytest.mark.parametrize("name", headers.VARIANTS)
 def test_every_variant_is_reported(name: str) -> None:
-    kinds = {b.kind for b in build(cases.variant(name))}
+    kinds = {b.kind for b in build(headers.variant(name))}
     assert kinds == REPORTED
 
 
 def test_no_warning_quotes_the_patient(recwarn: pytest.WarningsRecorder) -> None:
-    received = reread(header(**cases.VARIANTS["dates impossible"], PatientName="Very^Secret"))
+    received = reread(header(**headers.VARIANTS["dates impossible"], PatientName="Very^Secret"))
     recwarn.clear()
     mend_identity(received)
     assert not [w for w in recwarn if "1940" in str(w.message) or "Secret" in str(w.message)]
 
 
 def test_the_source_is_not_changed() -> None:
-    ds = header(**cases.VARIANTS["dates with dashes"])
+    ds = header(**headers.VARIANTS["dates with dashes"])
     before = ds.to_json()
     mend_identity(ds)
     assert ds.to_json() == before

@@ -15,7 +15,7 @@ from hipnode import DISCLAIMER
 from hipnode.domain import Language, ModelRef, ResultKind, Side
 from hipnode.reporting import SourceImage, build, render
 from hipnode.reporting.words import report_lines
-from tests import cases, factory
+from tests import cases, factory, headers
 from tests.factory import hip, radiograph, reading
 
 
@@ -123,11 +123,11 @@ def test_the_pdf_leads_to_where_a_reader_says_whether_it_was_right() -> None:
 
 @pytest.mark.parametrize(("script", "drawn"), [("latin", True), ("greek", False)])
 def test_a_name_is_drawn_only_in_letters_that_the_font_has(script: str, drawn: bool) -> None:
-    made = pdf_of(cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=cases.named(script)))
+    made = pdf_of(cases.source("1", reading([hip(Side.RIGHT, 0.97)]), ds=headers.named(script)))
     words = pages(made)[0]
     assert ("Müller Jürgen" in words) == drawn
     assert ("(DICOM: Patient Name)" in words) != drawn
-    assert made.PatientName == cases.NAMES[script][1]
+    assert made.PatientName == headers.NAMES[script][1]
 
 
 def test_markup_in_a_name_or_a_model_is_text() -> None:

@@ -16,7 +16,7 @@ from hipnode.domain import ResultKind, Side
 from hipnode.reporting import ReportRequest, build, read_back
 from hipnode.reporting.forms import Form, NotPrepared
 from hipnode.reporting.measurements import prepare
-from tests import cases, factory
+from tests import cases, factory, headers
 from tests.factory import header, hip, reading, reread
 
 DOCUMENTS = frozenset({ResultKind.SR, ResultKind.TEXT})
@@ -39,19 +39,19 @@ def test_every_case_is_the_same_both_ways(name: str) -> None:
     both_ways(replace(twice, objects=DOCUMENTS, language="de"))
 
 
-@pytest.mark.parametrize("script", cases.NAMES)
+@pytest.mark.parametrize("script", headers.NAMES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_character_set_is_the_same_both_ways(script: str, language: str) -> None:
     """The name decides the set with the sentences, which are prepared in none."""
-    source = cases.source(script, reading([hip(Side.RIGHT, 0.97)]), ds=cases.named(script))
+    source = cases.source(script, reading([hip(Side.RIGHT, 0.97)]), ds=headers.named(script))
     built = both_ways(cases.request(source, objects=DOCUMENTS, language=language))
     for document in built:
-        assert dcmread(BytesIO(document)).PatientName == cases.NAMES[script][1]
+        assert dcmread(BytesIO(document)).PatientName == headers.NAMES[script][1]
 
 
-@pytest.mark.parametrize("name", cases.VARIANTS)
+@pytest.mark.parametrize("name", headers.VARIANTS)
 def test_what_hospitals_send_is_the_same_both_ways(name: str) -> None:
-    both_ways(replace(cases.variant(name), objects=DOCUMENTS))
+    both_ways(replace(headers.variant(name), objects=DOCUMENTS))
 
 
 def test_a_form_keeps_nothing_of_the_study_before() -> None:

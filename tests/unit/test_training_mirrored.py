@@ -57,11 +57,12 @@ def manifests(tmp_path: Path) -> tuple[Path, Path]:
 
 
 PLAIN = {"size_px": 32, "flip_left_to_right": True}
+BOXES = {"labels": ["hip"], "positive_labels": ["hip"], "plan": {"bf16": False}}
 RECIPES = {
     "fracture": tiny(preprocessing=PLAIN),
     "metal": tiny(role="metal", preprocessing=PLAIN),
-    "mask": tiny(role="localiser", outputs=["mask"], labels=["hip"], positive_labels=["hip"]),
-    "halves": tiny(role="localiser", outputs=["box"], labels=["hip"], positive_labels=["hip"]),
+    "mask": tiny(role="localiser", outputs=["mask"], **BOXES),
+    "halves": tiny(role="localiser", outputs=["box"], **BOXES),
     "gate": tiny(role="gate"),
 }
 

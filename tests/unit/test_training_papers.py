@@ -30,12 +30,10 @@ from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.judge.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
 from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
 from hipnode.training.learn.losses import class_weights, extents, objective
-from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.runs.crossval import cross_validate
 from hipnode.training.runs.pretrain import is_whole, pretrain
 from hipnode.training.runs.train import train
-from hipnode.training.samples.augment import augment
 from hipnode.training.samples.batches import Samples
 
 pytestmark = pytest.mark.slow
@@ -354,37 +352,6 @@ def test_changes_to_a_recipe() -> None:
     assert (chosen.plan.batch, chosen.plan.optimiser, chosen.balance) == (4, "sgd", False)
     with pytest.raises(RecipeInvalid, match=r"plan\.batches"):
         read_recipe("murphy2022-cnn2", ["plan.batches=4"])
-
-
-def test_augmentation_of_the_papers() -> None:
-    generator = torch.Generator().manual_seed(0)
-    dark, bright = torch.rand(1, 1, 64, 64) * 0.3, 0.6 + torch.rand(1, 1, 64, 64) * 0.3
-    pair = torch.cat([dark, bright])
-    how = Augmentation.model_validate(
-        CALM | {"rotate_deg": 0, "shift": 0, "scale": 0, "aspect": 0, "shear": 0, "histogram": 1}
-    )
-    matched = torch.cat([augment(pair, None, how, generator)[0] for _ in range(6)])
-    means = matched.mean((1, 2, 3))
-    assert (means < 0.3).any()
-    assert ((means - pair.mean((1, 2, 3)).repeat(6)).abs() > 0.4).any()  # took the other's
-    still = Augmentation.model_validate(CALM | {"often": 0, "flip": 1, "invert": 1})
-    assert torch.allclose(augment(pair, None, still, generator)[0], pair, atol=1e-5)
-
-
-def test_a_maker_s_processing_lifts_what_is_fine_and_holds_back_what_is_coarse() -> None:
-    """Of an image: a slope from dark to bright, and faint texture."""
-    slope = torch.linspace(0.2, 0.8, 128).expand(1, 1, 128, 128)
-    texture = 0.02 * torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(2))
-    images = (slope + texture).expand(40, 1, 128, 128)
-    how = Augmentation(local=1)
-    made, _ = augment(images, None, how, torch.Generator().manual_seed(1))
-    assert torch.equal(made, augment(images, None, how, torch.Generator().manual_seed(1))[0])
-    coarse = made.mean(2).squeeze(1)  # (40, 128)
-    fine = made - coarse.view(40, 1, 1, 128)
-    assert (coarse.amax(1) - coarse.amin(1) < 0.7).all()
-    assert (fine.std((1, 2, 3)) > 0.019).all()
-    assert fine.std((1, 2, 3)).max() > 0.05
-    assert 0 <= made.min() <= made.max() <= 1
 
 
 def test_location_loss_and_class_weights() -> None:
