@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -114,9 +115,24 @@ def print_table(rows: list[tuple[str, str, str, str]]) -> None:
 def _expand(files: list[Path]) -> Iterator[Path]:
     for path in files:
         if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.is_file())
+            beside = _beside_images(path)
+            yield from sorted(p for p in path.rglob("*") if p.is_file() and p not in beside)
         else:
             yield path
+
+
+def _beside_images(folder: Path) -> set[Path]:
+    """Return what no radiograph is in a folder of phantoms: manifests, and the masks they name."""
+    from hipnode.phantom import read_manifest
+
+    found: set[Path] = set()
+    for manifest in folder.rglob("manifest.csv"):
+        found.add(manifest)
+        with suppress(OSError, ValueError, csv.Error):
+            found |= {
+                manifest.parent / row.get("implant_mask", "") for row in read_manifest(manifest)
+            }
+    return found
 
 
 def _facts(path: Path) -> dict[str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from typer.testing import CliRunner
 
 from hipnode.cli import app
+from hipnode.phantom import read_manifest
 from tests.senders import SAMPLES
 
 
@@ -29,3 +33,24 @@ def test_no_result_takes_the_place_of_anothers(tmp_path: Path) -> None:
     for own, name in zip(names, ("IM1", "IM1-2", "1.2.3", "1.2.4"), strict=True):
         assert reports[f"{name}-sr.dcm"].PatientID == dcmread(sources[own]).PatientID
         assert (tmp_path / "out" / f"{name}-report.txt").is_file()
+
+
+@pytest.mark.slow
+def test_of_a_folder_of_phantoms_the_radiographs_are_read(tmp_path: Path) -> None:
+    made = ["phantom", "--out", str(tmp_path), "--count", "3", "--seed", "4", "--recipe", "dxa"]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    Image.new("L", (64, 64)).save(tmp_path / "mask.png")
+    manifest = tmp_path / "manifest.csv"
+    rows = read_manifest(manifest)
+    rows[0]["implant_mask"] = "mask.png"
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    done = CliRunner().invoke(app, ["read", "--json", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    read = [Path(json.loads(line)["file"]).name for line in done.stdout.splitlines()]
+    assert read == [row["file"] for row in rows]
+    manifest.write_bytes(b"\xff\xfe\0")
+    done = CliRunner().invoke(app, ["read", "--json", str(tmp_path)])
+    assert len(done.stdout.splitlines()) == len(rows) + 1, "the mask is nothing known now"
