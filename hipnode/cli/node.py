@@ -131,7 +131,7 @@ def _announce(effective: Settings, port: int) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """Return what SIGTERM and SIGINT set, however often they come.
+    """Return what SIGTERM and SIGINT set, however often they come; what is ignored stays so.
 
     A handler runs in the middle of whatever the main thread does. Setting an event takes a lock,
     and that thread may hold it, in the handler of the signal before, say: it would wait for itself.
@@ -146,7 +146,8 @@ def stop_on_signals() -> threading.Event:
         stop.set()
 
     threading.Thread(target=stop_when_it_rings, name="signals", daemon=True).start()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    both = (signal.SIGTERM, signal.SIGINT)
+    numbers = [number for number in both if signal.getsignal(number) is not signal.SIG_IGN]
 
     def ring(*_: object) -> None:
         bell.put(None)

@@ -7,12 +7,13 @@ stopped, or one of its threads hangs. systemd hears the supervisor.
 
 A service is forked: what nearly all of them need is imported once and shared, and one that is
 restarted is there in a tenth of a second. A fork copies locks that nobody will release in the copy,
-so the supervisor has no thread but one, and no signal handler: it waits for signals. Whatever might
+so the supervisor has no thread but one, and no signal handler: it looks for signals. Whatever might
 start a thread, as a database's or a bucket's library does, is done in a process of its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -45,6 +46,7 @@ FIRST_BEAT_S: Final = 300.0
 
 
 _ROUND_S: Final = 0.2
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _STOP: Final = {signal.SIGTERM, signal.SIGINT}
 _SIGNALS: Final = {*_STOP, signal.SIGHUP}
 _FORK: Final = multiprocessing.get_context("fork")
@@ -75,10 +77,13 @@ class _Service:
         theirs, self.stdin = os.pipe()
         self.beats, beat = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         ours = [end for s in (self, *others) for end in (s.beats, s.stdin) if end >= 0]
-        self.process = _FORK.Process(target=self._become, args=(theirs, beat, ours))
-        self.process.start()
-        os.close(theirs)
-        os.close(beat)
+        process = _FORK.Process(target=self._become, args=(theirs, beat, ours))
+        try:
+            process.start()
+        finally:
+            os.close(theirs)
+            os.close(beat)
+        self.process = process
         self.beaten = False
         self.started_s = time.monotonic()
         self.silent_from_s = self.started_s + FIRST_BEAT_S
@@ -94,6 +99,7 @@ class _Service:
         os.environ[SUPERVISOR] = str(beat)
         sys.argv = ["hipnode", self.command, "--supervised", *self.arguments]
         setproctitle(" ".join(sys.argv))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all of us: we tell it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         self.main()
 
@@ -125,11 +131,31 @@ class _Service:
 
 
 def alone(function: Callable[[], None]) -> int:
-    """Run a function in a process of its own, to its end, and return its exit status."""
-    process = _FORK.Process(target=function)
+    """Run a function in a process of its own, to its end, and return its exit status.
+
+    The process ends with this one, however that ends.
+    """
+    _wait_for_children()
+    process = _FORK.Process(target=_with_its_parent, args=(os.getpid(), function))
     process.start()
-    process.join()
-    return process.exitcode or 0
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    status = process.exitcode
+    return 1 if status is None or status < 0 else status
+
+
+def _wait_for_children() -> None:
+    """Learn how a child ended, even where whoever started us wanted to know of none."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _with_its_parent(parent: int, function: Callable[[], None]) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == parent:
+        function()
 
 
 def serve(
@@ -153,14 +179,11 @@ def serve(
     int
         The exit status: 0, or the status of a service that cannot run with these settings.
     """
+    _wait_for_children()
     awaited = _STOP if sys.stdin.isatty() else _SIGNALS  # there SIGHUP means: the terminal is gone
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     log = get_logger(service="supervisor")
-    for module in _SHARED:
-        with suppress(ImportError):  # whose it is says so, and the others run
-            import_module(module)
-    gc.freeze()  # what is shared stays shared: a search for garbage would copy it
-    gc.enable()
+    _import_what_is_shared()
     services = [_Service(command, arguments, main) for command in commands]
     outcome: int | None = None
     try:
@@ -179,16 +202,28 @@ def serve(
                         break
                     service.start([other for other in services if other is not service])
             systemd.notify("READY=1", "WATCHDOG=1")
-            told = signal.sigtimedwait(awaited, _ROUND_S)
-            if told and told.si_signo == signal.SIGHUP:
+            time.sleep(_ROUND_S)  # `sigtimedwait` invents a signal where it is stopped meanwhile
+            if not (told := signal.sigpending() & awaited):
+                continue
+            if signal.sigwait(told) == signal.SIGHUP:
                 _tell([s.process for s in services if s.process and s.beaten], signal.SIGHUP)
-            elif told:
+            else:
                 outcome = outcome or 0
     finally:
         last = [s.process for s in services if s.process and s.command == SEALS_LAST]
-        _stop([s.process for s in services if s.process and s.process not in last], grace_s)
-        _stop(last, min(grace_s, 10.0))
+        try:
+            _stop([s.process for s in services if s.process and s.process not in last], grace_s)
+        finally:
+            _stop(last, min(grace_s, 10.0))
     return outcome
+
+
+def _import_what_is_shared() -> None:
+    for module in _SHARED:
+        with suppress(Exception):  # whose it is says so, and the others run
+            import_module(module)
+    gc.freeze()  # what is shared stays shared: a search for garbage would copy it
+    gc.enable()
 
 
 def _tell(processes: list[BaseProcess], number: signal.Signals) -> None:

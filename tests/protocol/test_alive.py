@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hipnode.domain.services import ALWAYS
-from tests.node import Node
+from tests.node import HIPNODE, Node
 from tests.peers import Process, eventually, free_port, require, start_on_free_ports
 
 MINUTE_S = 60.0
@@ -89,6 +89,47 @@ def test_services_end_with_their_supervisor_whatever_another_does(node: Node) ->
     os.kill(node.process.pid, signal.SIGKILL)
     eventually(lambda: node.process.family() == [youngest], what="the others have stopped")
     assert node.log.count('"event": "service_stopped"') == len(ALWAYS) - 1
+
+
+def test_a_supervisor_that_is_stopped_for_a_while_goes_on(node: Node) -> None:
+    """By a debugger or a freezer, say: no signal came, and none is made up."""
+    node.start()
+    eventually(is_well(node), what="all services beat")
+    assert node.process is not None
+    for pause_s in (0.05, 0.4, 1.0):
+        os.kill(node.process.pid, signal.SIGSTOP)
+        time.sleep(pause_s)
+        os.kill(node.process.pid, signal.SIGCONT)
+        time.sleep(0.5)
+    assert node.process.running
+    assert "service_stopped" not in node.log
+    assert node.stop() == 0
+
+
+def test_one_interrupt_at_a_terminal_stops_every_service_once(node: Node) -> None:
+    """It goes to the whole group: the services leave it to the supervisor."""
+    node.start()
+    assert node.process is not None
+    os.killpg(node.process.pid, signal.SIGINT)
+    assert node.process.popen.wait(30) == 0
+    assert node.log.count('"event": "service_stopped"') == len(ALWAYS)
+    assert "ignored due to race" not in node.log
+
+
+def test_whoever_starts_it_may_have_no_interest_in_children(node: Node) -> None:
+    require("env", "coreutils")
+    log = node.folder / "node.log"
+    command = ["env", "--ignore-signal=CHLD", *HIPNODE, "serve", "--config", str(node.config)]
+    node.process = Process(command, log)
+    eventually(lambda: "listening on" in node.log, what="hipnode listens")
+    eventually(is_well(node), what="all services beat")
+    first = node.service("deliver")
+    node.kill_service("deliver")
+    eventually(lambda: "service_died" in node.log, what="its death is noticed")
+    started = re.compile('"service": "courier".*"event": "service_started"')
+    eventually(lambda: len(started.findall(node.log)) == 2, what="it was started anew")
+    assert node.service("deliver") != first
+    assert node.stop() == 0
 
 
 def test_a_service_that_was_killed_is_named(node: Node) -> None:
