@@ -38,6 +38,7 @@ def serve(config: ConfigOption = None) -> None:
 
     effective = settings.load(config)
     log.configure(effective.log.level, effective.log.format)
+    supervisor.share()
     if failed := supervisor.alone(partial(cli.main, partial(_prepare, effective))):
         sys.exit(failed)
     arguments = ("--config", str(config)) if config else ()

@@ -130,6 +130,15 @@ class _Service:
         return status
 
 
+def share() -> None:
+    """Import what nearly every service needs, before any process is forked."""
+    for module in _SHARED:
+        with suppress(Exception):  # whose it is says so, and the others run
+            import_module(module)
+    gc.freeze()  # what is shared stays shared: a search for garbage would copy it
+    gc.enable()
+
+
 def alone(function: Callable[[], None]) -> int:
     """Run a function in a process of its own, to its end, and return its exit status.
 
@@ -183,7 +192,6 @@ def serve(
     awaited = _STOP if sys.stdin.isatty() else _SIGNALS  # there SIGHUP means: the terminal is gone
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     log = get_logger(service="supervisor")
-    _import_what_is_shared()
     services = [_Service(command, arguments, main) for command in commands]
     outcome: int | None = None
     try:
@@ -216,14 +224,6 @@ def serve(
         finally:
             _stop(last, min(grace_s, 10.0))
     return outcome
-
-
-def _import_what_is_shared() -> None:
-    for module in _SHARED:
-        with suppress(Exception):  # whose it is says so, and the others run
-            import_module(module)
-    gc.freeze()  # what is shared stays shared: a search for garbage would copy it
-    gc.enable()
 
 
 def _tell(processes: list[BaseProcess], number: signal.Signals) -> None:
