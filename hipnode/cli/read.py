@@ -115,23 +115,22 @@ def print_table(rows: list[tuple[str, str, str, str]]) -> None:
 def _expand(files: list[Path]) -> Iterator[Path]:
     for path in files:
         if path.is_dir():
-            beside = _beside_images(path)
-            yield from sorted(p for p in path.rglob("*") if p.is_file() and p not in beside)
+            found = sorted(p for p in path.rglob("*") if p.is_file())
+            beside = _beside_images(found)
+            yield from (p for p in found if p not in beside)
         else:
             yield path
 
 
-def _beside_images(folder: Path) -> set[Path]:
-    """Return what no radiograph is in a folder of phantoms: manifests, and the masks they name."""
+def _beside_images(files: list[Path]) -> set[Path]:
+    """Return which are no radiographs: manifests of phantoms, and the masks that they name."""
     from hipnode.phantom import read_manifest
 
-    found: set[Path] = set()
-    for manifest in folder.rglob("manifest.csv"):
-        found.add(manifest)
+    found = {path for path in files if path.name == "manifest.csv"}
+    for manifest in tuple(found):
         with suppress(OSError, ValueError, csv.Error):
-            found |= {
-                manifest.parent / row.get("implant_mask", "") for row in read_manifest(manifest)
-            }
+            rows = read_manifest(manifest)  # a row that is cut short has None in it
+            found |= {manifest.parent / (row.get("implant_mask") or "") for row in rows}
     return found
 
 

@@ -51,6 +51,10 @@ def test_of_a_folder_of_phantoms_the_radiographs_are_read(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     read = [Path(json.loads(line)["file"]).name for line in done.stdout.splitlines()]
     assert read == [row["file"] for row in rows]
+    with manifest.open("a", newline="") as file:
+        file.write("cut-short.dcm\n")
+    done = CliRunner().invoke(app, ["read", "--json", str(tmp_path)])
+    assert len(done.stdout.splitlines()) == len(rows), done.output
     manifest.write_bytes(b"\xff\xfe\0")
     done = CliRunner().invoke(app, ["read", "--json", str(tmp_path)])
     assert len(done.stdout.splitlines()) == len(rows) + 1, "the mask is nothing known now"

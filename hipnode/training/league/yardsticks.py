@@ -78,8 +78,9 @@ def _number(cell: str) -> float:
 def _mean_box(manifest: Path) -> Area:
     """Return the Jaccard index of each side's mean box, as a share of the image."""
     seen = [
-        (row, hip, np.array(_size_px(row.file)))
+        (row, hip, px)
         for row in samples.read_manifest(manifest)
+        for px in [np.array(_size_px(row.file))]
         for hip in row.hips
     ]
     shares = {
