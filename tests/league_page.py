@@ -1,13 +1,18 @@
-"""``python -m tests.league_page DIR``: a league's file and tables into ``docs``."""
+"""``python -m tests.league_page DIR``: a league's file, tables and curves into ``docs``."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from hipnode.training.league.table import DOCUMENT, page
+from PIL import Image
+
+from hipnode.training.league.page import page
+from hipnode.training.league.table import CURVES, DOCUMENT
 from tests.peers import ROOT
+from tests.systems import systems
 
 HEAD = """# The league: the papers' systems side by side
 
@@ -16,14 +21,25 @@ Made by `make league` ([cli.md](cli.md#hipnode-league)); all figures are those o
 [phantom.md](phantom.md#a-phantom-that-leaves-room). Rows and findings that are missing have not
 been played.
 
+![ROC curves of each task, and readers as points](league.png)
+
+Curves are of the mean probability over seeds; of risk, of the class *high*.
+
 """
 
 
+def whole(document: dict[str, Any]) -> str:
+    """Return the page of a league's document."""
+    return f"{HEAD}{page(document)}\n{systems(document)}"
+
+
 def main() -> None:
-    """Copy the file, and write the page."""
+    """Copy file and curves, and write the page."""
     text = (Path(sys.argv[1]) / DOCUMENT).read_text(encoding="utf-8")
     (ROOT / "docs" / DOCUMENT).write_text(text, encoding="utf-8")
-    (ROOT / "docs" / "league.md").write_text(HEAD + page(json.loads(text)), encoding="utf-8")
+    curves = Image.open(Path(sys.argv[1]) / CURVES).convert("RGB").quantize(64)
+    curves.save(ROOT / "docs" / CURVES, optimize=True)
+    (ROOT / "docs" / "league.md").write_text(whole(json.loads(text)), encoding="utf-8")
 
 
 if __name__ == "__main__":

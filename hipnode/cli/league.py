@@ -23,7 +23,8 @@ def league(
     import time
 
     from hipnode.errors import HipnodeError, SettingsInvalid
-    from hipnode.training.league.cells import alone, cells, known, play, with_played
+    from hipnode.training.league.cells import cells, known, play, with_played
+    from hipnode.training.league.files import alone
     from hipnode.training.league.profiles import PROFILES
     from hipnode.training.league.table import PAGE, gather
 

@@ -3,7 +3,8 @@
 The density of the drawn bone is calibrated to a reference population: how much mineral a millimetre
 of this person's bone holds is what makes the total hip's density that of the T-score. So the label
 stands in the scan's numbers. A recipe that is ``uncalibrated`` draws the same hip at an exposure of
-its own, without that factor: as on a radiograph, its grey levels tell no density.
+its own, without that factor: as on a radiograph, its grey levels tell no density. A share
+(``p_harsh``) of these is processed as another maker would.
 
 References
 ----------
@@ -16,9 +17,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hipnode.domain import Side
-from hipnode.phantom import affine, anatomy, lots, truth_of
+from hipnode.phantom import affine, anatomy, film, lots, truth_of
 from hipnode.phantom.anatomy import FEMUR_GRID, PELVIS_GRID
 from hipnode.phantom.body import (
     Camera,
@@ -86,9 +88,14 @@ def render_dxa(recipe: Recipe, seed: int, index: int) -> Phantom:
     plan = replace(plan, photometric="MONOCHROME2", small=False, low_quality=False)
     whole = truth_of.make_truth(recipe, (seed, index), plan, STEP_MM, hips, None)
     whole = replace(whole, kind="dxa", spacing_mm=STEP_MM)
-    picture = picture * density
-    pixels = np.clip(np.round(np.maximum(picture, 0) / PIXEL_G_CM2), 0, 4095).astype(np.uint16)
-    return Phantom(pixels, whole, np.zeros(shape, dtype=bool))
+    return Phantom(_pixels(picture * density, recipe, rng), whole, np.zeros(shape, dtype=bool))
+
+
+def _pixels(picture: Image, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.uint16]:
+    if recipe.uncalibrated and recipe.p_harsh and rng.random() < recipe.p_harsh:
+        look = film.harsh(film.draw(rng, low_quality=False), rng)
+        return film.present(picture, np.zeros_like(picture), look, rng)
+    return np.clip(np.round(np.maximum(picture, 0) / PIXEL_G_CM2), 0, 4095).astype(np.uint16)
 
 
 def _mineral(femur: Bone, person: Person, share: np.float32, rng: np.random.Generator) -> Image:

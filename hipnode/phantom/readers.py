@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hipnode.domain import Side
+from hipnode.domain import Box, Side
 from hipnode.phantom.anatomy import generator
 from hipnode.phantom.truth import LABELS, HipTruth
 
@@ -58,6 +58,23 @@ def read(hip: HipTruth, seed: tuple[int, int], *, low_quality: bool) -> dict[str
         others = [label for label in LABELS[:3] if label != hip.label]
         said[name] = hip.label if rng.random() < p else str(rng.choice(others))
     return said
+
+
+def of_row(row: Mapping[str, str]) -> dict[str, str]:
+    """Return what each reader calls the one hip of an image, from the image's row of a manifest."""
+    side = next(one for one in Side if row.get(f"{one.word.lower()}_label"))
+    prefix = side.word.lower()
+    seed, index = map(int, row["image_id"].split("-")[-2:])
+    hip = HipTruth(
+        side,
+        Box(0, 0, 1, 1),
+        1.0,
+        {},
+        row[f"{prefix}_label"],
+        row[f"{prefix}_subtype"],
+        float(row[f"{prefix}_displacement_mm"]),
+    )
+    return read(hip, (seed, index), low_quality=row["low_quality"] == "1")
 
 
 def read_subclass(hip: HipTruth, seed: tuple[int, int], said: Mapping[str, str]) -> dict[str, str]:

@@ -25,9 +25,11 @@ from typer.testing import CliRunner, Result
 
 from hipnode.cli import app
 from hipnode.errors import InputRefused
-from hipnode.training.league import findings, table
-from hipnode.training.league.cells import MADE_OF, cells, images, key_of, known
+from hipnode.training.league import findings
+from hipnode.training.league.cells import cells, key_of, known
 from hipnode.training.league.compare import compare
+from hipnode.training.league.images import MADE_OF, images
+from hipnode.training.league.page import page
 from hipnode.training.league.profiles import PROFILES, TASKS
 from hipnode.training.stats.paired import Area
 from tests.peers import ROOT
@@ -80,18 +82,20 @@ def test_a_league_is_played_known_again_and_told(folder: Path) -> None:
     rows = {row["system"]: row for row in document["tasks"]["osteoporosis"]["rows"]}
     assert rows.keys() == {"yamamoto2020-googlenet", "yamamoto2020-googlenet-clinical"}
     for row in rows.values():
-        low, high = row["auc"][1:]
-        assert low <= row["auc"][0] <= high
+        value, low, high = row["value"]
+        assert low <= value <= high
         assert row["served_ms"] > 0
-    assert rows["yamamoto2020-googlenet"]["printed_auc"] == "0.9064"
+        assert 0 <= row["elsewhere"] <= 1
+    assert rows["yamamoto2020-googlenet"]["printed"] == {"AUC": "0.9064", "accuracy": "0.8407"}
     assert [one["claim"] for one in document["findings"]] == ["clinical covariates help googlenet"]
     yardsticks = {
         one["name"]: one["auc"][0] for one in document["tasks"]["osteoporosis"]["yardsticks"]
     }
     assert max(yardsticks.values()) > 0.9  # the latents tell all here
     text = (folder / "league.md").read_text()
-    assert text == table.page(document)
+    assert text == page(document)
     assert "NOT FOR CLINICAL USE" in text
+    assert Image.open(folder / "league.png").width > 300
     one, other = (
         next((folder / "osteoporosis" / name / "seed-0").glob("*/bundle")) for name in rows
     )
@@ -263,7 +267,7 @@ def test_a_result_without_its_predictions_counts_as_not_played(copy: Path, lines
 
 @pytest.mark.slow
 def test_a_league_goes_on_after_its_files_were_damaged(copy: Path) -> None:
-    before = json.loads((copy / "league.json").read_text())["tasks"]["risk"]["rows"][0]["auc"]
+    before = json.loads((copy / "league.json").read_text())["tasks"]["risk"]["rows"][0]["value"]
     at = copy / cells(SMOKE, 1, CLINICAL)[0].folder
     (checkpoint,) = at.glob("*/bundle.run/last.pt")
     (at / "cell.json").write_text("{")
@@ -274,7 +278,7 @@ def test_a_league_goes_on_after_its_files_were_damaged(copy: Path) -> None:
     assert f"{checkpoint} cannot be read" in done.output
     assert "begun anew" in done.output
     document = json.loads((copy / "league.json").read_text())
-    assert document["tasks"]["risk"]["rows"][0]["auc"] == before
+    assert document["tasks"]["risk"]["rows"][0]["value"] == before
 
 
 def test_a_key_changes_with_what_a_result_depends_on(folder: Path) -> None:
@@ -310,25 +314,44 @@ def test_every_row_of_every_profile_is_a_recipe_that_stands(profile: str) -> Non
     }  # fmt: skip
 
 
+ALONE, CLINICAL_TOO = "yamamoto2020-resnet18", "yamamoto2020-resnet18-clinical"
+RIGHT = np.arange(100) < 80
+
+
+def outcome(seeds: list[float], others: list[float], deviation: float) -> findings.Outcome:
+    """What becomes of the one finding of two rows, with such areas of their seeds."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 1, 100)
+    noise *= deviation / np.sqrt((noise**2).sum())
+    better = findings.Row([Area(value, noise) for value in seeds], np.arange(100) < 95)
+    than = findings.Row([Area(value, np.zeros(100)) for value in others], RIGHT)
+    (found,) = findings.outcomes({"osteoporosis": {ALONE: than, CLINICAL_TOO: better}})
+    return found
+
+
 def test_findings_are_reproduced_refuted_or_left_open() -> None:
     names = {name for one in findings.FINDINGS for name in one.better + one.than}
     rows = {name for task in TASKS for name in task.systems}
     assert names <= rows, "a finding asks for rows that no league has"
+    same = [0.8, 0.8]
+    assert outcome([0.83, 0.83], same, 0.005).word == "reproduced"
+    assert outcome([0.78, 0.78], same, 0.005).word == "refuted"
+    assert outcome([0.802, 0.802], same, 0.02).word == "not enough power"
 
-    def word(difference: float, deviation: float) -> str:
-        rng = np.random.default_rng(1)
-        noise = rng.normal(0, 1, 100)
-        noise *= deviation / np.sqrt((noise**2).sum())
-        flat = Area(0.8, np.zeros(100))
-        areas = {
-            "osteoporosis": {
-                "yamamoto2020-resnet18": flat,
-                "yamamoto2020-resnet18-clinical": Area(0.8 + difference, noise),
-            }
-        }
-        (found,) = findings.outcomes(areas)
-        return found.word
 
-    assert word(0.03, 0.005) == "reproduced"
-    assert word(-0.02, 0.005) == "refuted"
-    assert word(0.002, 0.02) == "not enough power"
+def test_a_finding_must_outlast_other_seeds() -> None:
+    """Seeds that differ as much as the systems do show nothing, however many patients there are."""
+    sure = outcome([0.83, 0.831, 0.829], [0.8, 0.801, 0.799], 0.001)
+    luck = outcome([0.83, 0.88, 0.78], [0.8, 0.75, 0.85], 0.001)
+    assert sure.difference.value == pytest.approx(luck.difference.value)
+    assert (sure.word, luck.word) == ("reproduced", "not enough power")
+    assert sure.p < 0.01 < 0.3 < luck.p
+    once = outcome([0.83], [0.8, 0.8], 0.001)
+    assert once.one_seed
+    assert once.word == "not enough power"
+    assert once.difference.low > 0
+
+
+def test_a_finding_is_asked_of_the_answers_too() -> None:
+    found = outcome([0.83, 0.83], [0.8, 0.8], 0.005)
+    assert found.p_accuracy == pytest.approx(2 * 0.5**15)  # 15 hips named right by one of both

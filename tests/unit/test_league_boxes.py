@@ -16,7 +16,7 @@ pytest.importorskip("sklearn")
 from typer.testing import CliRunner
 
 from hipnode.cli import app
-from hipnode.training.league import table
+from hipnode.training.league.page import page
 from hipnode.training.stats.paired import area, mean_of
 
 TWO_STEPS = "murphy2022-cnn1-fractured"
@@ -36,13 +36,13 @@ def test_a_localiser_is_played_in_its_two_steps_and_told(tmp_path: Path) -> None
     boxes = document["tasks"]["boxes"]
     (row,) = boxes["rows"]
     assert (row["system"], row["seeds"], boxes["patients"]) == (TWO_STEPS, 2, 24)
-    value, low, high = row["jaccard"]
+    value, low, high = row["value"]
     assert low <= value <= high
-    assert row["printed_jaccard"].startswith("0.87")
+    assert row["printed"]["mean Jaccard"].startswith("0.87")
     (mean_box,) = boxes["yardsticks"]
     assert 0.3 < mean_box["jaccard"][1] < mean_box["jaccard"][0] < 0.95
     text = (tmp_path / "league.md").read_text()
-    assert text == table.page(document)
+    assert text == page(document)
     assert "24 test patients, both hips each" in text
 
 

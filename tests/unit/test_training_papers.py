@@ -25,15 +25,15 @@ from safetensors.torch import load_file
 
 from hipnode.errors import InputRefused, ManifestInvalid
 from hipnode.nets import load_bundle
-from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
-from hipnode.training.judge.maps import Logits, eigen_cam, grad_cam, guided_grad_cam
 from hipnode.training.judge.relabel import doubts, simulated, take_answers, write_worklist
+from hipnode.training.learn.features import head_alone
 from hipnode.training.learn.losses import class_weights, extents, objective
+from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Pretraining, Recipe, RecipeInvalid, read_recipe
 from hipnode.training.runs.crossval import cross_validate
 from hipnode.training.runs.pretrain import is_whole, pretrain
-from hipnode.training.runs.train import train
+from hipnode.training.runs.train import start, train
 from hipnode.training.samples.batches import Samples
 
 pytestmark = pytest.mark.slow
@@ -248,12 +248,21 @@ def test_backbone_learned_without_labels_is_taken_and_frozen(
         freeze_backbone=True,
         outputs=["logits", "embedding"],
     )
+    none = Samples(np.zeros((1, 8, 8), np.uint8), np.zeros(1, np.int64), np.ones(1))
     model = train(chosen, manifest, tmp_path / "risk", weights=weights)
     kept = load_file(model.path / "models" / "model.safetensors")
     for name, tensor in learned.items():
         assert torch.allclose(kept[name].float(), tensor.float(), atol=2e-3), name
     with pytest.raises(RecipeInvalid, match="cannot be read as safetensors"):
         train(chosen, manifest, tmp_path / "none", weights=manifest)
+    heads = {}
+    for name, augmentation in (("images", CALM | {"often": 0}), ("embeddings", {})):
+        unchanged = chosen.model_copy(update={"augmentation": Augmentation(**augmentation)})
+        assert head_alone(unchanged, start(unchanged, none, weights)) == (name == "embeddings")
+        model = train(unchanged, manifest, tmp_path / name, weights=weights)
+        heads[name] = load_file(model.path / "models" / "model.safetensors")
+    for name, tensor in heads["images"].items():
+        assert torch.allclose(heads["embeddings"][name], tensor, atol=2e-3), name
 
 
 def test_box_by_regression_for_each_half(manifest: Path, tmp_path: Path) -> None:
@@ -277,25 +286,6 @@ def test_box_by_regression_for_each_half(manifest: Path, tmp_path: Path) -> None
     for more in ({"by": ["sex"]}, {"maps": 1}):
         with pytest.raises(InputRefused, match="as a whole"):
             evaluate(tmp_path / "bounding", manifest, tmp_path / "report", **more)
-
-
-def test_maps_agree_where_they_must(manifest: Path, tmp_path: Path) -> None:
-    """Under a linear head over the mean, Grad-CAM is the class activation map itself."""
-    torch.manual_seed(0)
-    net = build("googlenet", {"classes": 2, "width": 0.125}).eval()
-    image = torch.randn(1, 1, 96, 96)
-    with torch.inference_mode():
-        plain = net(image)["cam"][:, 1:2].relu()
-        plain = torch.nn.functional.interpolate(plain, (96, 96), mode="bilinear")[0, 0]
-    wrapped = Logits(net, None)
-    found = grad_cam(wrapped, image, 1, "googlenet")
-    assert np.corrcoef(found.ravel(), plain.numpy().ravel())[0, 1] > 0.98
-    guided = guided_grad_cam(wrapped, image, 1, "googlenet")
-    eigen = eigen_cam(wrapped, image, "googlenet")
-    for one in (found, guided, eigen):
-        assert one.shape == (96, 96)
-        assert 0 <= one.min() < one.max() == pytest.approx(1.0)
-    assert np.abs(guided - found).mean() > 0.01  # finer than the map it is multiplied with
 
 
 def test_evaluation_writes_example_maps(manifest: Path, tmp_path: Path) -> None:

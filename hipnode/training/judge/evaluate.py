@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from hipnode.training.stats import statistics as st
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured; ``notes`` says of which groups nothing was."""
+    """What was measured, ``elsewhere`` at another hospital; ``notes``: of which groups nothing."""
 
     model: LoadedModel
     figures: tuple[Figure, ...]
@@ -41,6 +41,7 @@ class Evaluation:
     count: int
     patients: int
     notes: tuple[str, ...] = ()
+    elsewhere: tuple[Figure, ...] = ()
 
 
 Tell = Callable[[int, int], None]
@@ -102,6 +103,7 @@ def evaluate(
     other = None
     if external:
         other, _ = _one(model, external, "all", out / "external", tell, views, by)
+        found = replace(found, elsewhere=other.figures)
     write_report(
         model.spec,
         found.figures,

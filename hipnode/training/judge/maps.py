@@ -1,9 +1,9 @@
-"""What a network looked at: Grad-CAM (MONAI's), guided Grad-CAM and EigenCAM, as PNG.
+"""What a network looked at: Grad-CAM (MONAI's), guided Grad-CAM, EigenCAM, EigenGradCAM, as PNG.
 
 References
 ----------
 Murphy 2022, Figure 5 and Jang 2022, Figure 2 (Grad-CAM); Yamamoto 2020, 2.9 (guided Grad-CAM);
-DXA 2023, Fig. 3 (EigenCAM).
+DXA 2023, Fig. 3 (EigenGradCAM, EigenCAM).
 """
 
 from __future__ import annotations
@@ -95,25 +95,57 @@ def eigen_cam(net: Logits, image: Tensor, network: str) -> NDArray[np.float32]:
     """
     with torch.inference_mode():
         if isinstance(net.net, ViTSmall):
-            tokens = net.net.tokens(image)[0, 1:]
-            side = round(len(tokens) ** 0.5)
-            found = tokens.T.reshape(1, -1, side, side)
+            found = _as_map(net.net.tokens(image))
         else:
-            kept: list[Tensor] = []
-            layer = net.net.get_submodule(_LAYER.get(network, "features"))
-            hook = layer.register_forward_hook(lambda _m, _in, out: kept.append(out))
-            net(image)
-            hook.remove()
-            found = kept[0]
-        flat = found[0].flatten(1).T.float()  # (places, channels)
-        flat = flat - flat.mean(0)
-        _, _, axes = torch.linalg.svd(flat, full_matrices=False)
-        component = flat @ axes[0]
-        if (component * flat.abs().mean(1)).sum() < 0:
-            component = -component
-        fine = functional.interpolate(
-            component.view(1, 1, *found.shape[2:]), image.shape[2:], mode="bilinear"
-        )
+            found = _seen(net, image, net.net.get_submodule(_LAYER.get(network, "features")))[0]
+        flat = found[0].flatten(1).T  # (places, channels)
+        return _component(flat, (flat - flat.mean(0)).abs().mean(1), image)
+
+
+def eigen_grad_cam(net: Logits, image: Tensor, label: int, network: str) -> NDArray[np.float32]:
+    """Return (s, s) in [0, 1]: the first principal component of activations times gradients.
+
+    Its sign agrees with what speaks for the class. Of a transformer these are the tokens before
+    the last layer's attention: after it, the logits hang on the class token alone.
+    """
+    transformer = net.net if isinstance(net.net, ViTSmall) else None
+    last = f"layers.layers.{len(transformer.layers.layers) - 1}.norm1" if transformer else ""
+    layer = net.net.get_submodule(last or _LAYER.get(network, "features"))
+    found, logits = _seen(net, image.clone().requires_grad_(), layer)
+    (slope,) = torch.autograd.grad(logits[0, label], found)
+    product = (found * slope).detach()
+    flat = (_as_map(product) if transformer else product)[0].flatten(1).T
+    return _component(flat, flat.sum(1), image)
+
+
+def _seen(net: Logits, image: Tensor, layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return what a layer gives out, and the logits."""
+    kept: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _module, _in, out: kept.append(out))
+    try:
+        logits = net(image)
+    finally:
+        hook.remove()
+    return kept[-1], logits
+
+
+def _as_map(tokens: Tensor) -> Tensor:
+    """Return (1, channels, h, w) of tokens (1, 1 + patches, channels)."""
+    side = round((tokens.shape[1] - 1) ** 0.5)
+    return tokens[0, 1:].T.reshape(1, -1, side, side)
+
+
+def _component(flat: Tensor, toward: Tensor, image: Tensor) -> NDArray[np.float32]:
+    """Return the first principal component of (places, channels), signed as ``toward``."""
+    flat = flat.float() - flat.float().mean(0)
+    _, _, axes = torch.linalg.svd(flat, full_matrices=False)
+    component = flat @ axes[0]
+    if (component * (toward - toward.mean())).sum() < 0:
+        component = -component
+    side = round(len(component) ** 0.5)
+    fine = functional.interpolate(
+        component.view(1, 1, side, side), image.shape[2:], mode="bilinear"
+    )
     return _unit(fine)
 
 
@@ -165,14 +197,18 @@ def maps_of(
     net: Logits, image: Tensor, label: int, spec: BundleSpec
 ) -> dict[str, NDArray[np.float32]]:
     """Return the maps that a network allows, by name."""
-    if isinstance(net.net, ViTSmall):
-        return {"EigenCAM": eigen_cam(net, image, spec.network)}
     if spec.network == "clinical_only":
         return {}
+    eigen = {
+        "EigenCAM": eigen_cam(net, image, spec.network),
+        "EigenGradCAM": eigen_grad_cam(net, image, label, spec.network),
+    }
+    if isinstance(net.net, ViTSmall):
+        return eigen
     return {
         "Grad-CAM": grad_cam(net, image, label, spec.network),
         "guided Grad-CAM": guided_grad_cam(net, image, label, spec.network),
-        "EigenCAM": eigen_cam(net, image, spec.network),
+        **eigen,
     }
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -23,8 +20,9 @@ import hipnode
 from hipnode.errors import InputRefused
 from hipnode.nets import load_bundle
 from hipnode.nets.architectures import build
-from hipnode.phantom import batch, load_recipe, read_manifest, write_manifest
 from hipnode.training.judge.evaluate import evaluate
+from hipnode.training.league.files import document, write
+from hipnode.training.league.images import Tell, elsewhere, images
 from hipnode.training.league.profiles import TASKS, Profile, Task
 from hipnode.training.recipe.recipe import Pretraining, Recipe, read_recipe
 from hipnode.training.runs.pretrain import BACKBONE, is_whole, pretrain
@@ -34,12 +32,8 @@ from hipnode.training.stats.paired import Area, macro_area, mean_of
 
 RESULT: Final = "cell.json"
 PREDICTIONS: Final = "predictions.csv"
-MADE_OF: Final = "made-of.json"
 _TOLD: Final = ("figures", "images", "learned_s", "parameters", "served_ms", "size_px")
 _CODE: Final = ("nets", "imaging", "training/learn", "training/samples", "training/recipe")
-_SEED: Final = 19  # of the league's phantoms
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -80,24 +74,6 @@ class Cell:
         return read_recipe(name, [*common, f'views=["{self.task.view}"]', *own])
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a league's folder: two that play in it write the same files.
-
-    Raises
-    ------
-    InputRefused
-        If another plays there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise InputRefused(f"{folder}: another league is being played there") from None
-        yield
-
-
 def cells(profile: Profile, seeds: int, only: str = "*") -> list[Cell]:
     """Return the cells of a league: all rows with the first seed, then all with the next."""
     return [
@@ -118,7 +94,7 @@ def with_played(profile: Profile, seeds: int, folder: Path) -> list[Cell]:
         If the folder has results of another profile.
     """
     for result in sorted(folder.glob(f"*/*/seed-*/{RESULT}")):
-        other = _document(result).get("profile", profile.name)
+        other = document(result).get("profile", profile.name)
         if other != profile.name:
             raise InputRefused(
                 f"{folder} is a league of profile {other}: one of {profile.name} needs a folder "
@@ -150,73 +126,6 @@ def _code() -> str:
     return found.hexdigest()
 
 
-def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
-    """Return the manifest of a task's phantoms, made once.
-
-    Bodies of the test split have shapes that none of the others have (see `phantom.bones`).
-
-    Raises
-    ------
-    InputRefused
-        If the phantoms that lie there are not those of the profile.
-    """
-    at = folder / "data" / task.phantom
-    manifest = at / "manifest.csv"
-    wanted = _made_of(task, profile)
-    if manifest.exists():
-        there = _document(at / MADE_OF) | {"people": _people(manifest)}
-        for what, value in wanted.items():
-            if there.get(what, value) != value:
-                raise InputRefused(
-                    f"{manifest} is not of profile {profile.name}: {what} {there[what]}, not "
-                    f"{value}; play it in a folder of its own"
-                )
-        return manifest
-    made = []
-    for number, (split, count) in enumerate(profile.people_of(task).items()):
-        recipe = replace(load_recipe(task.phantom), splits={split: 1.0})
-        if profile.bodies:
-            recipe = replace(recipe, anatomies=profile.bodies)
-        tell(f"{task.phantom}: {count} people of split {split}")
-        made += list(batch.make_all(batch.Order(recipe, _SEED + number, at), count, 1))
-    write(at / MADE_OF, wanted)
-    write_manifest(manifest.with_suffix(".tmp"), made)
-    manifest.with_suffix(".tmp").replace(manifest)
-    return manifest
-
-
-def _made_of(task: Task, profile: Profile) -> dict[str, Any]:
-    """Return what a task's phantoms follow from."""
-    recipe = json.dumps(asdict(load_recipe(task.phantom)), sort_keys=True, default=str)
-    digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    return {
-        "people": profile.people_of(task), "bodies": profile.bodies,
-        "recipe": digest, "seed": _SEED,
-    }  # fmt: skip
-
-
-def _people(manifest: Path) -> dict[str, int]:
-    """Return how many people each split has: of phantoms without `MADE_OF`, all that is known."""
-    split_of = {row.get("patient_id"): row.get("split", "") for row in read_manifest(manifest)}
-    return dict(Counter(split_of.values()))
-
-
-def _document(path: Path) -> dict[str, Any]:
-    """Return what a JSON file says; nothing where it is not there or cannot be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def write(path: Path, document: dict[str, Any] | str) -> None:
-    """Write text, or JSON: first beside, then in place, so that a kill leaves a whole file."""
-    text = document if isinstance(document, str) else json.dumps(document, indent=1) + "\n"
-    path.with_suffix(".tmp").write_text(text, encoding="utf-8")
-    path.with_suffix(".tmp").replace(path)
-
-
 def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str, Any] | None:
     """Return what was found when a cell was played before, with this recipe, images and code.
 
@@ -228,13 +137,13 @@ def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str
     if not manifest.exists():
         tell(f"{cell.folder}: its images are gone ({manifest}): not in the tables without them")
         return None
-    found = _document(at / RESULT)
+    found = document(at / RESULT)
     if found and found.get("key") != key_of(cell, manifest):
         tell(f"{cell.folder}: of another recipe, other images or other code: counts as not played")
         return None
     try:
-        _, whose = measured(folder / found["report"], cell)
-        whole = found["test_patients"] == len(set(whose)) and found.keys() >= set(_TOLD)
+        people = set(measured(folder / found["report"], cell).patients)
+        whole = found["test_patients"] == len(people) and found.keys() >= set(_TOLD)
     except (OSError, LookupError, TypeError, ValueError, csv.Error, InputRefused):
         whole = False
     if not whole:
@@ -255,6 +164,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         Is given a line for each step.
     """
     manifest = images(cell.task, cell.profile, folder, tell)
+    other = elsewhere(cell.task, cell.profile, folder, tell)
     if (before := known(cell, folder)) is not None:
         return before
     at, key = folder / cell.folder, key_of(cell, manifest)
@@ -266,7 +176,9 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
     shutil.rmtree(run / "bundle", ignore_errors=True)
     _gone_on(partial(train, recipe, manifest, run / "bundle", weights=weights), tell)
     learned_s = time.process_time() - started - (spent_s if weights else 0)
-    found = evaluate(run / "bundle", manifest, run / "report", views=recipe.views, threads=1)
+    found = evaluate(
+        run / "bundle", manifest, run / "report", views=recipe.views, threads=1, external=other
+    )
     served = _milliseconds(run / "bundle", recipe)
     net = build(recipe.network.name, dict(recipe.network.arguments))
     spare = tuple(getattr(net, "training_only", ()))
@@ -284,6 +196,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         "served_ms": round(served, 2),
         "test_patients": found.patients,
         "figures": {one.name: one.value for one in found.figures},
+        "elsewhere": {one.name: one.value for one in found.elsewhere},
         "report": str((run / "report").relative_to(folder)),
     }
     write(at / RESULT, result)
@@ -338,14 +251,28 @@ def _milliseconds(bundle: Path, recipe: Recipe) -> float:
     return min(taken) * 1e3
 
 
-def measured(report: Path, cell: Cell) -> tuple[Area, list[str]]:
-    """Return what a cell is judged by, and the patients (n,): the AUC, or of boxes mean Jaccard."""
-    if not cell.task.of_boxes:
+@dataclass(frozen=True)
+class Measured:
+    """What a cell is judged by: the AUC, or of boxes the mean Jaccard index.
+
+    ``patients`` (n,) are those of the hips or images; ``actual`` (n,) and ``p`` (n, classes) are
+    None of boxes.
+    """
+
+    area: Area
+    patients: list[str]
+    actual: Any = None
+    p: Any = None
+
+
+def measured(report: Path, cell: Cell) -> Measured:
+    """Return what a report of a cell says, sample by sample."""
+    if cell.task.of != "boxes":
         actual, p, whose = predictions(report, cell.recipe.labels)
-        return macro_area(actual, p, whose), whose
+        return Measured(macro_area(actual, p, whose), whose, actual, p)
     rows = _told(report)
     whose = [row["patient_id"] for row in rows]
-    return mean_of(np.array([float(row["jaccard"]) for row in rows]), whose), whose
+    return Measured(mean_of(np.array([float(row["jaccard"]) for row in rows]), whose), whose)
 
 
 def predictions(report: Path, labels: Iterable[str]) -> tuple[Any, Any, list[str]]:

@@ -2,7 +2,9 @@
 
 A finding is a difference of mean areas under the curve between two groups of rows, by the same
 patients. It is *reproduced* where its 95 % interval lies on the paper's side of 0, *refuted* where
-the interval excludes the difference that the paper prints, and else the power did not suffice.
+the interval excludes the difference that the paper prints (0 where it prints none), and else the
+power did not suffice. The interval is over other patients and over other seeds; where a row has one
+seed, nothing is reproduced or refuted.
 """
 
 from __future__ import annotations
@@ -11,8 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hipnode.training.stats.estimates import Estimate
-from hipnode.training.stats.paired import Area, holm, mean_area
+from hipnode.training.stats.paired import Area, holm, mean_area, trained_again
+from hipnode.training.stats.statistics import compare_paired
 
 _NETS: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
 _Y: Final = tuple(f"yamamoto2020-{name}" for name in _NETS)
@@ -27,23 +33,39 @@ class Finding:
     task: str
     better: tuple[str, ...]
     than: tuple[str, ...]
-    printed: float
+    printed: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row showed: an area of each seed, and which hips (n,) the seeds together name right.
+
+    ``right`` is of the mean of their probabilities.
+    """
+
+    seeds: Sequence[Area]
+    right: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it."""
+    """What became of it. Both p are adjusted over all findings that could be asked (Holm)."""
 
     finding: Finding
     difference: Estimate
-    p: float  # adjusted over all findings that could be asked (Holm)
+    p: float
+    p_accuracy: float | None  # McNemar's, exact; None where several rows stand on a side
+    one_seed: bool  # of some row
 
     @property
     def word(self) -> str:
         """``reproduced``, ``refuted`` or ``not enough power``."""
+        if self.one_seed:
+            return "not enough power"
         if self.difference.low > 0:
             return "reproduced"
-        return "refuted" if self.difference.high < self.finding.printed else "not enough power"
+        below = self.difference.high < (self.finding.printed or 0)
+        return "refuted" if below else "not enough power"
 
 
 def _others(name: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -87,33 +109,60 @@ FINDINGS: Final = (
         "risk", ("dxa2023-resnet50-moco",), ("dxa2023-resnet50-moco-unbalanced",), 0.113,
     ),
     Finding(
+        "DXA 2023, Discussion", "learning without labels first helps ViT-S",
+        "risk", ("dxa2023-vit-s-dino",), ("dxa2023-vit-s-from-scratch",),
+    ),
+    Finding(
+        "Jang 2022, abstract", "the non-local block helps",
+        "osteoporosis", ("jang2022-vgg16",), ("jang2022-vgg16-without-non-local",),
+    ),
+    Finding(
         "Gale 2017, 3.1", "the DenseNet is better than the ten-layer network",
         "fracture", ("gale2017-densenet172",), ("gale2017-fcn",), 0.035,
     ),
     Finding(
-        "Gale 2017, 3.1", "histogram matching helps", "fracture",
-        ("gale2017-densenet172",), ("gale2017-densenet172-without-histograms",), 0.01,
+        "Gale 2017, 3.1", "a second loss, on where the fracture is, helps",
+        "fracture", ("gale2017-densenet172",), ("gale2017-densenet172-without-second-loss",),
+    ),
+    *(
+        Finding(
+            "Gale 2017, 3.1", f"{claim} help",
+            "fracture", ("gale2017-densenet172",), (f"gale2017-densenet172-without-{what}",), 0.01,
+        )
+        for claim, what in (
+            ("matched histograms", "histograms"), ("small translations", "translations"),
+            ("small rotations", "rotations"), ("small shears", "shears"),
+        )
     ),
 )  # fmt: skip
 
 
-def outcomes(areas: Mapping[str, Mapping[str, Area]]) -> list[Outcome]:
+def outcomes(rows: Mapping[str, Mapping[str, Row]]) -> list[Outcome]:
     """Return what became of the findings that can be asked.
 
     Parameters
     ----------
-    areas
-        By task and row: the mean over seeds of the area under the curve.
+    rows
+        By task and name.
     """
-    asked: list[tuple[Finding, Area]] = []
-    for finding in FINDINGS:
-        here = areas.get(finding.task, {})
-        if set(finding.better + finding.than) <= here.keys():
-            better = mean_area([here[name] for name in finding.better])
-            than = mean_area([here[name] for name in finding.than])
-            asked.append((finding, better - than))
-    adjusted = holm([difference.p for _, difference in asked])
-    return [
-        Outcome(finding, difference.estimate, p)
-        for (finding, difference), p in zip(asked, adjusted, strict=True)
+    asked = [one for one in FINDINGS if {*one.better, *one.than} <= rows.get(one.task, {}).keys()]
+    sides = [
+        ([rows[one.task][name] for name in one.better], [rows[one.task][name] for name in one.than])
+        for one in asked
     ]
+    differences = [_mean(better) - _mean(than) for better, than in sides]
+    adjusted = holm([difference.p for difference in differences])
+    pairs = {at: (a[0], b[0]) for at, (a, b) in enumerate(sides) if len(a) == len(b) == 1}
+    exact = holm([compare_paired(one.right, other.right) for one, other in pairs.values()])
+    named = dict(zip(pairs, exact, strict=True))
+    return [
+        Outcome(
+            finding, differences[at].estimate, adjusted[at], named.get(at),
+            any(len(row.seeds) < 2 for row in (*sides[at][0], *sides[at][1])),
+        )
+        for at, finding in enumerate(asked)
+    ]  # fmt: skip
+
+
+def _mean(rows: Sequence[Row]) -> Area:
+    return mean_area([trained_again(row.seeds) for row in rows])

@@ -7,7 +7,7 @@ Only ``paper`` changes nothing, and needs the papers' machines.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,17 @@ class System:
 class Task:
     """What is asked, of which phantoms and view, and the rows by name.
 
-    Where boxes are asked for, rows are judged by their Jaccard index, else by the AUC.
+    Rows that find boxes are judged by their Jaccard index, the others by the AUC. ``elsewhere`` are
+    phantoms of another hospital, on which all rows are judged too.
     """
 
     name: str
     phantom: str
     systems: dict[str, System]
     of_scans: bool = False
-    of_boxes: bool = False
+    of: Literal["findings", "boxes", "gates"] = "findings"
     view: str = "one_hip"
+    elsewhere: str = ""
 
 
 _YAMAMOTO: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
@@ -53,38 +55,45 @@ OSTEOPOROSIS: Final = Task(
             "jang2022-vgg16", changes=("network.arguments.non_local=false",)
         ),
     },
+    of_scans=True,
+    elsewhere="hips-external",
 )
+_TWICE: Final = ("", "-unbalanced")  # each row of the DXA paper's Table 1 stands there twice
 RISK: Final = Task(
     "risk",
     "falls",
-    {
-        "dxa2023-clinical": System("dxa2023-clinical"),
-        "dxa2023-resnet50-from-scratch": System("dxa2023-resnet50"),
-        "dxa2023-vit-s-from-scratch": System("dxa2023-vit-s"),
-        "dxa2023-vit-s-dino-clinical": System("dxa2023-vit-s-dino-clinical", "dxa2023-dino-vit-s"),
-    }
+    {f"dxa2023-{name}-from-scratch": System(f"dxa2023-{name}") for name in ("resnet50", "vit-s")}
+    | {f"dxa2023-clinical{more}": System(f"dxa2023-clinical{more}") for more in _TWICE}
     | {
         f"dxa2023-{name}-{how}{more}": System(
             f"dxa2023-{name}-{how}{more}", f"dxa2023-{how}-{name}"
         )
         for name, how in _PRETRAINED
-        for more in ("", "-unbalanced")
+        for more in _TWICE
+    }
+    | {
+        f"dxa2023-vit-s-dino-clinical{more}": System(
+            f"dxa2023-vit-s-dino-clinical{more}", "dxa2023-dino-vit-s"
+        )
+        for more in _TWICE
     },
     of_scans=True,
 )
+_DENSENET: Final = "gale2017-densenet172"
+_LEFT_OUT: Final = {
+    "second-loss": "location_loss=0",
+    "histograms": "augmentation.histogram=0",
+    "translations": "augmentation.shift=0",
+    "rotations": "augmentation.rotate_deg=0",
+    "shears": "augmentation.shear=0",
+}
 FRACTURE: Final = Task(
     "fracture",
     "broken",
-    {
-        "gale2017-densenet172": System("gale2017-densenet172"),
-        "gale2017-densenet172-without-second-loss": System(
-            "gale2017-densenet172", changes=("location_loss=0",)
-        ),
-        "gale2017-densenet172-without-histograms": System(
-            "gale2017-densenet172", changes=("augmentation.histogram=0",)
-        ),
-        "gale2017-fcn": System("gale2017-fcn"),
-        "murphy2022-cnn2": System("murphy2022-cnn2"),
+    {name: System(name) for name in (_DENSENET, "gale2017-fcn", "murphy2022-cnn2")}
+    | {
+        f"{_DENSENET}-without-{what}": System(_DENSENET, changes=(change,))
+        for what, change in _LEFT_OUT.items()
     },
 )
 BOXES: Final = Task(
@@ -97,10 +106,16 @@ BOXES: Final = Task(
         ),
         "gale2017-cnn-bounding": System("gale2017-cnn-bounding"),
     },
-    of_boxes=True,
+    of="boxes",
     view="frontal",
 )
-TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE, BOXES)
+VIEW: Final = Task(
+    "view", "views", {"gale2017-cnn-frontal": System("gale2017-cnn-frontal")}, of="gates"
+)
+METAL: Final = Task(
+    "metal", "implants", {"gale2017-cnn-metal": System("gale2017-cnn-metal")}, of="gates"
+)
+TASKS: Final = (OSTEOPOROSIS, RISK, FRACTURE, BOXES, VIEW, METAL)
 
 
 @dataclass(frozen=True)
@@ -142,20 +157,25 @@ _GALE: Final = (
     "preprocessing.size_px=256",
     "augmentation={rotate_deg=6, shift=0.03, shear=0.06, histogram=0.5}",
 )
-_SCANS: Final = ("plan.learning_rate=3e-4", "plan.epoch_images=3000", "plan.epochs=7")
 _CNN1: Final = ("plan.view=1", "plan.learning_rate=3e-3", "augmentation.flip=0.5")
 _BOUNDING: Final = (
     "plan.view=1", "preprocessing.size_px=128",
     "network.arguments={depth=5, width=128, head_px=4, outputs=4}",
 )  # fmt: skip
+_FRONTAL: Final = ("preprocessing.size_px=64", "plan.view=1")
+_METAL: Final = ("preprocessing.size_px=128",)
 _FCN: Final = ("network.arguments={depth=7, width=64, head_px=2, outputs=2}",)
 
 
+def _often(images: int, epochs: int, rate: float) -> tuple[str, ...]:
+    return (f"plan.epoch_images={images}", f"plan.epochs={epochs}", f"plan.learning_rate={rate}")
+
+
+_SCANS: Final = _often(3000, 7, 3e-4)
+
+
 def _sized(px: int, images: int, epochs: int, rate: float, *more: str) -> tuple[str, ...]:
-    steps = (
-        f"preprocessing.size_px={px}", f"plan.epochs={epochs}", f"plan.epoch_images={images}",
-        f"plan.learning_rate={rate}", "plan.weight_decay=0.02",
-    )  # fmt: skip
+    steps = (f"preprocessing.size_px={px}", "plan.weight_decay=0.02", *_often(images, epochs, rate))
     return (*_SMALL, *_CALM, *steps, *more)
 
 
@@ -188,6 +208,8 @@ PROFILES: Final = {
             ("gale2017-densenet172", _GALE),
             ("gale2017-fcn", (*_GALE, *_FCN)),
             ("gale2017-cnn-bounding", _BOUNDING),
+            ("gale2017-cnn-frontal", _FRONTAL),
+            ("gale2017-cnn-metal", _METAL),
         ),
         {"train": 2, "val": 1, "test": 1},
     ),
@@ -208,6 +230,8 @@ PROFILES: Final = {
             ("gale2017-densenet172", _GALE),
             ("gale2017-fcn", (*_GALE, *_FCN)),
             ("gale2017-cnn-bounding", _BOUNDING),
+            ("gale2017-cnn-frontal", (*_FRONTAL, *_often(3000, 20, 1e-2))),
+            ("gale2017-cnn-metal", (*_METAL, *_often(2000, 12, 5e-3))),
         ),
         scans=5,
     ),

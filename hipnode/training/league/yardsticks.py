@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hipnode.domain import Box
-from hipnode.phantom import read_manifest
+from hipnode.domain import Box, Side
+from hipnode.phantom import read_manifest, readers
 from hipnode.training.judge.evaluate import jaccard
+from hipnode.training.league.cortex import thickness_index
 from hipnode.training.league.profiles import Task
 from hipnode.training.samples import manifest as samples
 from hipnode.training.stats.estimates import Estimate
@@ -28,47 +31,111 @@ _KNOWN: Final = {
 _CLASSES: Final = {"osteoporosis": ("0", "1"), "risk": ("low", "moderate", "high")}
 _SHOWN: Final = {"osteoporosis": _DRAWN, "risk": ("t_score",)}
 """What a perfect network would see: the latents; of a calibrated scan, T itself."""
+_SHAFT: Final = ("shaft_near", "shaft_far")
+_SIDES: Final = tuple(side.word.lower() for side in Side)
+_READERS: Final = {
+    "expert1": "a reader as often right as Murphy's experts",
+    "hospital": "a reader as often right as Murphy's hospital",
+    "report": "a reader as often right as Gale's reports",
+}
 
 
 def yardsticks(task: Task, folder: Path) -> list[dict[str, Any]]:
-    """Return what could be had without a network: by regression on the training split.
+    """Return what could be had without a network: rules, regression on the training split, readers.
 
-    Of fractures nothing: no latent draws them, and nothing that is known tells them.
+    Of fractures nothing by regression: no latent draws them, and nothing that is known tells them.
     """
     manifest = folder / "data" / task.phantom / "manifest.csv"
-    if task.of_boxes:
+    if task.of == "boxes":
         return [{"name": "always the mean box", "jaccard": three(_mean_box(manifest).estimate)}]
-    return _of_classes(task.name, read_manifest(manifest)) if task.name in _KNOWN else []
+    rows = read_manifest(manifest)
+    found = _by_regression(task.name, rows, manifest) if task.name in _KNOWN else []
+    if task.name == "fracture":
+        found = _of_readers([row for row in rows if row["split"] == "test"])
+    return [*found, *_commonest(task, rows)]
 
 
-def _of_classes(task: str, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+def _by_regression(
+    task: str, rows: Sequence[Mapping[str, str]], manifest: Path
+) -> list[dict[str, Any]]:
     split = np.array([row["split"] for row in rows])
     classes = np.array([_CLASSES[task].index(row[task]) for row in rows])
     whose = [row["patient_id"] for row in rows if row["split"] == "test"]
 
     def cells_of(names: Sequence[str]) -> Any:
-        found = np.array([[_number(row[name]) for name in names] for row in rows])
-        return np.hstack([found, found**2])
+        return np.array([[_number(row[name]) for name in names] for row in rows])
 
     reached = []
     known, drawn = cells_of(_KNOWN[task]), cells_of(_SHOWN[task])
+    indices = _cortices(rows, manifest) if task == "osteoporosis" else None
     for name, features in (
         ("what is known of the patient, by logistic regression", known),
+        ("cortical thickness index, measured across the shaft, by logistic regression", indices),
         ("a perfect network: what is drawn, by logistic regression", drawn),
         ("a perfect network, and what is known", np.hstack([drawn, known])),
     ):
+        if features is None:
+            continue
+        curved = np.hstack([features, features**2])
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        model.fit(features[split == "train"], classes[split == "train"])
-        p = model.predict_proba(features[split == "test"])
+        model.fit(curved[split == "train"], classes[split == "train"])
+        p = model.predict_proba(curved[split == "test"])
         found = macro_area(classes[split == "test"], p, whose).estimate
         right = float((p.argmax(1) == classes[split == "test"]).mean())
+        reached.append({"name": name, "auc": three(found), "accuracy": round(right, 3)})
+    return reached
+
+
+def _cortices(rows: Sequence[Mapping[str, str]], manifest: Path) -> NDArray[np.float64] | None:
+    """Return (n, 1) each hip's cortical thickness index; None where no shaft is marked."""
+    found = []
+    for row in rows:
+        marks = dict(mark.split(":") for mark in _of_hip(row, "landmarks").split())
+        if not {"shaft_near", "shaft_far"} <= marks.keys():
+            return None
+        near, far = ((float(x), float(y)) for x, y in (marks[m].split(",") for m in _SHAFT))
+        pixels = dcmread(manifest.parent / row["file"]).pixel_array
+        found.append([thickness_index(pixels, near, far, float(row["spacing_mm"]))])
+    return np.array(found)
+
+
+def _of_hip(row: Mapping[str, str], column: str) -> str:
+    """Return a cell of the one hip that an image shows."""
+    return next((cell for one in _SIDES if (cell := row.get(f"{one}_{column}", ""))), "")
+
+
+def _of_readers(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return what the papers' readers would have said of the test's hips."""
+    said = [readers.of_row(row) for row in rows]
+    true = np.array([_of_hip(row, "label") for row in rows])
+    broken = true != "no_fracture"
+    reached = []
+    for name, what in _READERS.items():
+        named = np.array([one[name] for one in said])
+        called = named != "no_fracture"
         reached.append(
-            {"name": name, "auc": three(found),
-             "accuracy": round(right, 3)}
-        )  # fmt: skip
-    most = float(np.bincount(classes[split == "test"]).max() / (split == "test").sum())
-    return [*reached, {"name": "always the commonest class", "auc": [0.5, 0.5, 0.5],
-                          "accuracy": round(most, 3)}]  # fmt: skip
+            {
+                "name": what,
+                "accuracy": round(float((named == true).mean()), 3),
+                "recall": round(float(called[broken].mean()), 3),
+                "specificity": round(float((~called[~broken]).mean()), 3),
+            }
+        )
+    return reached
+
+
+def _commonest(task: Task, rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return how often the commonest class is right, of findings with classes of their own."""
+    tested = [row for row in rows if row["split"] == "test"]
+    if task.of == "gates":
+        return []
+    if task.name == "fracture":
+        classes = [_of_hip(row, "label") for row in tested]
+    else:
+        classes = [row[task.name] for row in tested]
+    most = max(Counter(classes).values()) / len(classes)
+    return [{"name": "always the commonest class", "auc": [0.5, 0.5, 0.5],
+             "accuracy": round(most, 3)}]  # fmt: skip
 
 
 def _number(cell: str) -> float:

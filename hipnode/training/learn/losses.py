@@ -42,9 +42,11 @@ def lesson(recipe: Recipe, samples: Samples) -> Lesson:
         if spots is not None:
             masks = blurred(spots, batch.images.shape[-1])
         masks = None if masks is None else masks.to(device)
-        images, masks = augment(batch.images.to(device), masks, how, generator)
-        images = prepare(centre(images, plan), window(len(images), how.window, generator))
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = batch.images.to(device)
+        if images.ndim == 4:
+            images, masks = augment(images, masks, how, generator)
+            images = prepare(centre(images, plan), window(len(images), how.window, generator))
+            images = images.contiguous(memory_format=torch.channels_last)
         masks = None if masks is None else centre(masks, plan)
         targets = (masks if masks is not None and spots is None else targets).to(device)
         known = () if batch.covariates is None else (batch.covariates.to(device),)

@@ -9,16 +9,18 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from hipnode.training.recipe.recipe import Recipe
-from hipnode.training.samples.batches import Samples, centre, resize, to_unit
+from hipnode.training.samples.batches import Samples, centre, resize, tensor_of
 from hipnode.training.samples.transforms import Preprocess
 from hipnode.training.stats import calibrate
 
 
 def prepared(recipe: Recipe, samples: Samples, rows: slice) -> Tensor:
-    """Return samples (n, 1, size_px, size_px) as serving prepares them."""
+    """Return samples (n, 1, size_px, size_px) as serving prepares them; embeddings as they are."""
+    images = tensor_of(np.asarray(samples.images[rows]))
+    if images.ndim == 2:
+        return images
     side = round(recipe.preprocess.size_px / recipe.plan.view)
     plan = recipe.plan.model_copy(update={"size_px": recipe.preprocess.size_px})
-    images = to_unit(np.asarray(samples.images[rows]))
     images = images if images.shape[-1] == side else resize(images, side)
     return Preprocess(recipe.preprocess)(centre(images, plan))
 

@@ -15,6 +15,7 @@ from hipnode.errors import ManifestInvalid
 from hipnode.nets.architectures import build
 from hipnode.nets.architectures.heads import Clinical
 from hipnode.nets.load.loaded import LoadedModel, load_bundle
+from hipnode.training.learn.features import OnEmbeddings, embedded, head_alone
 from hipnode.training.learn.loop import fit
 from hipnode.training.learn.losses import lesson
 from hipnode.training.learn.speed import settled
@@ -97,23 +98,31 @@ def train(
     with first_in_turn():
         splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
     net = start(recipe, splits["train"].samples, weights, telling.taken)
+    learner, learned, tested = net, splits["train"].samples, splits["val"].samples
+    if head_alone(recipe, net):
+        learner = OnEmbeddings(net)
+        learned, tested = (embedded(recipe, net, one, device) for one in (learned, tested))
     plan = settled(
         recipe.plan,
-        lambda plan: lesson(recipe.model_copy(update={"plan": plan}), splits["train"].samples),
-        net, splits["train"].samples, device, run,
+        lambda plan: lesson(recipe.model_copy(update={"plan": plan}), learned),
+        learner, learned, device, run,
     )  # fmt: skip
     recipe = recipe.model_copy(update={"plan": plan})
-    net, history = fit(
-        net,
-        splits["train"].samples,
-        lesson(recipe, splits["train"].samples),
-        lambda model: measure(recipe, model, splits["val"].samples, device),
+    best, history = fit(
+        learner,
+        learned,
+        lesson(recipe, learned),
+        lambda model: measure(recipe, model, tested, device),
         recipe.plan,
         folder=run,
         device=device,
         resume=resume,
         tell=telling.epoch,
     )
+    if isinstance(best, OnEmbeddings):
+        net.get_submodule("score").load_state_dict(best.score.state_dict())
+    else:
+        net = best
     with first_in_turn() as first:
         if not first:
             return load_bundle(out, threads=1)

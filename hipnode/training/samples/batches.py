@@ -18,10 +18,10 @@ from hipnode.training.recipe.plan import Plan
 class Samples:
     """What a network learns from, ready in memory or memory-mapped.
 
-    ``images`` (n, s, s) uint16 or uint8; ``targets`` (n,) int64, (n, 2) int64 (class and place of
-    the fracture), (n, k) float32 or (n, s, s) uint8 masks; ``weights`` (n,) how often each is
-    drawn; ``covariates`` (n, k) float32 or None; ``spots`` (n, 2) float32 or None, where a finding
-    is (`samples.spots`).
+    ``images`` (n, s, s) uint16 or uint8, or their embeddings (n, width) float32; ``targets`` (n,)
+    int64, (n, 2) int64 (class and place of the fracture), (n, k) float32 or (n, s, s) uint8 masks;
+    ``weights`` (n,) how often each is drawn; ``covariates`` (n, k) float32 or None; ``spots``
+    (n, 2) float32 or None, where a finding is (`samples.spots`).
     """
 
     images: NDArray[Any]
@@ -41,7 +41,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Batch:
-    """A step's share: ``images`` (n, 1, s, s) in [0, 1], not yet augmented or standardised."""
+    """A step's share: ``images`` (n, 1, s, s) in [0, 1], not yet augmented or standardised.
+
+    Or (n, width), what a frozen backbone says of them (`learn.features`).
+    """
 
     images: Tensor
     targets: Tensor
@@ -61,12 +64,12 @@ def draw(samples: Samples, plan: Plan, epoch: int) -> NDArray[np.int64]:
 def load(samples: Samples, chosen: Iterable[int], plan: Plan) -> Batch:
     """Return the chosen samples as tensors, of the stored size or of the plan's."""
     order = np.asarray(list(chosen))
-    images = to_unit(samples.images[order])
+    images = tensor_of(samples.images[order])
     targets = torch.from_numpy(np.ascontiguousarray(samples.targets[order]))
     if targets.ndim == 3:
         targets = targets[:, None].float() / (255 if targets.dtype == torch.uint8 else 1)
     side = round((plan.size_px or images.shape[-1] * plan.view) / plan.view)
-    if side != images.shape[-1]:
+    if images.ndim == 4 and side != images.shape[-1]:
         images = resize(images, side)
         targets = resize(targets, side) if targets.ndim == 4 else targets
     known, spots = (
@@ -89,7 +92,9 @@ def centre(images: Tensor, plan: Plan) -> Tensor:
     return images[..., first : first + side, first : first + side]
 
 
-def to_unit(stored: NDArray[Any]) -> Tensor:
-    """Return stored images (n, s, s) as (n, 1, s, s) float32 in [0, 1]."""
+def tensor_of(stored: NDArray[Any]) -> Tensor:
+    """Return stored images (n, s, s) as (n, 1, s, s) float32 in [0, 1]; embeddings as they are."""
+    if stored.ndim == 2:
+        return torch.from_numpy(stored)
     top = np.iinfo(stored.dtype).max
     return torch.from_numpy(stored.astype(np.float32) / top)[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
 from hipnode.training.stats.statistics import coverage_curve
+
+Curve = tuple[str, NDArray[Any], NDArray[Any]]
 
 
 def history(rows: Sequence[dict[str, float]], path: Path) -> None:
@@ -41,6 +43,39 @@ def roc(
     axis.plot([0, 1], [0, 1], "k:", lw=0.8)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     axis.legend()
+    _save(figure, path)
+
+
+def side_by_side(
+    tasks: Mapping[str, Sequence[Curve]],
+    readers: Mapping[str, Sequence[tuple[str, float, float]]],
+    path: Path,
+) -> None:
+    """Draw each system's curve, a panel a task, and readers as points (Yamamoto 2020, Figure 3;
+    Gale 2017, Figure 1).
+
+    Parameters
+    ----------
+    tasks
+        By name: of each system its name, who is positive (n,) and the score (n,).
+    readers
+        By task: name, false positive rate, true positive rate.
+    path
+        The PNG. Without a task none is written.
+    """
+    if not tasks:
+        return
+    count = len(tasks)
+    figure, axes = plt.subplots(1, count, figsize=(6.5 * count, 6.5), squeeze=False)
+    for axis, (task, systems) in zip(axes[0], tasks.items(), strict=True):
+        for number, (name, positive, score) in enumerate(systems):
+            false, true, _ = roc_curve(positive, score)
+            axis.plot(false, true, label=name, lw=1, ls="-" if number < 10 else "--")
+        for number, (name, false, true) in enumerate(readers.get(task, ())):
+            axis.plot(false, true, "k" + "osD^"[number % 4], ms=5, label=name)
+        axis.plot([0, 1], [0, 1], "k:", lw=0.8)
+        axis.set(xlabel="false positive rate", ylabel="true positive rate", title=task)
+        axis.legend(fontsize=7, loc="lower right")
     _save(figure, path)
 
 

@@ -3,13 +3,13 @@
 References
 ----------
 DeLong 1988, Biometrics 44:837 (placements); Obuchowski 1997, Biometrics 53:567 (clustered data);
-Holm 1979, Scand J Stat 6:65.
+Holm 1979, Scand J Stat 6:65; Satterthwaite 1946, Biometrics Bull 2:110.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,25 +22,37 @@ from hipnode.training.stats.estimates import Estimate
 
 @dataclass(frozen=True)
 class Area:
-    """An area under the curve, and what each patient adds to its error.
+    """An area under the curve, and what patients and networks trained anew add to its error.
 
     ``errors`` (patients,) in the order of sorted names; their sum is 0, and that of their squares
-    the variance. Areas of the same patients may be averaged and subtracted.
+    the variance. ``runs``: of each system trained more than once the variance of its mean over
+    seeds, and the degrees of freedom. Areas of the same patients may be averaged and subtracted.
     """
 
     value: float
     errors: NDArray[np.float64]
+    runs: tuple[tuple[float, int], ...] = ()
 
     @property
     def deviation(self) -> float:
-        """The standard error; patients are the units."""
+        """The standard error; patients and networks are the units."""
+        return float(np.sqrt(self._of_patients + sum(variance for variance, _ in self.runs)))
+
+    @property
+    def _of_patients(self) -> float:
         count = len(self.errors)
-        return float(np.sqrt((self.errors**2).sum() * count / max(1, count - 1)))
+        return float((self.errors**2).sum() * count / max(1, count - 1))
+
+    @property
+    def _freedom(self) -> float:
+        """Degrees of freedom (Satterthwaite); those of the patients count as without end."""
+        few = sum(variance**2 / freedom for variance, freedom in self.runs)
+        return self.deviation**4 / few if few else float("inf")
 
     @property
     def estimate(self) -> Estimate:
         """The area, or a difference, with its 95 % interval; none is beyond 1."""
-        reach = 1.959964 * self.deviation
+        reach = float(stats.t.ppf(0.975, self._freedom)) * self.deviation
         return Estimate(self.value, max(-1, self.value - reach), min(1, self.value + reach))
 
     @property
@@ -48,10 +60,10 @@ class Area:
         """Of the hypothesis that this is 0, two-sided."""
         if self.deviation == 0:
             return 1.0
-        return float(2 * stats.norm.sf(abs(self.value) / self.deviation))
+        return float(2 * stats.t.sf(abs(self.value) / self.deviation, self._freedom))
 
     def __sub__(self, other: Area) -> Area:
-        return Area(self.value - other.value, self.errors - other.errors)
+        return Area(self.value - other.value, self.errors - other.errors, self.runs + other.runs)
 
 
 def area(positive: NDArray[Any], score: NDArray[Any], patients: Sequence[str]) -> Area:
@@ -94,7 +106,20 @@ def mean_area(areas: Sequence[Area]) -> Area:
     return Area(
         float(np.mean([one.value for one in areas])),
         np.mean([one.errors for one in areas], axis=0),
+        tuple((v / len(areas) ** 2, freedom) for one in areas for v, freedom in one.runs),
     )
+
+
+def trained_again(seeds: Sequence[Area]) -> Area:
+    """Return the mean over seeds of one system, with what other seeds would change.
+
+    Of a single seed that cannot be known: its area is returned as it is.
+    """
+    found = mean_area(seeds)
+    if len(seeds) < 2:
+        return found
+    spread = float(np.var([one.value for one in seeds], ddof=1)) / len(seeds)
+    return replace(found, runs=(*found.runs, (spread, len(seeds) - 1)))
 
 
 def macro_area(actual: NDArray[Any], p: NDArray[Any], patients: Sequence[str]) -> Area:

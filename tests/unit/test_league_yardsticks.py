@@ -1,0 +1,101 @@
+"""What a row of a league is held against: measures and readers, and gates as rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("monai")
+pytest.importorskip("onnx")
+pytest.importorskip("sklearn")
+
+from typer.testing import CliRunner
+
+from hipnode.cli import app
+from hipnode.errors import InputRefused
+from hipnode.phantom import batch, load_recipe, read_manifest, readers, write_manifest
+from hipnode.training.league.cortex import thickness_index
+from hipnode.training.league.page import page
+from hipnode.training.league.profiles import FRACTURE, OSTEOPOROSIS
+from hipnode.training.league.yardsticks import yardsticks
+
+
+@pytest.mark.parametrize("cortex_px", [8, 16, 24])
+@pytest.mark.parametrize("turned", [False, True])
+def test_cortical_thickness_index_is_what_was_drawn(cortex_px: int, turned: bool) -> None:
+    """A shaft 80 pixels wide, at half a millimetre a pixel."""
+    picture = np.zeros((200, 200))
+    picture[:, 60:140] = 900
+    picture[:, 60 + cortex_px : 140 - cortex_px] = 300
+    near, far = (100.0, 60.0), (100.0, 160.0)
+    if turned:
+        picture, near, far = picture.T, (60.0, 100.0), (160.0, 100.0)
+    found = thickness_index(picture, near, far, 0.5)
+    assert found == pytest.approx(2 * cortex_px / 80, abs=0.03)
+    assert thickness_index(picture * 3, near, far, 0.5) == pytest.approx(found)
+
+
+def test_where_no_shaft_is_seen_nothing_is_measured() -> None:
+    with pytest.raises(InputRefused, match="no shaft"):
+        thickness_index(np.zeros((200, 200)), (100, 60), (100, 60.5), 0.5)
+
+
+def phantoms(folder: Path, name: str, splits: dict[str, int], **changes: bool) -> Path:
+    """Draw people of each split as a league lays them down."""
+    made, at = [], folder / "data" / name
+    for number, (split, count) in enumerate(splits.items()):
+        recipe = replace(load_recipe(name), splits={split: 1.0}, anatomies={split: 2}, **changes)
+        made += list(batch.make_all(batch.Order(recipe, 7 + number, at), count, 1))
+    write_manifest(at / "manifest.csv", made)
+    return at / "manifest.csv"
+
+
+@pytest.mark.slow
+def test_thickness_tells_osteoporosis_but_less_than_all_that_is_drawn(tmp_path: Path) -> None:
+    phantoms(tmp_path, "hips", {"train": 200, "test": 120})
+    area = {one["name"]: one["auc"][0] for one in yardsticks(OSTEOPOROSIS, tmp_path)}
+    (measured,) = [value for name, value in area.items() if name.startswith("cortical")]
+    (drawn,) = [
+        value for name, value in area.items() if name.endswith("drawn, by logistic regression")
+    ]
+    assert 0.6 < measured < drawn
+    assert area["always the commonest class"] == 0.5
+
+
+@pytest.mark.slow
+def test_readers_are_those_that_the_phantom_makes(tmp_path: Path) -> None:
+    rows = read_manifest(phantoms(tmp_path, "broken", {"test": 24}, readers=True))
+    for row in rows:
+        (side,) = [one for one in ("right", "left", "side unknown") if row[f"{one}_label"]]
+        there = {name: row[f"{side}_reader_{name}"] for name in readers.READERS}
+        assert readers.of_row(row) == there
+    told = {one["name"]: one for one in yardsticks(FRACTURE, tmp_path)}
+    report = told["a reader as often right as Gale's reports"]
+    hospital = told["a reader as often right as Murphy's hospital"]
+    assert (
+        report["accuracy"] > hospital["accuracy"] > told["always the commonest class"]["accuracy"]
+    )
+    assert 0.5 < hospital["recall"] <= report["recall"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("gate", ["gale2017-cnn-frontal", "gale2017-cnn-metal"])
+def test_gates_are_played_and_told_by_precision_and_recall(tmp_path: Path, gate: str) -> None:
+    command = ["league", "--profile", "smoke", "--only", gate, "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--seeds", "1"])
+    assert done.exit_code == 0, done.output
+    document = json.loads((tmp_path / "league.json").read_text())
+    ((task, found),) = document["tasks"].items()
+    (row,) = found["rows"]
+    assert (row["system"], found["of"], found["yardsticks"]) == (gate, "gates", [])
+    assert row["printed"]["precision"] == "more than 0.99"
+    text = (tmp_path / "league.md").read_text()
+    assert text == page(document)
+    assert f"## {task.capitalize()}: 24 test patients" in text
+    assert "| recall |" in text
