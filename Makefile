@@ -57,6 +57,7 @@ coverage: test  ## Run the tests, and write to build/coverage.txt which lines th
 league: $(VENV)/.tests  ## Train and judge the papers' systems, and write docs/league.md (LEAGUE=DIR)
 	$(BIN)/hipnode league --out $(LEAGUE) $(LEAGUE_ARGS)
 	$(BIN)/python -m tests.league_page $(LEAGUE)
+	$(BIN)/python -m tests.league_served $(LEAGUE)
 
 .PHONY: bench
 bench: setup  ## Measure next to every peer (BENCH="ingest start" for a part, BENCH_ARGS=--rounds=3)

@@ -19,7 +19,8 @@ _HEAD: Final = """\
 is not printed). *Beyond chance*: in the tables above, by the lower end of the interval; of boxes,
 beyond the mean box. *Beside the paper's*: so many of its figures `hipnode evaluate` prints beside
 its own. *Served*: it ships in a model set, or a node reads with it in
-`tests/protocol/test_served.py`, SR and all, there before it has learned.
+`tests/protocol/test_served.py`, SR and all, there before it has learned; `make league` does the
+same with the best bundle of each row.
 """
 
 

@@ -20,6 +20,7 @@ from hipnode.cli import app
 from hipnode.errors import InputRefused
 from hipnode.phantom import batch, load_recipe, read_manifest, readers, write_manifest
 from hipnode.training.league.cortex import thickness_index
+from hipnode.training.league.elsewhere import recalibrated
 from hipnode.training.league.page import page
 from hipnode.training.league.profiles import FRACTURE, OSTEOPOROSIS
 from hipnode.training.league.yardsticks import yardsticks
@@ -81,6 +82,21 @@ def test_readers_are_those_that_the_phantom_makes(tmp_path: Path) -> None:
         report["accuracy"] > hospital["accuracy"] > told["always the commonest class"]["accuracy"]
     )
     assert 0.5 < hospital["recall"] <= report["recall"] <= 1
+
+
+def test_recalibration_mends_a_shifted_score_and_no_useless_one() -> None:
+    rng = np.random.default_rng(0)
+    true = (rng.random(1000) < 0.8).astype(int)
+    for told, gain in ((3.0, 0.2), (0.0, 0.0)):
+        logit = told * (true - 0.5) + rng.normal(0, 1, 1000) - 2.5
+        p = 1 / (1 + np.exp(-logit))
+        both = recalibrated(true, np.stack([1 - p, p], 1), [1])
+        assert both is not None
+        before, after = both
+        assert after >= max(before + gain, 0.77), "the commonest class is right in 0.8"
+        assert before < 0.7
+    assert recalibrated(true[:150], np.full((150, 2), 0.5), [1]) is None
+    assert recalibrated(np.ones(400, int), np.full((400, 2), 0.5), [1]) is None
 
 
 @pytest.mark.slow

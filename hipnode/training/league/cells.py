@@ -32,6 +32,8 @@ from hipnode.training.stats.paired import Area, macro_area, mean_of
 
 RESULT: Final = "cell.json"
 PREDICTIONS: Final = "predictions.csv"
+CACHE: Final = "cache"
+"""Of decoded images, which all rows of a task share; it may be deleted."""
 _TOLD: Final = ("figures", "images", "learned_s", "parameters", "served_ms", "size_px")
 _CODE: Final = ("nets", "imaging", "training/learn", "training/samples", "training/recipe")
 
@@ -174,7 +176,8 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
     recipe = cell.recipe
     tell(f"{cell.folder}: learns")
     shutil.rmtree(run / "bundle", ignore_errors=True)
-    _gone_on(partial(train, recipe, manifest, run / "bundle", weights=weights), tell)
+    cache = folder / CACHE / cell.task.phantom
+    _gone_on(partial(train, recipe, manifest, run / "bundle", weights=weights, cache=cache), tell)
     learned_s = time.process_time() - started - (spent_s if weights else 0)
     found = evaluate(
         run / "bundle", manifest, run / "report", views=recipe.views, threads=1, external=other
@@ -223,17 +226,17 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
         _code(),
     ]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    at = folder / "backbones" / f"{recipe.name}-{key}"
+    at, cache = folder / "backbones" / f"{recipe.name}-{key}", folder / CACHE / cell.task.phantom
     started = time.process_time()
     if isinstance(recipe, Recipe):
         if not at.exists():  # a bundle is there as a whole, or not
             tell(f"{recipe.name}: learns first")
-            _gone_on(partial(train, recipe, manifest, at), tell)
+            _gone_on(partial(train, recipe, manifest, at, cache=cache), tell)
         return at, time.process_time() - started
     if not is_whole(at / BACKBONE):
         tell(f"{recipe.name}: learns without labels")
         shutil.rmtree(at, ignore_errors=True)
-        _gone_on(partial(pretrain, recipe, manifest, at), tell)
+        _gone_on(partial(pretrain, recipe, manifest, at, cache=cache), tell)
     return at / BACKBONE, time.process_time() - started
 
 

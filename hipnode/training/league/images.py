@@ -35,8 +35,8 @@ def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
 
 
 def elsewhere(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path | None:
-    """Return the manifest of another hospital's phantoms, as many as are tested on; None: none."""
-    people = {"test": profile.people_of(task)["test"]}
+    """Return the manifest of another hospital's phantoms, for the test alone; None: none asked."""
+    people = {"test": profile.people["test"]}
     return _images(task.elsewhere, people, profile, folder, tell) if task.elsewhere else None
 
 

@@ -172,6 +172,11 @@ def _often(images: int, epochs: int, rate: float) -> tuple[str, ...]:
 
 
 _SCANS: Final = _often(3000, 7, 3e-4)
+_HEADS: Final = tuple(
+    (start, (*_often(3000, 7, 1e-3), "augmentation={}", "plan.weight_decay=1"))
+    for start in ("dxa2023-resnet50-", "dxa2023-vgg16-", "dxa2023-vit-s-moco", "dxa2023-vit-s-dino")
+)
+"""Over a frozen backbone: from images that nothing changes, which are seen by it once."""
 
 
 def _sized(px: int, images: int, epochs: int, rate: float, *more: str) -> tuple[str, ...]:
@@ -182,8 +187,8 @@ def _sized(px: int, images: int, epochs: int, rate: float, *more: str) -> tuple[
 def _unlabelled(px: int, images: int, epochs: int, *more: str) -> tuple[str, ...]:
     return (
         f"preprocessing.size_px={px}", f"plan.epochs={epochs}", f"plan.epoch_images={images}",
-        "plan.bf16=false", "settings.prototypes=1024", "settings.hidden=512",
-        "settings.local_views=2", "settings.local_px=32", *more,
+        "plan.bf16=false", "settings.momentum=0.99", "settings.prototypes=1024",
+        "settings.hidden=512", "settings.local_views=2", "settings.local_px=32", *more,
     )  # fmt: skip
 
 
@@ -219,11 +224,16 @@ PROFILES: Final = {
         _sized(64, 800, 6, 1.5e-3),
         _unlabelled(64, 800, 6),
         (
+            ("yamamoto2020", _often(1600, 6, 1.5e-3)),
             ("yamamoto2020-googlenet", ("network.arguments.width=0.5",)),
+            ("jang2022", _often(1600, 6, 1.5e-3)),
+            ("dxa2023-clinical", _SCANS),
             ("dxa2023-resnet50", _SCANS),
-            ("dxa2023-vgg16", _SCANS),
             ("dxa2023-vit-s", (*_vit(64, 12), *_SCANS)),
+            *_HEADS,
+            ("dxa2023-dino", ("plan.learning_rate=2e-4",)),
             ("dxa2023-dino-vit-s", _vit(64, 12)),
+            ("dxa2023-moco", ("plan.learning_rate=0.03",)),
             ("dxa2023-moco-vit-s", _vit(64, 12)),
             ("murphy2022-cnn2", ("preprocessing.size_px=128", "network.arguments.width=0.5")),
             ("murphy2022-cnn1", (*_CNN1, "preprocessing.size_px=128")),

@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from hipnode.training.judge.heat import NAMES
-from hipnode.training.league.cells import Cell, Measured, measured
+from hipnode.training.league.cells import PREDICTIONS, Cell, Measured, measured, predictions
+from hipnode.training.league.elsewhere import recalibrated
 from hipnode.training.league.files import write
 from hipnode.training.league.findings import Outcome, Row, outcomes
 from hipnode.training.league.page import page
@@ -49,7 +50,9 @@ def gather(
     for cell in cells:
         result = found[cell.folder] or {}
         told[cell.task.name][cell.system].append(measured(folder / result["report"], cell))
-        figures[cell.task.name, cell.system].append(result)
+        figures[cell.task.name, cell.system].append(
+            {**result, **_recalibrated(folder, result, cell)}
+        )
     document: dict[str, Any] = {"profile": cells[0].profile.name, "tasks": {}}
     tasks = {cell.task.name: cell.task for cell in cells}
     for task, systems in told.items():
@@ -93,6 +96,16 @@ def gather(
         folder / CURVES,
     )
     return document
+
+
+def _recalibrated(folder: Path, result: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Return what a cell's report says of another hospital, where one was asked about."""
+    report = folder / result["report"] / "external"
+    if not (report / PREDICTIONS).exists():
+        return {}
+    actual, p, _ = predictions(report, cell.recipe.labels)
+    both = recalibrated(actual, p, cell.recipe.positive_indices)
+    return {"recalibrated": dict(zip(("before", "after"), both, strict=True)) if both else {}}
 
 
 def _together(seeds: Sequence[Measured]) -> Row:
@@ -152,6 +165,8 @@ def _row(of: str, name: str, seeds: Sequence[Area], results: Results) -> dict[st
         "calibration_error": mean("calibration error"),
         "heat": next((one for one in heat if one is not None), None),
         "elsewhere": mean("AUC, positive", "elsewhere"),
+        "accuracy_elsewhere": mean("before", "recalibrated"),
+        "recalibrated": mean("after", "recalibrated"),
         "printed": {k: v for k, v in (("AUC", area), ("accuracy", right)) if v},
     }
 

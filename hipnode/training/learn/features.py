@@ -3,32 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
+import torch
 from torch import Tensor, nn
 
+from hipnode.nets.architectures.heads import Head
 from hipnode.training.learn.validate import forward
 from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
 
+_LEAST: Final = 0.01
+"""Of the median spread: what hardly differs from image to image is not blown up beyond that."""
+
 
 class OnEmbeddings(nn.Module):
-    """The head of a network, over embeddings in place of images."""
+    """The head of a network over standardised embeddings: they may differ little beside their mean.
 
-    def __init__(self, net: nn.Module) -> None:
+    Parameters
+    ----------
+    head
+        The network's; trained in place.
+    embeddings
+        (n, width) of the training split.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, head: Head, embeddings: Tensor) -> None:
         super().__init__()
-        self.score = net.get_submodule("score")
+        self.score = head
+        spread = embeddings.std(0, correction=0)
+        self.register_buffer("mean", embeddings.mean(0))
+        self.register_buffer("spread", spread.clamp(min=max(float(spread.median()) * _LEAST, 1e-6)))
 
     def forward(self, embeddings: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``logits`` (n, classes) of embeddings (n, width)."""
-        return {"logits": self.score(embeddings, covariates)}
+        return {"logits": self.score((embeddings - self.mean) / self.spread, covariates)}
+
+    def into(self, head: Head) -> None:
+        """Write what was learned into a head that takes embeddings as they are."""
+        head.load_state_dict(self.score.state_dict())
+        first = head if head.hidden is None else head.hidden[0]
+        weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
+        with torch.no_grad():
+            taken = weight[:, : head.width] / self.spread.to(weight.device)
+            weight[:, : head.width] = taken
+            bias.sub_(taken @ self.mean.to(weight.device))
 
 
-def head_alone(recipe: Recipe, net: nn.Module) -> bool:
-    """Tell whether a network's head is all that learns, and from the same images each time."""
+def head_alone(recipe: Recipe, net: nn.Module) -> Head | None:
+    """Return a network's head if it is all that learns, and from the same images each time."""
+    head = getattr(net, "score", None)
     learned = {name.split(".")[0] for name, each in net.named_parameters() if each.requires_grad}
     plain = {"embedding", "logits"} <= set(recipe.outputs) and not recipe.pointing_loss
-    return plain and learned == {"score"} and recipe.augmentation == Augmentation()
+    still = learned == {"score"} and recipe.augmentation == Augmentation()
+    return head if plain and still and isinstance(head, Head) else None
 
 
 def embedded(recipe: Recipe, net: nn.Module, samples: Samples, device: str) -> Samples:

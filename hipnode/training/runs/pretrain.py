@@ -44,6 +44,7 @@ def pretrain(
     device: str = "cpu",
     resume: bool = False,
     telling: Telling | None = None,
+    cache: Path | None = None,
 ) -> Path:
     """Learn a backbone from images without labels.
 
@@ -56,7 +57,7 @@ def pretrain(
     out
         The folder of ``backbone.safetensors``, the history and its curves. Beside it,
         ``<out>.run`` keeps the cache and the checkpoints.
-    device, resume, telling
+    device, resume, telling, cache
         As for `hipnode.training.runs.train.train`.
 
     Returns
@@ -82,7 +83,8 @@ def pretrain(
     run.mkdir(parents=True, exist_ok=True)
     rows = read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
-        splits = {n: images(recipe, rows, n, run / "cache", telling) for n in ("train", "val")}
+        kept = cache or run / "cache"
+        splits = {n: images(recipe, rows, n, kept, telling) for n in ("train", "val")}
     if not splits["train"].items:
         raise ManifestInvalid(f"{name_of(manifest)} has no image in split train")
     torch.manual_seed(recipe.plan.seed)

@@ -53,6 +53,7 @@ def train(
     version: str = "0.1.0",
     telling: Telling | None = None,
     rows: Sequence[Row] = (),
+    cache: Path | None = None,
 ) -> LoadedModel:
     """Train a recipe's network and write its bundle.
 
@@ -77,6 +78,8 @@ def train(
         Who is told what.
     rows
         The manifest's rows, where they were read already (a fold of a cross-validation).
+    cache
+        Where decoded images are kept, if others learn from them too; else with the run.
 
     Raises
     ------
@@ -96,12 +99,13 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
-        splits = gather_splits(recipe, rows, run / "cache", telling, name_of(manifest))
+        splits = gather_splits(recipe, rows, cache or run / "cache", telling, name_of(manifest))
     net = start(recipe, splits["train"].samples, weights, telling.taken)
     learner, learned, tested = net, splits["train"].samples, splits["val"].samples
-    if head_alone(recipe, net):
-        learner = OnEmbeddings(net)
+    head = head_alone(recipe, net)
+    if head:
         learned, tested = (embedded(recipe, net, one, device) for one in (learned, tested))
+        learner = OnEmbeddings(head, torch.from_numpy(learned.images))
     plan = settled(
         recipe.plan,
         lambda plan: lesson(recipe.model_copy(update={"plan": plan}), learned),
@@ -119,8 +123,8 @@ def train(
         resume=resume,
         tell=telling.epoch,
     )
-    if isinstance(best, OnEmbeddings):
-        net.get_submodule("score").load_state_dict(best.score.state_dict())
+    if head and isinstance(best, OnEmbeddings):
+        best.into(head)
     else:
         net = best
     with first_in_turn() as first:
