@@ -18,6 +18,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from hipnode.errors import ManifestInvalid
 from hipnode.training.judge.evaluate import evaluate
+from hipnode.training.recipe.published import FOLDS
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.runs.train import Telling, check, train
 from hipnode.training.samples.items import items
@@ -106,12 +107,16 @@ def divide(recipe: Recipe, rows: Sequence[Row], folds: int) -> Iterator[list[Row
 def _write(recipe: Recipe, found: Sequence[dict[str, float]], out: Path) -> str:
     names = [name for name in found[0] if all(name in one for one in found)]
     table = {name: np.array([one[name] for one in found]) for name in names}
+    printed = FOLDS.get(recipe.name, {})
     lines = [
         f"# {recipe.name}: {len(found)} folds, one held-out test split",
         "",
-        "| figure | mean | SD |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {v.mean():.3f} | {v.std(ddof=1):.3f} |" for name, v in table.items()),
+        "| figure | mean | SD | the paper: mean (SD) |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {name} | {v.mean():.3f} | {v.std(ddof=1):.3f} | {printed.get(name, '')} |"
+            for name, v in table.items()
+        ),
     ]
     text = "\n".join(lines) + "\n"
     (out / "cross-validation.md").write_text(text, encoding="utf-8")
