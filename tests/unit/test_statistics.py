@@ -233,3 +233,16 @@ def test_a_review_of_doubts_mends_labels_where_the_model_is_good() -> None:
     assert [one.right for one in found] == sorted(one.right for one in found)
     useless = review.simulate(broken, rng.random(4000), wrong=0.05, level=0.9)
     assert useless[-1].right < 0.96
+
+
+def test_the_papers_own_tests_of_two_readers() -> None:
+    """Murphy 2022: 92 % of 640 and the hospital's 77.5 %; what experts and a model find hard."""
+    rng = np.random.default_rng(3)
+    model, hospital = np.arange(640) < 589, rng.permutation(np.arange(640) < 496)
+    assert st.compare_proportions(model, hospital) < 1e-4
+    assert st.compare_proportions(model, rng.permutation(model)) == pytest.approx(1)
+    assert st.compare_proportions(np.ones(9, bool), np.ones(9, bool)) == 1
+    agreed = rng.random(640) < 0.7
+    assert st.independent(agreed, rng.random(640) < 0.92) > 0.05
+    assert st.independent(agreed, rng.random(640) < np.where(agreed, 0.97, 0.8)) < 1e-4
+    assert st.independent(agreed, np.ones(640, bool)) == 1

@@ -135,6 +135,9 @@ def test_readers_and_another_hospital_stand_in_the_report(
     assert values["kappa, readers 1 and 2"] == pytest.approx(0.0)
     assert values["kappa, readers 1 and 2, by subclass"] == pytest.approx(1.0), "one is silent"
     assert 0 <= values["p, model against reader 2"] <= 1
+    apart = "p, the same as independent proportions, reader 2"
+    assert values[apart] < 0.01, "who is right in all and who in half of 80"
+    assert 0 <= values["p, readers 1 and 2 agree or not and the model is right or not"] <= 1
     assert {"specificity", "npv", "F1", "accuracy at doubtful_from, half fractured"} <= set(values)
     document = json.loads((tmp_path / "report" / "results.json").read_text())
     assert document["external"].keys() == document["figures"].keys()

@@ -267,13 +267,12 @@ def _classifier(
     named = [[label, *map(str, row)] for label, row in zip(spec.labels, counts, strict=True)]
     _csv(out / "confusion.csv", ["actual / named", *spec.labels], named)
     columns = list(spec.positive_indices)
-    curves.roc(actual, p, spec.labels, out / "roc.png")
+    said = reader_answers(chosen, spec.labels)
+    curves.roc(actual, p, spec.labels, out / "roc.png", said)
     curves.reliability(p[:, columns].sum(1), np.isin(actual, columns), out / "reliability.png")
     curves.coverage(actual, p, out / "coverage.png")
     patients = [item.row.patient for item in chosen]
-    answers = Answers(
-        actual, p, patients, reader_answers(chosen, spec.labels), subclass_answers(chosen)
-    )
+    answers = Answers(actual, p, patients, said, subclass_answers(chosen))
     measured = [*figures(spec, answers), *_heat(spec.role, heat)]
     for column in by:
         measured += by_group(spec, answers, column, [group_of(item, column) for item in chosen])

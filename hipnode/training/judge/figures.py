@@ -286,7 +286,8 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
     References
     ----------
     Murphy 2022, "Expert agreement" (kappa between two experts, by class and by subclass),
-    "Hospital diagnosis compared to expert classification", and the comparison of both with CNN2.
+    "Hospital diagnosis compared to expert classification", the comparison of both with CNN2, and
+    whether what experts disagree on is hard for it (Discussion, chi-squared).
     Gale 2017, Table 3: precision, recall and F1 of the reports.
     """
     found, classes = [], len(spec.labels)
@@ -302,6 +303,10 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
             Figure(
                 f"p, model against reader {name}", st.compare_paired(right[spoke], own == actual)
             ),
+            Figure(
+                f"p, the same as independent proportions, reader {name}",
+                st.compare_proportions(right[spoke], own == actual),
+            ),
             *binary(np.isin(own, columns), np.isin(actual, columns), patients, suffix),
             *teaming(answers.probabilities[spoke], actual, own, patients, name),
         ]
@@ -310,6 +315,9 @@ def readers(spec: BundleSpec, answers: Answers) -> list[Figure]:
         if spoke.any():
             agreed = st.kappa(said[spoke], more[spoke], classes, whose[spoke].tolist())
             found.append(Figure.of(f"kappa, readers {one} and {other}", agreed))
+            alike = st.independent(said[spoke] == more[spoke], right[spoke])
+            name = f"p, readers {one} and {other} agree or not and the model is right or not"
+            found.append(Figure(name, alike))
     for (one, named), (other, also) in combinations(answers.subclasses.items(), 2):
         spoke = (named != "") & (also != "")
         words, found_at = np.unique([named[spoke], also[spoke]], return_inverse=True)

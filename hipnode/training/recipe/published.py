@@ -40,6 +40,8 @@ PUBLISHED: Final[dict[str, dict[str, str]]] = {
         "accuracy, reader hospital": "0.775",
         "kappa, reader hospital": "0.63 [0.61, 0.66]",
         "kappa, readers 1 and 2": "0.55 [0.52, 0.58]; 0.49 [0.47, 0.52] by subclass",
+        "p, the same as independent proportions, reader hospital": "less than 0.0001",
+        "p, readers 1 and 2 agree or not and the model is right or not": "0.65",
     },
     "gale2017-cnn-frontal": {
         "precision": "more than 0.99",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 
@@ -17,6 +17,7 @@ from sklearn.metrics import roc_curve
 
 from hipnode.training.stats.statistics import coverage_curve
 
+_MARKS: Final = "osD^"
 Curve = tuple[str, NDArray[Any], NDArray[Any]]
 
 
@@ -32,14 +33,29 @@ def history(rows: Sequence[dict[str, float]], path: Path) -> None:
 
 
 def roc(
-    actual: NDArray[Any], probabilities: NDArray[Any], labels: Sequence[str], path: Path
+    actual: NDArray[Any],
+    probabilities: NDArray[Any],
+    labels: Sequence[str],
+    path: Path,
+    readers: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
-    """Draw one curve a class (Murphy 2022, Figure 4)."""
+    """Draw a curve for each class (Murphy 2022, Figure 4), readers as points (Gale 2017, Figure 1).
+
+    ``readers`` maps a name to (n,) class indices, -1 for nothing said.
+    """
     figure, axis = plt.subplots(figsize=(4.5, 4.5))
     for index, label in enumerate(labels):
         if (actual == index).any() and (actual != index).any():
             false, true, _ = roc_curve(actual == index, probabilities[:, index])
-            axis.plot(false, true, label=label)
+            (line,) = axis.plot(false, true, label=label)
+            for number, said in enumerate((readers or {}).values()):
+                spoke = said >= 0
+                is_it, called = actual[spoke] == index, said[spoke] == index
+                if is_it.any() and not is_it.all():
+                    at = called[~is_it].mean(), called[is_it].mean()
+                    axis.plot(*at, _MARKS[number % len(_MARKS)], color=line.get_color(), ms=5)
+    for number, name in enumerate(readers or {}):
+        axis.plot([], [], "k" + _MARKS[number % len(_MARKS)], ms=5, label=f"reader {name}")
     axis.plot([0, 1], [0, 1], "k:", lw=0.8)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     axis.legend()
@@ -72,7 +88,7 @@ def side_by_side(
             false, true, _ = roc_curve(positive, score)
             axis.plot(false, true, label=name, lw=1, ls="-" if number < 10 else "--")
         for number, (name, false, true) in enumerate(readers.get(task, ())):
-            axis.plot(false, true, "k" + "osD^"[number % 4], ms=5, label=name)
+            axis.plot(false, true, "k" + _MARKS[number % len(_MARKS)], ms=5, label=name)
         axis.plot([0, 1], [0, 1], "k:", lw=0.8)
         axis.set(xlabel="false positive rate", ylabel="true positive rate", title=task)
         axis.legend(fontsize=7, loc="lower right")

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa
+from statsmodels.stats.proportion import proportions_ztest
 
 from hipnode.training.stats.estimates import Estimate, f1, over_patients, rate
 
@@ -95,6 +97,28 @@ def compare_paired(right_a: NDArray[Any], right_b: NDArray[Any]) -> float:
     a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
     table = [[int((a & b).sum()), int((a & ~b).sum())], [int((~a & b).sum()), int((~a & ~b).sum())]]
     return float(mcnemar(table, exact=True).pvalue)
+
+
+def compare_proportions(right_a: NDArray[Any], right_b: NDArray[Any]) -> float:
+    """Return the p-value of two shares, as if they were of other images (Murphy 2022, Discussion).
+
+    Of the same images it is too large where both err alike: `compare_paired` is the right test.
+    """
+    hits, counts = [int(right_a.sum()), int(right_b.sum())], [len(right_a), len(right_b)]
+    if sum(hits) in {0, sum(counts)}:
+        return 1.0
+    return float(proportions_ztest(hits, counts)[1])
+
+
+def independent(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the p-value that two yes-or-no answers have nothing to do with each other.
+
+    Chi-squared without a correction; 1 where one of them is always the same.
+    """
+    table = np.array([[(a & b).sum() for b in (other, ~other)] for a in (one, ~one)])
+    if 0 in table.sum(0) or 0 in table.sum(1):
+        return 1.0
+    return float(chi2_contingency(table, correction=False).pvalue)
 
 
 def coverage_curve(
