@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final
 
 from setproctitle import setproctitle
@@ -189,6 +190,8 @@ def serve(
         The exit status: 0, or the status of a service that cannot run with these settings.
     """
     _wait_for_children()
+    if sys.stdin is None:  # `serve <&-`: else the first pipe would take its number
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - as long as we live
     awaited = _STOP if sys.stdin.isatty() else _SIGNALS  # there SIGHUP means: the terminal is gone
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     log = get_logger(service="supervisor")

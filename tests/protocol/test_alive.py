@@ -123,10 +123,15 @@ def test_one_interrupt_at_a_terminal_stops_every_service_once(node: Node) -> Non
     assert "ignored due to race" not in node.log
 
 
-def test_whoever_starts_it_may_have_no_interest_in_children(node: Node) -> None:
+@pytest.mark.parametrize(
+    "starter",
+    [["env", "--ignore-signal=CHLD"], ["sh", "-c", 'exec "$@" <&-', "sh"]],
+    ids=["no interest in children", "no standard input"],
+)
+def test_whoever_starts_it_may_be_odd(node: Node, starter: list[str]) -> None:
     require("env", "coreutils")
     log = node.folder / "node.log"
-    command = ["env", "--ignore-signal=CHLD", *HIPNODE, "serve", "--config", str(node.config)]
+    command = [*starter, *HIPNODE, "serve", "--config", str(node.config)]
     node.process = Process(command, log)
     eventually(lambda: "listening on" in node.log, what="hipnode listens")
     eventually(is_well(node), what="all services beat")
