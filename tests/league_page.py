@@ -37,8 +37,9 @@ def main() -> None:
     """Copy file and curves, and write the page."""
     text = (Path(sys.argv[1]) / DOCUMENT).read_text(encoding="utf-8")
     (ROOT / "docs" / DOCUMENT).write_text(text, encoding="utf-8")
-    curves = Image.open(Path(sys.argv[1]) / CURVES).convert("RGB").quantize(64)
-    curves.save(ROOT / "docs" / CURVES, optimize=True)
+    if (drawn := Path(sys.argv[1]) / CURVES).exists():  # of findings alone
+        curves = Image.open(drawn).convert("RGB").quantize(64)
+        curves.save(ROOT / "docs" / CURVES, optimize=True)
     (ROOT / "docs" / "league.md").write_text(whole(json.loads(text)), encoding="utf-8")
 
 

@@ -36,7 +36,7 @@ def best(league: Path) -> Iterator[tuple[str, Path]]:
     rows: dict[str, list[tuple[float, Path]]] = {}
     for cell in league.glob("*/*/seed-*/cell.json"):
         found: dict[str, Any] = json.loads(cell.read_text(encoding="utf-8"))
-        value = next(found["figures"][one] for one in _FIGURES if one in found["figures"])
+        value = next(v for one in _FIGURES if (v := found["figures"].get(one)) is not None)
         bundle = (league / found["report"]).parent / "bundle"
         rows.setdefault(found["system"], []).append((value, bundle))
     for name, seeds in sorted(rows.items()):

@@ -16,11 +16,11 @@ _SHIPS: Final = {"murphy2022-cnn2": "murphy2022-cnn2-real"}
 """By a bundle's name the recipe that it comes from, where that has another."""
 _HEAD: Final = """\
 *Differs*: where the recipe knowingly departs from the print (`where` in its file says why, and what
-is not printed). *Beyond chance*: in the tables above, by the lower end of the interval; of boxes,
-beyond the mean box. *Beside the paper's*: so many of its figures `hipnode evaluate` prints beside
-its own. *Served*: it ships in a model set, or a node reads with it in
-`tests/protocol/test_served.py`, SR and all, there before it has learned; `make league` does the
-same with the best bundle of each row.
+is not printed). *Beyond chance*: by the lower end of an interval over other patients and, where
+there are some, other seeds; of boxes, beyond the mean box. *Beside the paper's*: so many of its
+figures `hipnode evaluate` prints beside its own. *Served*: it ships in a model set, or a node reads
+with it in `tests/protocol/test_served.py`, SR and all, there before it has learned; `make league`
+does the same with the best bundle of each row.
 """
 
 
@@ -48,9 +48,8 @@ def _beyond(task: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> st
     least = 0.5
     if task["of"] == "boxes":
         least = max(one["jaccard"][2] for one in task["yardsticks"])
-    value, low, high = row["value"]
-    told = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-    return f"yes, {told}" if low > least else f"no, {told}"
+    word = "yes" if row["low_over_seeds"] > least else "no"
+    return f"{word}, {row['value'][0]:.3f} (at least {row['low_over_seeds']:.3f})"
 
 
 def _served(recipe: Recipe | Pretraining) -> str:

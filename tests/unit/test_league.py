@@ -252,6 +252,17 @@ def test_a_damaged_result_counts_as_not_played(copy: Path, text: str) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_no_number_is_null(copy: Path) -> None:
+    """JSON knows no NaN: whoever reads a league with another tool could not."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    for path in (*copy.glob("*/*/*/cell.json"), copy / "league.json"):
+        json.loads(path.read_text(), parse_constant=refuse)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [0, 1, 9])
 def test_a_result_without_its_predictions_counts_as_not_played(copy: Path, lines: int) -> None:
     cell = cells(SMOKE, 1, CLINICAL)[0]
@@ -333,10 +344,10 @@ def test_findings_are_reproduced_refuted_or_left_open() -> None:
     names = {name for one in findings.FINDINGS for name in one.better + one.than}
     rows = {name for task in TASKS for name in task.systems}
     assert names <= rows, "a finding asks for rows that no league has"
-    same = [0.8, 0.8]
-    assert outcome([0.83, 0.83], same, 0.005).word == "reproduced"
-    assert outcome([0.78, 0.78], same, 0.005).word == "refuted"
-    assert outcome([0.802, 0.802], same, 0.02).word == "not enough power"
+    same = [0.8] * 3
+    assert outcome([0.83] * 3, same, 0.005).word == "reproduced"
+    assert outcome([0.78] * 3, same, 0.005).word == "refuted"
+    assert outcome([0.802] * 3, same, 0.02).word == "not enough power"
 
 
 def test_a_finding_must_outlast_other_seeds() -> None:
@@ -346,12 +357,14 @@ def test_a_finding_must_outlast_other_seeds() -> None:
     assert sure.difference.value == pytest.approx(luck.difference.value)
     assert (sure.word, luck.word) == ("reproduced", "not enough power")
     assert sure.p < 0.01 < 0.3 < luck.p
-    once = outcome([0.83], [0.8, 0.8], 0.001)
-    assert once.one_seed
-    assert once.word == "not enough power"
-    assert once.difference.low > 0
+    for few in ([0.83], [0.83, 0.83]):
+        found = outcome(few, [0.8] * 3, 0.001)
+        assert found.few_seeds
+        assert found.word == "not enough power"
+        assert found.difference.low > 0
 
 
 def test_a_finding_is_asked_of_the_answers_too() -> None:
-    found = outcome([0.83, 0.83], [0.8, 0.8], 0.005)
+    found = outcome([0.83] * 3, [0.8] * 3, 0.005)
+    assert found.accuracy == pytest.approx(0.15)
     assert found.p_accuracy == pytest.approx(2 * 0.5**15)  # 15 hips named right by one of both

@@ -42,8 +42,11 @@ def test_cortical_thickness_index_is_what_was_drawn(cortex_px: int, turned: bool
 
 
 def test_where_no_shaft_is_seen_nothing_is_measured() -> None:
-    with pytest.raises(InputRefused, match="no shaft"):
-        thickness_index(np.zeros((200, 200)), (100, 60), (100, 60.5), 0.5)
+    for far in ((100, 60.5), (100, 60), (float("nan"), 90)):
+        with pytest.raises(InputRefused, match="no shaft"):
+            thickness_index(np.zeros((200, 200)), (100, 60), far, 0.5)
+    with pytest.raises(InputRefused, match="within the image"):
+        thickness_index(np.ones((200, 200)), (-50, 60), (100, 160), 0.5)
 
 
 def phantoms(folder: Path, name: str, splits: dict[str, int], **changes: bool) -> Path:
@@ -58,7 +61,7 @@ def phantoms(folder: Path, name: str, splits: dict[str, int], **changes: bool) -
 
 @pytest.mark.slow
 def test_thickness_tells_osteoporosis_but_less_than_all_that_is_drawn(tmp_path: Path) -> None:
-    phantoms(tmp_path, "hips", {"train": 200, "test": 120})
+    manifest = phantoms(tmp_path, "hips", {"train": 200, "test": 120})
     area = {one["name"]: one["auc"][0] for one in yardsticks(OSTEOPOROSIS, tmp_path)}
     (measured,) = [value for name, value in area.items() if name.startswith("cortical")]
     (drawn,) = [
@@ -66,6 +69,10 @@ def test_thickness_tells_osteoporosis_but_less_than_all_that_is_drawn(tmp_path: 
     ]
     assert 0.6 < measured < drawn
     assert area["always the commonest class"] == 0.5
+    text = manifest.read_text()
+    manifest.write_text(text.replace("shaft_near:", "shaft_close:", 1))
+    names = [one["name"] for one in yardsticks(OSTEOPOROSIS, tmp_path)]
+    assert len(names) == len(area) - 1, "one hip that cannot be measured ends no league"
 
 
 @pytest.mark.slow

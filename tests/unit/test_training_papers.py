@@ -261,8 +261,8 @@ def test_backbone_learned_without_labels_is_taken_and_frozen(
     with pytest.raises(RecipeInvalid, match="cannot be read as safetensors"):
         train(chosen, manifest, tmp_path / "none", weights=manifest)
     unchanged = chosen.model_copy(update={"augmentation": Augmentation()})
-    assert head_alone(unchanged, start(unchanged, none, weights))
-    assert not head_alone(chosen, start(chosen, none, weights)), "it sees images that change"
+    assert head_alone(unchanged, start(unchanged, none, weights)[0])
+    assert not head_alone(chosen, start(chosen, none, weights)[0]), "it sees images that change"
     train(unchanged, manifest, tmp_path / "head", weights=weights)
     rows = json.loads((tmp_path / "head.run" / "history.json").read_text())
     best = max(rows, key=lambda row: (row["score"], row["epoch"]))

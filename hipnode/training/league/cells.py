@@ -107,13 +107,13 @@ def with_played(profile: Profile, seeds: int, folder: Path) -> list[Cell]:
     return cells(profile, seeds)
 
 
-def key_of(cell: Cell, manifest: Path) -> str:
-    """Return what a result depends on, as one digest: recipe, images, code."""
+def key_of(cell: Cell, *manifests: Path) -> str:
+    """Return what a result depends on, as one digest: recipe, images (here, elsewhere), code."""
     start = cell.start
     facts = [
         cell.recipe.model_dump(mode="json"),
         start.model_dump(mode="json") if start else None,
-        hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        *(hashlib.sha256(one.read_bytes()).hexdigest() for one in manifests),
         _code(),
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -133,19 +133,23 @@ def known(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str
 
     ``tell`` is given a line for a result that cannot be used, and so counts as not played.
     """
-    manifest, at = folder / "data" / cell.task.phantom / "manifest.csv", folder / cell.folder
+    at = folder / cell.folder
     if not (at / RESULT).exists():
         return None
-    if not manifest.exists():
-        tell(f"{cell.folder}: its images are gone ({manifest}): not in the tables without them")
+    phantoms = filter(None, (cell.task.phantom, cell.task.elsewhere))
+    manifests = [folder / "data" / phantom / "manifest.csv" for phantom in phantoms]
+    for gone in (manifest for manifest in manifests if not manifest.exists()):
+        tell(f"{cell.folder}: its images are gone ({gone}): not in the tables without them")
         return None
     found = document(at / RESULT)
-    if found and found.get("key") != key_of(cell, manifest):
+    if found and found.get("key") != key_of(cell, *manifests):
         tell(f"{cell.folder}: of another recipe, other images or other code: counts as not played")
         return None
     try:
         people = set(measured(folder / found["report"], cell).patients)
         whole = found["test_patients"] == len(people) and found.keys() >= set(_TOLD)
+        if (other := folder / found["report"] / "external").exists():
+            predictions(other, cell.recipe.labels)
     except (OSError, LookupError, TypeError, ValueError, csv.Error, InputRefused):
         whole = False
     if not whole:
@@ -169,7 +173,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
     other = elsewhere(cell.task, cell.profile, folder, tell)
     if (before := known(cell, folder)) is not None:
         return before
-    at, key = folder / cell.folder, key_of(cell, manifest)
+    at, key = folder / cell.folder, key_of(cell, *filter(None, (manifest, other)))
     run = at / key[:12]
     started = time.process_time()
     weights, spent_s = _backbone(cell, manifest, folder, tell)

@@ -35,7 +35,7 @@ def thickness_index(
     pixels
         (rows, columns), bone bright.
     near, far
-        Two points (x, y) on the shaft's axis, in pixels.
+        Two points (x, y) on the shaft's axis, in pixels; ``far`` may lie outside.
     spacing_mm
         The pixels'.
 
@@ -44,7 +44,11 @@ def thickness_index(
     InputRefused
         If no shaft of two cortices is seen there.
     """
-    axis = np.subtract(far, near) / np.hypot(*np.subtract(far, near))
+    rows, columns = pixels.shape
+    length = float(np.hypot(*np.subtract(far, near)))
+    if not (length > 0 and 0 <= near[0] <= columns and 0 <= near[1] <= rows):
+        raise InputRefused("no shaft is marked within the image")
+    axis = np.subtract(far, near) / length
     across = np.array([axis[1], -axis[0]])
     aside = np.arange(-_REACH_MM, _REACH_MM + _STEP_MM / 2, _STEP_MM) / spacing_mm
     along = np.arange(-_ALONG_MM, _ALONG_MM + _STEP_MM, 2 * _STEP_MM) / spacing_mm

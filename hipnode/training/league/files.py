@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,19 @@ def document(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write(path: Path, document: dict[str, Any] | str) -> None:
-    """Write text, or JSON: first beside, then in place, so that a kill leaves a whole file."""
-    text = document if isinstance(document, str) else json.dumps(document, indent=1) + "\n"
+def write(path: Path, content: dict[str, Any] | str) -> None:
+    """Write text, or JSON: first beside, then in place, so that a kill leaves a whole file.
+
+    What is no number (a precision where nothing was named) is null: JSON knows no NaN.
+    """
+    text = content if isinstance(content, str) else json.dumps(_plain(content), indent=1) + "\n"
     path.with_suffix(".tmp").write_text(text, encoding="utf-8")
     path.with_suffix(".tmp").replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

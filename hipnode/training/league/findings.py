@@ -1,10 +1,10 @@
 """What the papers found, each asked again: reproduced, refuted, or too few patients to tell.
 
 A finding is a difference of mean areas under the curve between two groups of rows, by the same
-patients. It is *reproduced* where its 95 % interval lies on the paper's side of 0, *refuted* where
-the interval excludes the difference that the paper prints (0 where it prints none), and else the
-power did not suffice. The interval is over other patients and over other seeds; where a row has one
-seed, nothing is reproduced or refuted.
+patients. It is *reproduced* where the difference is the paper's way round and its p, adjusted over
+all findings, is below 0.05; *refuted* where its 95 % interval excludes the difference that the
+paper prints (0 where it prints none); and else the power did not suffice. Interval and p are over
+other patients and other seeds; of fewer than three seeds nothing is said.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hipnode.training.stats.estimates import Estimate
 from hipnode.training.stats.paired import Area, holm, mean_area, trained_again
 from hipnode.training.stats.statistics import compare_paired
 
+SEEDS: Final = 3
+_SURE: Final = 0.05
 _NETS: Final = ("resnet18", "resnet34", "googlenet", "efficientnet-b3", "efficientnet-b4")
 _Y: Final = tuple(f"yamamoto2020-{name}" for name in _NETS)
 
@@ -49,20 +51,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it. Both p are adjusted over all findings that could be asked (Holm)."""
+    """What became of it. Each p is adjusted over all findings that it was asked of (Holm)."""
 
     finding: Finding
     difference: Estimate
     p: float
-    p_accuracy: float | None  # McNemar's, exact; None where several rows stand on a side
-    one_seed: bool  # of some row
+    accuracy: float | None  # how much more is named right; None where several rows are on a side
+    p_accuracy: float | None  # McNemar's, exact, of these networks: of other seeds it says nothing
+    few_seeds: bool  # fewer than `SEEDS` of some row
 
     @property
     def word(self) -> str:
         """``reproduced``, ``refuted`` or ``not enough power``."""
-        if self.one_seed:
+        if self.few_seeds:
             return "not enough power"
-        if self.difference.low > 0:
+        if self.difference.value > 0 and self.p < _SURE:
             return "reproduced"
         below = self.difference.high < (self.finding.printed or 0)
         return "refuted" if below else "not enough power"
@@ -88,7 +91,7 @@ FINDINGS: Final = (
         for name, printed in zip(_NETS, (0.0101, 0.0016, 0.0266, 0.0285, 0.0496), strict=True)
     ),
     Finding(
-        "Yamamoto 2020, Table 3", "EfficientNet-b3 with covariates is best of the five",
+        "Yamamoto 2020, Table 3", "EfficientNet-b3 with covariates is better than the others' mean",
         "osteoporosis", ("yamamoto2020-efficientnet-b3-clinical",),
         tuple(f"{name}-clinical" for name in _others("yamamoto2020-efficientnet-b3", _Y)), 0.012,
     ),
@@ -155,10 +158,11 @@ def outcomes(rows: Mapping[str, Mapping[str, Row]]) -> list[Outcome]:
     pairs = {at: (a[0], b[0]) for at, (a, b) in enumerate(sides) if len(a) == len(b) == 1}
     exact = holm([compare_paired(one.right, other.right) for one, other in pairs.values()])
     named = dict(zip(pairs, exact, strict=True))
+    gained = {at: float(one.right.mean() - two.right.mean()) for at, (one, two) in pairs.items()}
     return [
         Outcome(
-            finding, differences[at].estimate, adjusted[at], named.get(at),
-            any(len(row.seeds) < 2 for row in (*sides[at][0], *sides[at][1])),
+            finding, differences[at].estimate, adjusted[at], gained.get(at), named.get(at),
+            any(len(row.seeds) < SEEDS for row in (*sides[at][0], *sides[at][1])),
         )
         for at, finding in enumerate(asked)
     ]  # fmt: skip

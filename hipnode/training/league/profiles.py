@@ -206,6 +206,7 @@ PROFILES: Final = {
             ("yamamoto2020-googlenet", ("network.arguments.width=0.125",)),
             ("yamamoto2020-resnet", ("network.arguments.width=0.125",)),
             ("dxa2023-vit-s", _vit(32, 1)),
+            *((start, ("augmentation={}",)) for start, _ in _HEADS),
             ("dxa2023-dino-vit-s", _vit(32, 1)),
             ("dxa2023-moco-vit-s", _vit(32, 1)),
             ("murphy2022-cnn2", ("network.arguments.width=0.125",)),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from hipnode.errors import InputRefused
 from hipnode.training.judge.heat import NAMES
 from hipnode.training.league.cells import PREDICTIONS, Cell, Measured, measured, predictions
 from hipnode.training.league.elsewhere import recalibrated
@@ -18,7 +19,7 @@ from hipnode.training.league.page import page
 from hipnode.training.league.yardsticks import three, yardsticks
 from hipnode.training.recipe.published import PUBLISHED
 from hipnode.training.stats import curves
-from hipnode.training.stats.paired import Area, mean_area
+from hipnode.training.stats.paired import Area, mean_area, trained_again
 
 DOCUMENT: Final = "league.json"
 PAGE: Final = "league.md"
@@ -41,15 +42,24 @@ def gather(
         nothing is written, and the answer is empty.
     folder
         The league's.
+
+    Raises
+    ------
+    InputRefused
+        If rows of a task were tested on other patients.
     """
     cells = [cell for cell in every if found.get(cell.folder)]
     if not cells:
         return {}
     told: dict[str, dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
     figures: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    tested: dict[str, list[str]] = {}
     for cell in cells:
         result = found[cell.folder] or {}
-        told[cell.task.name][cell.system].append(measured(folder / result["report"], cell))
+        one = measured(folder / result["report"], cell)
+        if tested.setdefault(cell.task.name, one.patients) != one.patients:
+            raise InputRefused(f"{cell.folder} is of other test patients than other rows")
+        told[cell.task.name][cell.system].append(one)
         figures[cell.task.name, cell.system].append(
             {**result, **_recalibrated(folder, result, cell)}
         )
@@ -60,11 +70,10 @@ def gather(
             _row(tasks[task].of, name, [one.area for one in seeds], figures[task, name])
             for name, seeds in systems.items()
         ]
-        patients = next(iter(systems.values()))[0].patients
         document["tasks"][task] = {
             "of": tasks[task].of,
-            "patients": len(set(patients)),
-            "samples": len(patients),
+            "patients": len(set(tested[task])),
+            "samples": len(tested[task]),
             "rows": sorted(rows, key=lambda row: -row["value"][0]),
             "yardsticks": yardsticks(tasks[task], folder),
         }
@@ -76,11 +85,11 @@ def gather(
     document["findings"] = [_finding(one) for one in outcomes(played)]
     write(folder / DOCUMENT, document)
     write(folder / PAGE, page(document))
-    first = {(cell.task.name, cell.system): cell for cell in reversed(cells)}
+    which = {(cell.task.name, cell.system): cell for cell in reversed(cells)}
     curves.side_by_side(
         {
             task: [
-                _curve(name, _positive(first[task, name]), told[task][name])
+                _curve(name, _positive(which[task, name]), told[task][name])
                 for name in (row["system"] for row in document["tasks"][task]["rows"])
             ]
             for task in played
@@ -130,8 +139,9 @@ def _row(of: str, name: str, seeds: Sequence[Area], results: Results) -> dict[st
 
     def mean(figure: str, where: str = "figures") -> float | None:
         """Return a figure's mean over seeds; None where one of them has none."""
-        each = [one.get(where, {}).get(figure, np.nan) for one in results]
-        return None if np.isnan(each).any() else round(float(np.mean(each)), 3)
+        each = [one.get(where, {}).get(figure) for one in results]
+        known = [value for value in each if value is not None and np.isfinite(value)]
+        return round(float(np.mean(known)), 3) if len(known) == len(each) else None
 
     row: dict[str, Any] = {
         "system": name,
@@ -143,6 +153,7 @@ def _row(of: str, name: str, seeds: Sequence[Area], results: Results) -> dict[st
         "served_ms": first["served_ms"],
         "value": three(found),
         "seed_sd": round(float(np.std(values, ddof=1)), 3) if len(values) > 1 else None,
+        "low_over_seeds": round(trained_again(seeds).estimate.low, 3),
     }
     if of == "boxes":
         return row | {
@@ -153,7 +164,7 @@ def _row(of: str, name: str, seeds: Sequence[Area], results: Results) -> dict[st
                 one: printed[one] for one in ("mean Jaccard", "adequate boxes") if one in printed
             },
         }
-    row |= {"beyond_chance": found.low > 0.5, "accuracy": mean("accuracy")}
+    row |= {"accuracy": mean("accuracy")}
     if of == "gates":
         named = ("accuracy", "precision", "recall")
         more = {"precision": mean("precision"), "recall": mean("recall")}
@@ -178,7 +189,8 @@ def _finding(one: Outcome) -> dict[str, Any]:
         "printed": one.finding.printed,
         "difference": three(one.difference),
         "p": float(f"{one.p:.2g}"),
+        "accuracy": None if one.accuracy is None else round(one.accuracy, 3),
         "p_accuracy": None if one.p_accuracy is None else float(f"{one.p_accuracy:.2g}"),
-        "one_seed": one.one_seed,
+        "few_seeds": one.few_seeds,
         "outcome": one.word,
     }

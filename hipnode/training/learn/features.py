@@ -14,8 +14,8 @@ from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
 
-_LEAST: Final = 0.01
-"""Of the median spread: what hardly differs from image to image is not blown up beyond that."""
+_LEAST: Final = (0.01, 1e-3)
+"""Of the median spread, and of the mean: what hardly differs is not blown up beyond that."""
 
 
 class OnEmbeddings(nn.Module):
@@ -27,17 +27,26 @@ class OnEmbeddings(nn.Module):
         The network's; trained in place.
     embeddings
         (n, width) of the training split.
+    begun
+        The head knows embeddings as they are, and goes on from there.
     """
 
     mean: Tensor
     spread: Tensor
+    still = ("mean", "spread")  # in every checkpoint of the same backbone
 
-    def __init__(self, head: Head, embeddings: Tensor) -> None:
+    def __init__(self, head: Head, embeddings: Tensor, *, begun: bool = False) -> None:
         super().__init__()
         self.score = head
-        spread = embeddings.std(0, correction=0)
-        self.register_buffer("mean", embeddings.mean(0))
-        self.register_buffer("spread", spread.clamp(min=max(float(spread.median()) * _LEAST, 1e-6)))
+        mean, spread = embeddings.mean(0), embeddings.std(0, correction=0)
+        least = torch.maximum(_LEAST[0] * spread.median(), _LEAST[1] * mean.abs()).clamp(min=1e-6)
+        self.register_buffer("mean", mean)
+        self.register_buffer("spread", torch.maximum(spread, least))
+        if begun:
+            weight, bias = _first(head)
+            with torch.no_grad():
+                bias.add_(weight[:, : head.width] @ self.mean)
+                weight[:, : head.width] *= self.spread
 
     def forward(self, embeddings: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``logits`` (n, classes) of embeddings (n, width)."""
@@ -46,12 +55,16 @@ class OnEmbeddings(nn.Module):
     def into(self, head: Head) -> None:
         """Write what was learned into a head that takes embeddings as they are."""
         head.load_state_dict(self.score.state_dict())
-        first = head if head.hidden is None else head.hidden[0]
-        weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
+        weight, bias = _first(head)
         with torch.no_grad():
             taken = weight[:, : head.width] / self.spread.to(weight.device)
             weight[:, : head.width] = taken
             bias.sub_(taken @ self.mean.to(weight.device))
+
+
+def _first(head: Head) -> tuple[Tensor, Tensor]:
+    first = head if head.hidden is None else head.hidden[0]
+    return first.get_parameter("weight"), first.get_parameter("bias")
 
 
 def head_alone(recipe: Recipe, net: nn.Module) -> Head | None:

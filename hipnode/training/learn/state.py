@@ -95,6 +95,8 @@ class State:
         document = torch.load(path, weights_only=True, map_location=self.device)
         if document["plan"] != self.plan.model_dump_json() or document["count"] != self.count:
             raise InputRefused(f"{path} is a checkpoint of another plan or of other samples")
+        if not agrees(document["net"], self.net):
+            raise InputRefused(f"{path} is a checkpoint of another network or of other weights")
         self.net.load_state_dict(document["net"])
         self.average.load_state_dict(document["average"])
         self.optimiser.load_state_dict(document["optimiser"])
@@ -105,6 +107,17 @@ class State:
     def follow(self, step: int) -> None:
         """Move the averaged weights towards the network's; faster while there are few steps."""
         blend(self.average, self.net, min(self.plan.ema, (1 + step) / (10 + step)))
+
+
+def agrees(there: dict[str, torch.Tensor], net: nn.Module) -> bool:
+    """Tell whether a checkpoint is of this network, and what stays still in it is the same."""
+    own = net.state_dict()
+    if {name: value.shape for name, value in there.items()} != {
+        name: value.shape for name, value in own.items()
+    }:
+        return False
+    still = [name for name in getattr(net, "still", ()) if name in own]
+    return all(torch.allclose(there[n], own[n], rtol=1e-3, atol=1e-5) for n in still)
 
 
 def blend(average: nn.Module, net: nn.Module, decay: float) -> None:

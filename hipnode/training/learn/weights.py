@@ -36,6 +36,11 @@ class Taken:
     layout: str
     source: str
 
+    @property
+    def head(self) -> bool:
+        """Whether the head goes on from there too."""
+        return any(name.startswith("score.") for name in self.names)
+
     def __str__(self) -> str:
         """Return the line that is told."""
         named = ", ".join(self.missing[:_SHOWN])

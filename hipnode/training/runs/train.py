@@ -21,7 +21,7 @@ from hipnode.training.learn.losses import lesson
 from hipnode.training.learn.speed import settled
 from hipnode.training.learn.state import first_in_turn
 from hipnode.training.learn.validate import measure
-from hipnode.training.learn.weights import freeze, start_from
+from hipnode.training.learn.weights import Taken, freeze, start_from
 from hipnode.training.pack.bundling import bundle, check_described
 from hipnode.training.pack.export import check_out
 from hipnode.training.recipe.recipe import Recipe, RecipeInvalid
@@ -100,12 +100,13 @@ def train(
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
     with first_in_turn():
         splits = gather_splits(recipe, rows, cache or run / "cache", telling, name_of(manifest))
-    net = start(recipe, splits["train"].samples, weights, telling.taken)
+    net, taken = start(recipe, splits["train"].samples, weights, telling.taken)
     learner, learned, tested = net, splits["train"].samples, splits["val"].samples
     head = head_alone(recipe, net)
     if head:
         learned, tested = (embedded(recipe, net, one, device) for one in (learned, tested))
-        learner = OnEmbeddings(head, torch.from_numpy(learned.images))
+        begun = taken is not None and taken.head
+        learner = OnEmbeddings(head.cpu(), torch.from_numpy(learned.images), begun=begun)
     plan = settled(
         recipe.plan,
         lambda plan: lesson(recipe.model_copy(update={"plan": plan}), learned),
@@ -173,8 +174,8 @@ def start(
     samples: Samples,
     weights: Path | None,
     tell: Callable[[str], None] = lambda _line: None,
-) -> nn.Module:
-    """Return the network before its first step.
+) -> tuple[nn.Module, Taken | None]:
+    """Return the network before its first step, and what it has from elsewhere.
 
     Parameters
     ----------
@@ -201,4 +202,4 @@ def start(
         if isinstance(module, Clinical) and samples.covariates is not None:
             module.learn_scale(torch.from_numpy(samples.covariates))
     freeze(net, taken, backbone=recipe.freeze_backbone, named=recipe.frozen)
-    return net
+    return net, taken

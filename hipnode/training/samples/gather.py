@@ -210,8 +210,16 @@ def _decode(
             masks[index] = draw_mask(boxes, seen.pixels.shape, side)
         tell(index + 1, len(chosen))
     if masks_at:
-        np.save(masks_at, masks)
-    np.save(images_at, images)
+        _keep(masks_at, masks)
+    _keep(images_at, images)
+
+
+def _keep(at: Path, array: NDArray[Any]) -> None:
+    """Write an array first beside, then in place: a kill leaves a whole file, or none."""
+    beside = at.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        np.save(file, array)
+    beside.replace(at)
 
 
 def _margin(recipe: Stored) -> float:

@@ -59,7 +59,7 @@ class Area:
     def p(self) -> float:
         """Of the hypothesis that this is 0, two-sided."""
         if self.deviation == 0:
-            return 1.0
+            return float(self.value == 0)
         return float(2 * stats.t.sf(abs(self.value) / self.deviation, self._freedom))
 
     def __sub__(self, other: Area) -> Area:
