@@ -263,7 +263,12 @@ def test_backbone_learned_without_labels_is_taken_and_frozen(
     unchanged = chosen.model_copy(update={"augmentation": Augmentation()})
     assert head_alone(unchanged, start(unchanged, none, weights)[0])
     assert not head_alone(chosen, start(chosen, none, weights)[0]), "it sees images that change"
-    train(unchanged, manifest, tmp_path / "head", weights=weights)
+    for seed in (0, 1):
+        plan = unchanged.plan.model_copy(update={"seed": seed})
+        other = unchanged.model_copy(update={"plan": plan})
+        train(other, manifest, tmp_path / "head", weights=weights, cache=tmp_path / "kept")
+        kept = [path.name for path in (tmp_path / "kept").iterdir()]
+        assert sum(name.startswith("embeddings-") for name in kept) == 2, "train and val, once"
     rows = json.loads((tmp_path / "head.run" / "history.json").read_text())
     best = max(rows, key=lambda row: (row["score"], row["epoch"]))
     found = evaluate(tmp_path / "head", manifest, tmp_path / "report", split="val")

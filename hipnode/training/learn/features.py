@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +16,7 @@ from hipnode.training.learn.validate import forward
 from hipnode.training.recipe.augmentation import Augmentation
 from hipnode.training.recipe.recipe import Recipe
 from hipnode.training.samples.batches import Samples
+from hipnode.training.samples.gather import keep
 
 _LEAST: Final = (0.01, 1e-3)
 """Of the median spread, and of the mean: what hardly differs is not blown up beyond that."""
@@ -76,7 +80,19 @@ def head_alone(recipe: Recipe, net: nn.Module) -> Head | None:
     return head if plain and still and isinstance(head, Head) else None
 
 
-def embedded(recipe: Recipe, net: nn.Module, samples: Samples, device: str) -> Samples:
-    """Return samples whose ``images`` are their embeddings, (n, width) float32."""
+def embedded(recipe: Recipe, net: nn.Module, samples: Samples, device: str, cache: Path) -> Samples:
+    """Return samples whose ``images`` are their embeddings, (n, width) float32.
+
+    They are kept in ``cache``, by what they follow from: another head over them need not wait.
+    """
+    facts = hashlib.sha256(f"{recipe.preprocess} {recipe.plan.view} {recipe.network}".encode())
+    facts.update(np.ascontiguousarray(samples.images).data)
+    for name, value in net.state_dict().items():
+        if not name.startswith("score."):
+            facts.update(value.cpu().contiguous().numpy().data)
+    at = cache / f"embeddings-{facts.hexdigest()[:16]}.npy"
+    if at.exists():
+        return replace(samples, images=np.load(at))
     found = forward(recipe, net.to(device), samples, "embedding", device)
+    keep(at, found)
     return replace(samples, images=found)

@@ -98,13 +98,16 @@ def train(
         ready.check_checkpoints(run)
     run.mkdir(parents=True, exist_ok=True)
     rows = rows or read_manifest(manifest, seed=recipe.plan.seed)
+    cache = cache or run / "cache"
     with first_in_turn():
-        splits = gather_splits(recipe, rows, cache or run / "cache", telling, name_of(manifest))
+        splits = gather_splits(recipe, rows, cache, telling, name_of(manifest))
     net, taken = start(recipe, splits["train"].samples, weights, telling.taken)
     learner, learned, tested = net, splits["train"].samples, splits["val"].samples
     head = head_alone(recipe, net)
     if head:
-        learned, tested = (embedded(recipe, net, one, device) for one in (learned, tested))
+        with first_in_turn():
+            both = [embedded(recipe, net, one, device, cache) for one in (learned, tested)]
+        learned, tested = both
         begun = taken is not None and taken.head
         learner = OnEmbeddings(head.cpu(), torch.from_numpy(learned.images), begun=begun)
     plan = settled(

@@ -210,11 +210,11 @@ def _decode(
             masks[index] = draw_mask(boxes, seen.pixels.shape, side)
         tell(index + 1, len(chosen))
     if masks_at:
-        _keep(masks_at, masks)
-    _keep(images_at, images)
+        keep(masks_at, masks)
+    keep(images_at, images)
 
 
-def _keep(at: Path, array: NDArray[Any]) -> None:
+def keep(at: Path, array: NDArray[Any]) -> None:
     """Write an array first beside, then in place: a kill leaves a whole file, or none."""
     beside = at.with_suffix(".tmp")
     with beside.open("wb") as file:
