@@ -53,7 +53,7 @@ def phantoms(folder: Path, name: str, splits: dict[str, int], **changes: bool) -
     """Draw people of each split as a league lays them down."""
     made, at = [], folder / "data" / name
     for number, (split, count) in enumerate(splits.items()):
-        recipe = replace(load_recipe(name), splits={split: 1.0}, anatomies={split: 2}, **changes)
+        recipe = replace(load_recipe(name), splits={split: 1.0}, anatomies={split: 1}, **changes)
         made += list(batch.make_all(batch.Order(recipe, 7 + number, at), count, 1))
     write_manifest(at / "manifest.csv", made)
     return at / "manifest.csv"
@@ -61,7 +61,7 @@ def phantoms(folder: Path, name: str, splits: dict[str, int], **changes: bool) -
 
 @pytest.mark.slow
 def test_thickness_tells_osteoporosis_but_less_than_all_that_is_drawn(tmp_path: Path) -> None:
-    manifest = phantoms(tmp_path, "hips", {"train": 200, "test": 120})
+    manifest = phantoms(tmp_path, "hips", {"train": 120, "test": 80})
     area = {one["name"]: one["auc"][0] for one in yardsticks(OSTEOPOROSIS, tmp_path)}
     (measured,) = [value for name, value in area.items() if name.startswith("cortical")]
     (drawn,) = [
@@ -108,8 +108,8 @@ def test_recalibration_mends_a_shifted_score_and_no_useless_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("gate", ["gale2017-cnn-frontal", "gale2017-cnn-metal"])
-def test_gates_are_played_and_told_by_precision_and_recall(tmp_path: Path, gate: str) -> None:
+def test_a_gate_is_played_and_told_by_precision_and_recall(tmp_path: Path) -> None:
+    gate = "gale2017-cnn-frontal"
     command = ["league", "--profile", "smoke", "--only", gate, "--out", str(tmp_path)]
     done = CliRunner().invoke(app, [*command, "--seeds", "1"])
     assert done.exit_code == 0, done.output
