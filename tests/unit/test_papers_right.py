@@ -145,7 +145,7 @@ def test_a_frozen_backbone_does_not_move_and_nothing_random_is_frozen(tmp_path: 
     kept = {k: v.clone() for k, v in first.items() if not k.startswith(("score.", "features.stem"))}
     save_file(kept, tmp_path / "w.safetensors")
     said: list[str] = []
-    net = start(recipe, samples, tmp_path / "w.safetensors", said.append)
+    net, _ = start(recipe, samples, tmp_path / "w.safetensors", said.append)
     line = "w.safetensors: 95 of 100 tensors of the backbone taken, named as in hipnode; not: "
     line += "features.stem.0.weight, features.stem.1.weight, features.stem.1.bias, "
     assert said == [line + "features.stem.1.running_mean, ..."]

@@ -138,7 +138,7 @@ def test_cnn1_is_trained_on_unfractured_hips_and_then_on_fractured_ones(
     assert broken == {first.name: {False}, second.name: {True}}
     train(first, manifests[0], tmp_path / "first")
     given = load_bundle(tmp_path / "first")
-    net = start(second, seen[second.name].samples, tmp_path / "first")
+    net, _ = start(second, seen[second.name].samples, tmp_path / "first")
     image = np.random.default_rng(0).normal(size=(1, 1, 32, 32)).astype(np.float32)
     with torch.inference_mode():
         mask = net.eval()(torch.from_numpy(image))["mask"].numpy()
