@@ -1,6 +1,8 @@
 """``python -m tests.league_served DIR``: the best bundle of each row of a league, in a node's set.
 
 Each reads a phantom as the worker would; what it says must stand in an SR that dciodvfy passes.
+The league's hips for osteoporosis are drawn as scans are: to a network of theirs a pelvis is unlike
+what it knows, and a node says so in place of an answer. Here that check is left out for these.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hipnode.cli.conform import dciodvfy
-from hipnode.domain import TASKS
+from hipnode.domain import TASKS, Role
 from hipnode.nets import LoadedModel, ModelSet, load_bundle, load_model_set
 from hipnode.phantom import load_recipe
 from hipnode.phantom.dicom import write_dicom
@@ -59,6 +61,8 @@ def main() -> None:
         scan = write_dicom(render_dxa(load_recipe("dxa"), 200, 0), at / "scan.dcm")
         for name, bundle in best(Path(sys.argv[1])):
             made = load_bundle(bundle, threads=1)
+            if made.spec.role is Role.OSTEOPOROSIS:
+                made = replace(made, typical=None)
             path = scan if made.spec.role == "risk" else SAMPLES[-1]
             _, _, reading = served(node_set(shipped, made), path)
             sr = report(path, reading, at / "sr.dcm")
