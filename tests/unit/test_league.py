@@ -25,6 +25,7 @@ from typer.testing import CliRunner, Result
 
 from hipnode.cli import app
 from hipnode.errors import InputRefused
+from hipnode.phantom import read_manifest
 from hipnode.training.league import findings
 from hipnode.training.league.cells import cells, key_of, known
 from hipnode.training.league.compare import compare
@@ -96,6 +97,9 @@ def test_a_league_is_played_known_again_and_told(folder: Path) -> None:
     assert text == page(document)
     assert "NOT FOR CLINICAL USE" in text
     assert Image.open(folder / "league.png").width > 300
+    elsewhere = read_manifest(folder / "data" / "hips-external" / "manifest.csv")
+    assert len(elsewhere) == 24
+    assert not any("-19-" in row["patient_id"] for row in elsewhere), "as people here are called"
     one, other = (
         next((folder / "osteoporosis" / name / "seed-0").glob("*/bundle")) for name in rows
     )

@@ -17,6 +17,7 @@ from hipnode.training.league.profiles import Profile, Task
 
 MADE_OF: Final = "made-of.json"
 _SEED: Final = 19
+_SEED_ELSEWHERE: Final = 119  # so that nobody there has a name that somebody here has
 
 Tell = Callable[[str], None]
 
@@ -31,21 +32,28 @@ def images(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path:
     InputRefused
         If the phantoms that lie there are not those of the profile.
     """
-    return _images(task.phantom, profile.people_of(task), profile, folder, tell)
+    return _images(task.phantom, profile.people_of(task), profile, folder, tell, _SEED)
 
 
 def elsewhere(task: Task, profile: Profile, folder: Path, tell: Tell) -> Path | None:
     """Return the manifest of another hospital's phantoms, for the test alone; None: none asked."""
+    if not task.elsewhere:
+        return None
     people = {"test": profile.people["test"]}
-    return _images(task.elsewhere, people, profile, folder, tell) if task.elsewhere else None
+    return _images(task.elsewhere, people, profile, folder, tell, _SEED_ELSEWHERE)
 
 
 def _images(
-    phantom: str, people: Mapping[str, int], profile: Profile, folder: Path, tell: Tell
+    phantom: str,
+    people: Mapping[str, int],
+    profile: Profile,
+    folder: Path,
+    tell: Tell,
+    seed: int,
 ) -> Path:
     at = folder / "data" / phantom
     manifest = at / "manifest.csv"
-    wanted = _made_of(phantom, people, profile)
+    wanted = _made_of(phantom, people, profile, seed)
     if manifest.exists():
         there = document(at / MADE_OF) | {"people": _people(manifest)}
         for what, value in wanted.items():
@@ -61,18 +69,20 @@ def _images(
         if profile.bodies:
             recipe = replace(recipe, anatomies=profile.bodies)
         tell(f"{phantom}: {count} people of split {split}")
-        made += list(batch.make_all(batch.Order(recipe, _SEED + number, at), count, 1))
+        made += list(batch.make_all(batch.Order(recipe, seed + number, at), count, 1))
     write(at / MADE_OF, wanted)
     write_manifest(manifest.with_suffix(".tmp"), made)
     manifest.with_suffix(".tmp").replace(manifest)
     return manifest
 
 
-def _made_of(phantom: str, people: Mapping[str, int], profile: Profile) -> dict[str, Any]:
+def _made_of(
+    phantom: str, people: Mapping[str, int], profile: Profile, seed: int
+) -> dict[str, Any]:
     """Return what phantoms follow from."""
     recipe = json.dumps(asdict(load_recipe(phantom)), sort_keys=True, default=str)
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    return {"people": people, "bodies": profile.bodies, "recipe": digest, "seed": _SEED}
+    return {"people": people, "bodies": profile.bodies, "recipe": digest, "seed": seed}
 
 
 def _people(manifest: Path) -> dict[str, int]:
