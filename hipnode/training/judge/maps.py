@@ -97,7 +97,7 @@ def eigen_cam(net: Logits, image: Tensor, network: str) -> NDArray[np.float32]:
         if isinstance(net.net, ViTSmall):
             found = _as_map(net.net.tokens(image))
         else:
-            found = _seen(net, image, net.net.get_submodule(_LAYER.get(network, "features")))[0]
+            found = _seen(net, image, _LAYER.get(network, "features"))[0]
         flat = found[0].flatten(1).T  # (places, channels)
         return _component(flat, (flat - flat.mean(0)).abs().mean(1), image)
 
@@ -110,7 +110,7 @@ def eigen_grad_cam(net: Logits, image: Tensor, label: int, network: str) -> NDAr
     """
     transformer = net.net if isinstance(net.net, ViTSmall) else None
     last = f"layers.layers.{len(transformer.layers.layers) - 1}.norm1" if transformer else ""
-    layer = net.net.get_submodule(last or _LAYER.get(network, "features"))
+    layer = last or _LAYER.get(network, "features")
     found, logits = _seen(net, image.clone().requires_grad_(), layer)
     (slope,) = torch.autograd.grad(logits[0, label], found)
     product = (found * slope).detach()
@@ -118,10 +118,12 @@ def eigen_grad_cam(net: Logits, image: Tensor, label: int, network: str) -> NDAr
     return _component(flat, flat.sum(1), image)
 
 
-def _seen(net: Logits, image: Tensor, layer: nn.Module) -> tuple[Tensor, Tensor]:
+def _seen(net: Logits, image: Tensor, layer: str) -> tuple[Tensor, Tensor]:
     """Return what a layer gives out, and the logits."""
     kept: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda _module, _in, out: kept.append(out))
+    hook = net.net.get_submodule(layer).register_forward_hook(
+        lambda _module, _in, out: kept.append(out)
+    )
     try:
         logits = net(image)
     finally:

@@ -22,9 +22,7 @@ _STEP_MM: Final = 0.3
 _ALONG_MM: Final = 6.0  # up and down the shaft, averaged
 
 
-def thickness_index(
-    pixels: NDArray[Any], near: Point, far: Point, spacing_mm: float
-) -> float:  # fmt: skip
+def thickness_index(pixels: NDArray[Any], near: Point, far: Point, spacing_mm: float) -> float:
     """Return the share of the shaft's width that both cortices take, across the shaft at ``near``.
 
     Each cortex ends where the grey level has fallen half way: outside to nothing, inside to the

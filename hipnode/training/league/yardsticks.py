@@ -99,10 +99,10 @@ def _cortices(rows: Sequence[Mapping[str, str]], manifest: Path) -> NDArray[np.f
     """Return (n, 1) each hip's cortical thickness index; None where no shaft is marked or seen."""
     found = []
     for row in rows:
-        marks = dict(mark.split(":") for mark in _of_hip(row, "landmarks").split())
-        if not {"shaft_near", "shaft_far"} <= marks.keys():
+        marks = samples.marks_of(_of_hip(row, "landmarks"))
+        if not marks.keys() >= set(_SHAFT):
             return None
-        near, far = ((float(x), float(y)) for x, y in (marks[m].split(",") for m in _SHAFT))
+        near, far = (marks[name] for name in _SHAFT)
         pixels = dcmread(manifest.parent / row["file"]).pixel_array
         try:
             found.append([thickness_index(pixels, near, far, float(row["spacing_mm"]))])

@@ -106,8 +106,8 @@ def train(
     head = head_alone(recipe, net)
     if head:
         with first_in_turn():
-            both = [embedded(recipe, net, one, device, cache) for one in (learned, tested)]
-        learned, tested = both
+            learned = embedded(recipe, net, learned, device, cache)
+            tested = embedded(recipe, net, tested, device, cache)
         begun = taken is not None and taken.head
         learner = OnEmbeddings(head.cpu(), torch.from_numpy(learned.images), begun=begun)
     plan = settled(

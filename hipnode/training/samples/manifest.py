@@ -214,12 +214,18 @@ def _hip(path: Path, line: int, text: Mapping[str, str], side: Side, drawn: bool
     return HipRow(side, box, label, implant, points)
 
 
-def _points(cell: str) -> HipPoints:
+def marks_of(cell: str) -> dict[str, tuple[float, float]]:
+    """Return a cell of landmarks (``name:x,y``, with spaces between) by name."""
     found: dict[str, tuple[float, float]] = {}
     for part in cell.split():
         name, _, place = part.partition(":")
         x, y = place.split(",")
         found[name] = float(x), float(y)
+    return found
+
+
+def _points(cell: str) -> HipPoints:
+    found = marks_of(cell)
     return HipPoints(*(found[name] for name in POINTS))
 
 
