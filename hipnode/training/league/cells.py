@@ -207,6 +207,7 @@ def play(cell: Cell, folder: Path, tell: Tell = lambda _line: None) -> dict[str,
         "report": str((run / "report").relative_to(folder)),
     }
     write(at / RESULT, result)
+    _spend(run / "bundle")
     return result
 
 
@@ -217,6 +218,12 @@ def _gone_on(learn: Callable[..., object], tell: Tell) -> None:
     except CheckpointUnreadable as error:
         tell(f"{error}: begun anew")
         learn(resume=False)
+
+
+def _spend(learned: Path) -> None:
+    """Delete the checkpoints of what has learned: ten times its size, and of no more use."""
+    for checkpoint in learned.with_name(f"{learned.name}.run").glob("*.pt"):
+        checkpoint.unlink()
 
 
 def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Path | None, float]:
@@ -236,11 +243,13 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
         if not at.exists():  # a bundle is there as a whole, or not
             tell(f"{recipe.name}: learns first")
             _gone_on(partial(train, recipe, manifest, at, cache=cache), tell)
+            _spend(at)
         return at, time.process_time() - started
     if not is_whole(at / BACKBONE):
         tell(f"{recipe.name}: learns without labels")
         shutil.rmtree(at, ignore_errors=True)
         _gone_on(partial(pretrain, recipe, manifest, at, cache=cache), tell)
+        _spend(at)
     return at / BACKBONE, time.process_time() - started
 
 
