@@ -14,6 +14,8 @@ pytest.importorskip("monai")
 pytest.importorskip("onnx")
 pytest.importorskip("sklearn")
 
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from hipnode.cli import app
@@ -122,3 +124,24 @@ def test_a_gate_is_played_and_told_by_precision_and_recall(tmp_path: Path) -> No
     assert text == page(document)
     assert f"## {task.capitalize()}: 24 test patients" in text
     assert "| recall |" in text
+
+
+@pytest.mark.slow
+def test_what_learned_without_labels_stands_beside_what_learned_nothing(tmp_path: Path) -> None:
+    command = ["league", "--profile", "smoke", "--seeds", "1", "--out", str(tmp_path), "--only"]
+    for only in ("dxa2023-vit-s-untrained", "dxa2023-vit-s-dino"):
+        done = CliRunner().invoke(app, [*command, only])
+        assert done.exit_code == 0, done.output
+    assert done.output.count("learns without labels") == 1
+    document = json.loads((tmp_path / "league.json").read_text())
+    assert len(document["tasks"]["risk"]["rows"]) == 2
+    (asked,) = document["findings"]
+    assert asked["claim"] == "what ViT-S learned by DINO helps a frozen network"
+    kept, learned = sorted(tmp_path.glob("backbones/*/backbone.safetensors"), key=str, reverse=True)
+    nothing, something = load_file(kept), load_file(learned)
+    assert nothing.keys() == something.keys()
+    (bundle,) = tmp_path.glob("risk/dxa2023-vit-s-untrained/seed-0/*/bundle")
+    served = load_file(bundle / "models" / "model.safetensors")
+    half = {name: each.half() for name, each in nothing.items()}
+    assert all(torch.equal(served[name].half(), half[name]) for name in half), "it stays so"
+    assert not list(tmp_path.glob("backbones/*.run/*.pt")), "no checkpoint is left"

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
+from safetensors.torch import save_file
 
 import hipnode
 from hipnode.errors import InputRefused
@@ -23,9 +25,9 @@ from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.league.files import document, write
 from hipnode.training.league.images import Tell, elsewhere, images
-from hipnode.training.league.profiles import TASKS, Profile, Task
+from hipnode.training.league.profiles import TASKS, UNTRAINED, Profile, Task
 from hipnode.training.recipe.recipe import Pretraining, Recipe, read_recipe
-from hipnode.training.runs.pretrain import BACKBONE, is_whole, pretrain
+from hipnode.training.runs.pretrain import BACKBONE, backbone_weights, is_whole, pretrain
 from hipnode.training.runs.ready import CheckpointUnreadable
 from hipnode.training.runs.train import train
 from hipnode.training.stats.paired import Area, macro_area, mean_of
@@ -63,9 +65,9 @@ class Cell:
 
     @property
     def start(self) -> Pretraining | Recipe | None:
-        """What it goes on from; the same for every seed."""
+        """The recipe that it goes on from; the same for every seed."""
         name = self.task.systems[self.system].start
-        if not name:
+        if name in {"", UNTRAINED}:
             return None
         if isinstance(read_recipe(name), Recipe):
             return self._with_labels(name)
@@ -228,6 +230,8 @@ def _spend(learned: Path) -> None:
 
 def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Path | None, float]:
     """Return the weights that a cell goes on from, learned once, and the seconds that it took."""
+    if cell.task.systems[cell.system].start == UNTRAINED:
+        return _untrained(cell.recipe, folder), 0.0
     recipe = cell.start
     if recipe is None:
         return None, 0.0
@@ -251,6 +255,20 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
         _gone_on(partial(pretrain, recipe, manifest, at, cache=cache), tell)
         _spend(at)
     return at / BACKBONE, time.process_time() - started
+
+
+def _untrained(recipe: Recipe, folder: Path) -> Path:
+    """Return the weights of a network before its first step; the same for every seed."""
+    facts = recipe.network.model_dump_json() + _code()
+    key = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    at = folder / "backbones" / f"{UNTRAINED}-{key}" / BACKBONE
+    if not is_whole(at):
+        at.parent.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        net = build(recipe.network.name, dict(recipe.network.arguments))
+        save_file(backbone_weights(net), at.with_suffix(".tmp"))
+        at.with_suffix(".tmp").replace(at)
+    return at
 
 
 def _milliseconds(bundle: Path, recipe: Recipe) -> float:

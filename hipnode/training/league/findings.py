@@ -115,6 +115,17 @@ FINDINGS: Final = (
         "DXA 2023, Discussion", "learning without labels first helps ViT-S",
         "risk", ("dxa2023-vit-s-dino",), ("dxa2023-vit-s-from-scratch",),
     ),
+    *(
+        Finding(
+            "DXA 2023, Discussion", f"what {called} learned by {how} helps a frozen network",
+            "risk", (f"dxa2023-{name}-{how.lower()}",), (f"dxa2023-{name}-untrained",),
+        )
+        for called, name, how in (
+            ("ViT-S", "vit-s", "DINO"),
+            ("ResNet50", "resnet50", "MoCo"),
+            ("VGG16", "vgg16", "MoCo"),
+        )
+    ),
     Finding(
         "Jang 2022, abstract", "the non-local block helps",
         "osteoporosis", ("jang2022-vgg16",), ("jang2022-vgg16-without-non-local",),

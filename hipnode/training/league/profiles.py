@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+UNTRAINED: Final = "untrained"
+"""What a row goes on from whose backbone has learned nothing, and is frozen all the same."""
+
 
 @dataclass(frozen=True)
 class System:
-    """A row: its recipe, the recipe that it goes on from, if any, and what is left out."""
+    """A row: its recipe, the recipe (or `UNTRAINED`) that it goes on from, and what is left out."""
 
     recipe: str
     start: str = ""
@@ -63,6 +66,10 @@ RISK: Final = Task(
     "risk",
     "falls",
     {f"dxa2023-{name}-from-scratch": System(f"dxa2023-{name}") for name in ("resnet50", "vit-s")}
+    | {
+        f"dxa2023-{name}-untrained": System(f"dxa2023-{name}-moco", UNTRAINED)
+        for name in ("vgg16", "resnet50", "vit-s")
+    }
     | {f"dxa2023-clinical{more}": System(f"dxa2023-clinical{more}") for more in _TWICE}
     | {
         f"dxa2023-{name}-{how}{more}": System(
@@ -173,7 +180,7 @@ def _often(images: int, epochs: int, rate: float) -> tuple[str, ...]:
 
 _SCANS: Final = _often(3000, 7, 3e-4)
 _HEADS: Final = tuple(
-    (start, (*_often(3000, 7, 1e-3), "augmentation={}", "plan.weight_decay=1"))
+    (start, (*_often(3000, 40, 1e-3), "augmentation={}", "plan.weight_decay=0.3"))
     for start in ("dxa2023-resnet50-", "dxa2023-vgg16-", "dxa2023-vit-s-moco", "dxa2023-vit-s-dino")
 )
 """Over a frozen backbone: from images that nothing changes, which are seen by it once."""

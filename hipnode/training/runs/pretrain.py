@@ -116,7 +116,7 @@ def pretrain(
     with first_in_turn() as first:
         if first and isinstance(learned, Dino | Moco):
             out.mkdir(parents=True, exist_ok=True)
-            save_file(weights(learned.backbone), run / BACKBONE)
+            save_file(backbone_weights(learned.backbone), run / BACKBONE)
             (run / BACKBONE).replace(out / BACKBONE)
             text = json.dumps(history.rows, indent=1)
             (out / "history.json").write_text(text, encoding="utf-8")
@@ -218,7 +218,7 @@ def spread(recipe: Pretraining, model: nn.Module, samples: Samples) -> dict[str,
     return {"spread": float(unit.std(0).mean() * unit.shape[1] ** 0.5), "score": 0.0}
 
 
-def weights(backbone: nn.Module) -> dict[str, Tensor]:
+def backbone_weights(backbone: nn.Module) -> dict[str, Tensor]:
     """Return a backbone's weights without its head, as another network of its kind takes them."""
     return {
         name: tensor.detach().cpu().contiguous()
