@@ -239,8 +239,9 @@ PROFILES: Final = {
         _unlabelled(64, 800, 6),
         (
             ("yamamoto2020", _often(1600, 6, 1.5e-3)),
+            ("yamamoto2020-efficientnet", ("plan.learning_rate=6e-4",)),
             ("yamamoto2020-googlenet", ("network.arguments.width=0.5",)),
-            ("jang2022", _often(1600, 6, 1.5e-3)),
+            ("jang2022", ("plan.learning_rate=5e-4",)),
             ("dxa2023-clinical", _SCANS),
             ("dxa2023-resnet50", _SCANS),
             ("dxa2023-vit-s", (*_vit(64, 12), *_SCANS)),
