@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
@@ -35,6 +36,7 @@ def bundle(
     history: History,
     out: Path,
     version: str,
+    embeddings: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> LoadedModel:
     """Calibrate a network on the validation split, and write it with all that belongs to it.
 
@@ -46,6 +48,8 @@ def bundle(
         The bundle's folder.
     version
         Of the bundle.
+    embeddings
+        By split what the network says of its images, (n, features), where that is known already.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def bundle(
     golden = prepared(recipe, validation, slice(0, 1)).numpy()
     known = None if validation.covariates is None else validation.covariates[:1]
     card = model_card(recipe, history, trained_on, block["operating_point"]["chosen_on"])
-    usual = usually(recipe, net, splits)
+    usual = usually(recipe, net, splits, embeddings)
     return write_bundle(out, block, net, golden, card.markdown(), known, usual)
 
 
@@ -121,11 +125,16 @@ def check_described(recipe: Recipe, version: str) -> None:
         raise InputRefused(f"no bundle for that: {where}{given}: {first['msg']}") from None
 
 
-def usually(recipe: Recipe, net: nn.Module, splits: Mapping[str, Split]) -> Typical | None:
+def usually(
+    recipe: Recipe,
+    net: nn.Module,
+    splits: Mapping[str, Split],
+    embeddings: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Typical | None:
     """Return what the training split looks like to a classifier that gives an embedding."""
     if "embedding" not in recipe.outputs:
         return None
-    seen = {
+    seen = embeddings or {
         name: forward(recipe, net, split.samples, "embedding", "cpu")
         for name, split in splits.items()
     }

@@ -136,7 +136,8 @@ def train(
             return load_bundle(out, threads=1)
         (run / "history.json").write_text(json.dumps(history.rows, indent=1), encoding="utf-8")
         curves.history(history.rows, run / "curves.png")
-        return bundle(recipe, net.cpu(), splits, history, out, version)
+        seen = {"train": learned.images, "val": tested.images} if head else None
+        return bundle(recipe, net.cpu(), splits, history, out, version, seen)
 
 
 def check(recipe: Recipe, out: Path, device: str, version: str = "0.1.0") -> None:
