@@ -117,7 +117,7 @@ FINDINGS: Final = (
     ),
     *(
         Finding(
-            "DXA 2023, Discussion", f"what {called} learned by {how} helps a frozen network",
+            "ours; DXA 2023 did not ask", f"what {called} learned by {how} helps a frozen network",
             "risk", (f"dxa2023-{name}-{how.lower()}",), (f"dxa2023-{name}-untrained",),
         )
         for called, name, how in (
