@@ -320,7 +320,7 @@ def test_every_row_of_every_profile_is_a_recipe_that_stands(profile: str) -> Non
         recipe, start = cell.recipe, cell.start
         assert recipe.plan.seed == cell.seed
         assert recipe.views == (cell.task.view,)
-        bare = cell.task.systems[cell.system].start == UNTRAINED
+        bare = cell.row.start == UNTRAINED
         assert bool(start or bare) == recipe.needs_weights or cell.task.of == "boxes"
         if start:  # what goes on from it can take it
             ours = recipe.network.arguments | {"covariates": 0}

@@ -25,7 +25,7 @@ from hipnode.nets.architectures import build
 from hipnode.training.judge.evaluate import evaluate
 from hipnode.training.league.files import document, write
 from hipnode.training.league.images import Tell, elsewhere, images
-from hipnode.training.league.profiles import TASKS, UNTRAINED, Profile, Task
+from hipnode.training.league.profiles import TASKS, UNTRAINED, Profile, System, Task
 from hipnode.training.recipe.recipe import Pretraining, Recipe, read_recipe
 from hipnode.training.runs.pretrain import BACKBONE, backbone_weights, is_whole, pretrain
 from hipnode.training.runs.ready import CheckpointUnreadable
@@ -55,9 +55,14 @@ class Cell:
         return f"{self.task.name}/{self.system}/seed-{self.seed}"
 
     @property
+    def row(self) -> System:
+        """The row that it is of."""
+        return self.task.systems[self.system]
+
+    @property
     def recipe(self) -> Recipe:
         """What is trained, with all that the profile changes."""
-        row = self.task.systems[self.system]
+        row = self.row
         found = self._with_labels(row.recipe, *row.changes, f"plan.seed={self.seed}")
         if not isinstance(found, Recipe):
             raise InputRefused(f"{row.recipe} learns without labels; it is no row of a league")
@@ -66,7 +71,7 @@ class Cell:
     @property
     def start(self) -> Pretraining | Recipe | None:
         """The recipe that it goes on from; the same for every seed."""
-        name = self.task.systems[self.system].start
+        name = self.row.start
         if name in {"", UNTRAINED}:
             return None
         if isinstance(read_recipe(name), Recipe):
@@ -118,6 +123,10 @@ def key_of(cell: Cell, *manifests: Path) -> str:
         *(hashlib.sha256(one.read_bytes()).hexdigest() for one in manifests),
         _code(),
     ]
+    return _digest(facts)
+
+
+def _digest(facts: object) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -230,7 +239,7 @@ def _spend(learned: Path) -> None:
 
 def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Path | None, float]:
     """Return the weights that a cell goes on from, learned once, and the seconds that it took."""
-    if cell.task.systems[cell.system].start == UNTRAINED:
+    if cell.row.start == UNTRAINED:
         return _untrained(cell.recipe, folder), 0.0
     recipe = cell.start
     if recipe is None:
@@ -240,7 +249,7 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
         hashlib.sha256(manifest.read_bytes()).hexdigest(),
         _code(),
     ]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    key = _digest(facts)[:12]
     at, cache = folder / "backbones" / f"{recipe.name}-{key}", folder / CACHE / cell.task.phantom
     started = time.process_time()
     if isinstance(recipe, Recipe):
@@ -259,8 +268,7 @@ def _backbone(cell: Cell, manifest: Path, folder: Path, tell: Tell) -> tuple[Pat
 
 def _untrained(recipe: Recipe, folder: Path) -> Path:
     """Return the weights of a network before its first step; the same for every seed."""
-    facts = recipe.network.model_dump_json() + _code()
-    key = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    key = _digest([recipe.network.model_dump(mode="json"), _code()])[:12]
     at = folder / "backbones" / f"{UNTRAINED}-{key}" / BACKBONE
     if not is_whole(at):
         at.parent.mkdir(parents=True, exist_ok=True)
