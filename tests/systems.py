@@ -23,6 +23,8 @@ there are some, other seeds; of boxes, beyond the mean box. *Beside the paper's*
 figures `hipnode evaluate` prints beside its own. *Served*: it ships in a model set, or a node reads
 with it in `tests/protocol/test_served.py`, SR and all, there before it has learned; `make league`
 does the same with the best bundle of each row. What only begins another recipe is judged with it.
+A recipe that no paper prints and no league plays is ours: what it is worth stands, if anywhere, in
+[models.md](models.md). ImageNet's weights come from elsewhere, and no league was given them.
 """
 
 
@@ -42,7 +44,7 @@ def systems(document: Mapping[str, Any]) -> str:
         recipe = read_recipe(path.stem)
         differs = ", ".join(key for key, why in recipe.where.items() if "differs because" in why)
         beside = str(len(PUBLISHED.get(recipe.name, {})) or "-")
-        beyond = _beyond(*found.get(recipe.name, (None, None)))
+        beyond = _beyond(*found[recipe.name]) if recipe.name in found else _unplayed(recipe.name)
         where = _served(recipe, played=recipe.name in found)
         if goes_on := _goes_on(recipe.name):
             beyond = where = f"see {goes_on}"
@@ -63,9 +65,13 @@ def _recipe_of(task: str, system: str) -> str:
     return "" if row.changes or row.start == UNTRAINED else row.recipe
 
 
-def _beyond(task: Mapping[str, Any] | None, row: Mapping[str, Any] | None) -> str:
-    if task is None or row is None:
-        return "-"
+def _unplayed(name: str) -> str:
+    if "imagenet" in name:
+        return "not played: weights from elsewhere"
+    return "not played" if name in PUBLISHED else "ours"
+
+
+def _beyond(task: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     least = 0.5
     if task["of"] == "boxes":
         least = max(one["jaccard"][2] for one in task["yardsticks"])

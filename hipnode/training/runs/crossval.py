@@ -43,7 +43,8 @@ def cross_validate(
     recipe, manifest, device, resume, weights, telling
         As for `hipnode.training.runs.train.train`.
     out
-        A folder: ``fold-0``, ..., each with its report, and ``cross-validation.md`` and ``.json``.
+        A folder: ``fold-0``, ..., each with its report, ``cross-validation.md`` and ``.json``, and
+        a ``cache`` of decoded images, which all folds share.
     folds
         How many.
 
@@ -69,7 +70,7 @@ def cross_validate(
         bundle = out / f"fold-{index}"
         train(
             recipe, manifest, bundle, device=device, resume=resume,
-            weights=weights, telling=telling, rows=divided,
+            weights=weights, telling=telling, rows=divided, cache=out / "cache",
         )  # fmt: skip
         report = evaluate(bundle, manifest, bundle.with_name(f"fold-{index}-report"))
         found.append({figure.name: figure.value for figure in report.figures})

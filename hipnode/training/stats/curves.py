@@ -44,6 +44,7 @@ def roc(
     ``readers`` maps a name to (n,) class indices, -1 for nothing said.
     """
     figure, axis = plt.subplots(figsize=(4.5, 4.5))
+    drawn = set()
     for index, label in enumerate(labels):
         if (actual == index).any() and (actual != index).any():
             false, true, _ = roc_curve(actual == index, probabilities[:, index])
@@ -54,8 +55,10 @@ def roc(
                 if is_it.any() and not is_it.all():
                     at = called[~is_it].mean(), called[is_it].mean()
                     axis.plot(*at, _MARKS[number % len(_MARKS)], color=line.get_color(), ms=5)
+                    drawn.add(number)
     for number, name in enumerate(readers or {}):
-        axis.plot([], [], "k" + _MARKS[number % len(_MARKS)], ms=5, label=f"reader {name}")
+        if number in drawn:
+            axis.plot([], [], "k" + _MARKS[number % len(_MARKS)], ms=5, label=f"reader {name}")
     axis.plot([0, 1], [0, 1], "k:", lw=0.8)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     axis.legend()
