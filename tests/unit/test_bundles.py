@@ -265,40 +265,6 @@ def test_no_shipped_graph_makes_biases_of_zeros(bundle: Path) -> None:
     assert "Expand" not in operators(bundle)
 
 
-def test_covariates_travel_in_the_bundle(tmp_path: Path) -> None:
-    """A network with a clinical branch: the same numbers from ONNX Runtime and from torch."""
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from hipnode.nets.architectures import build
-    from hipnode.training.pack.export import write_bundle
-
-    torch.manual_seed(0)
-    net = build("resnet", {"depth": 18, "covariates": 2}).eval()
-    net.score.clinical.learn_scale(torch.tensor([[60.0, 20.0], [80.0, 30.0]]))
-    document = json.loads((GATE / METADATA).read_text())["hipnode"]
-    document |= {
-        "role": "osteoporosis",
-        "network": {"name": "resnet", "arguments": {"depth": 18, "covariates": 2}},
-        "outputs": ["logits", "cam"],
-        "covariates": ["age", "bmi"],
-        "preprocessing": {"size_px": 32},
-    }
-    golden = np.random.default_rng(0).normal(size=(1, 1, 32, 32)).astype(np.float32)
-    patient = np.array([[71.0, 24.5]], np.float32)
-    model = write_bundle(tmp_path / "bone", document, net, golden, "card", patient)
-    assert model.spec.covariates == ("age", "bmi")
-    assert "Expand" not in operators(tmp_path / "bone")
-    younger = model.engine.run(golden, np.array([[40.0, 24.5]], np.float32))["logits"]
-    older = model.engine.run(golden, np.array([[90.0, 24.5]], np.float32))["logits"]
-    assert np.abs(younger - older).max() > 1e-4
-    torch_engine = load_bundle(tmp_path / "bone", device="torch-cpu").engine
-    other = torch_engine.run(golden, np.array([[40.0, 24.5]], np.float32))["logits"]
-    assert np.abs(younger - other).max() < 1e-4
-    edit(tmp_path / "bone", lambda d: d["hipnode"].update(covariates=["age"]))
-    with pytest.raises(BundleRefused, match="takes 2 covariates, not 1"):
-        load_bundle(tmp_path / "bone")
-
-
 @pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """A private and a public key, as ``openssl`` makes them."""

@@ -45,6 +45,7 @@ from hipnode.nets.load.loaded import LoadedModel, load_bundle
 OWN: Final = KNOWN | {MANIFEST, SIGNATURE}
 """All files that a bundle's folder may hold."""
 _SMALL = 512  # elements; smaller tensors stay float32, and inside the graph
+_LARGEST = torch.finfo(torch.float16).max
 
 
 def check_out(out: Path, mark: str = MANIFEST, only: Collection[str] = OWN) -> None:
@@ -163,14 +164,15 @@ def _put(files: Mapping[str, bytes], folder: Path) -> LoadedModel:
 
 
 def pack_weights(net: nn.Module) -> bytes:
-    """Return a network's weights as a safetensors file: large tensors in float16."""
+    """Return a network's weights as a safetensors file: large tensors in float16, if they fit."""
     spare = tuple(getattr(net, "training_only", ()))
     state: dict[str, Tensor] = {}
     for name, tensor in sorted(net.state_dict().items()):
         if name.endswith("num_batches_tracked") or name.startswith(spare):
             continue
         plain = tensor.detach().cpu().contiguous()
-        state[name] = plain.half() if plain.numel() >= _SMALL else plain.float()
+        halved = plain.numel() >= _SMALL and float(plain.abs().max()) <= _LARGEST
+        state[name] = plain.half() if halved else plain.float()
     return save_tensors(state)
 
 
