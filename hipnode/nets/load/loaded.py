@@ -125,4 +125,6 @@ def _compare(name: str, got: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any])
     scale = max(1.0, float(np.abs(wanted).max(initial=0)))
     difference = float(np.abs(got - wanted).max(initial=0)) / scale
     if not difference <= TOLERANCE:
-        raise BundleRefused(f"{name} differs from the golden output by {difference:.2g}")
+        raise BundleRefused(
+            f"{name} differs from the golden output by {difference:.2g}, more than {TOLERANCE:g}"
+        )
