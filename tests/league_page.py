@@ -18,9 +18,8 @@ HEAD = """# The league: the papers' systems side by side
 
 Made by `make league` ([cli.md](cli.md#hipnode-league)); all figures are those of
 [league.json](league.json), and a test holds it. What the phantoms leave to be found:
-[phantom.md](phantom.md#a-phantom-that-leaves-room). Rows and findings that are missing have not
-been played. Of risk, the rows of VGG16 by MoCo and those from scratch were played before the
-profile was changed on 30 November: [models.md](models.md#one-system-against-another) says how.
+[phantom.md](phantom.md#a-phantom-that-leaves-room). What they mean:
+[models.md](models.md#one-system-against-another).
 
 ![ROC curves of each task, and readers as points](league.png)
 
